@@ -1,0 +1,40 @@
+"""Data sets by config."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jacsup.config import MNIST, SVHN, Arrays, DataConfig, Digits
+from jacsup.data.dataset import Dataset
+from jacsup.data.digits import load_digits
+from jacsup.data.files import load_mnist, load_svhn
+
+
+def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
+    """The data that a recipe names, on the CPU.
+
+    root: the folder with its files. Without one, downloads go once to the user's cache.
+    """
+    match config:
+        case MNIST():
+            return Dataset(*load_mnist(root or _downloaded("mnist")), config)
+        case SVHN():
+            return Dataset(*load_svhn(root or _downloaded("svhn")), config)
+        case Digits():
+            return Dataset(*load_digits(), config)
+        case Arrays():
+            raise ValueError("these images were passed from Python; pass them again as `data=Dataset.from_arrays(...)`")
+
+
+def cache_folder() -> Path:
+    """Where downloads and judges are kept: $JACSUP_CACHE, or ~/.cache/jacsup."""
+    return Path(os.environ.get("JACSUP_CACHE") or Path.home() / ".cache" / "jacsup")
+
+
+def _downloaded(name: str) -> Path:
+    from jacsup.data.download import download
+
+    root = cache_folder() / name
+    download(name, root)
+    return root

@@ -1,0 +1,111 @@
+"""Images on the device as uint8, and the order in which training sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Int64, UInt8
+from torch import Tensor
+
+from jacsup.config import Arrays, DataConfig
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, c, h, w) as uint8 and, where known, their class labels (n,)."""
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: str | torch.device) -> Split:
+        """The same split on another device."""
+        return Split(self.images.to(device), None if self.labels is None else self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, and the config that names them."""
+
+    train: Split
+    test: Split
+    config: DataConfig
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def to(self, device: str | torch.device) -> Dataset:
+        """The same data on another device."""
+        return Dataset(self.train.to(device), self.test.to(device), self.config)
+
+    @classmethod
+    def from_arrays(cls, images: Any, labels: Any = None, test_images: Any = None, test_labels: Any = None) -> Dataset:
+        """A data set from uint8 arrays or tensors of shape (n, h, w), (n, c, h, w) or (n, h, w, c), c = 1, 3 or 4.
+
+        labels: integers (n,), optional; without them the swap score is not measured.
+        Without `test_images` the last tenth of the images (at most 10,000) is held out, so shuffle them first.
+        Raises ValueError for other types or shapes.
+        """
+        train = Split(_images(images, "images"), _labels(labels, images, "labels"))
+        if test_images is None:
+            held_out = min(len(train) // 10, 10_000)
+            if held_out < 1:
+                raise ValueError(f"images has {len(train)} rows; give at least 10, or test_images")
+            train, test = _cut(train, slice(None, -held_out)), _cut(train, slice(-held_out, None))
+        else:
+            test = Split(_images(test_images, "test_images"), _labels(test_labels, test_images, "test_labels"))
+        if train.images.shape[1:] != test.images.shape[1:]:
+            raise ValueError(
+                f"images are {tuple(train.images.shape[1:])}, test_images {tuple(test.images.shape[1:])}; "
+                "both must have one shape"
+            )
+        digest = hashlib.sha256()
+        for tensor in (train.images, train.labels, test.images, test.labels):
+            if tensor is not None:
+                digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+        return cls(train, test, Arrays(sha256=digest.hexdigest()))
+
+
+def _images(values: Any, name: str) -> Tensor:
+    array = np.asarray(values)
+    if array.dtype != np.uint8:
+        raise ValueError(f"{name} are {array.dtype}; allowed is uint8 from 0 to 255: scale, round and convert them")
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or not array.size:
+        raise ValueError(f"{name} have shape {array.shape}; allowed are (n, h, w), (n, c, h, w), (n, h, w, c)")
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _labels(values: Any, images: Any, name: str) -> Tensor | None:
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.shape != (len(images),) or array.dtype.kind not in "iu" or array.min() < 0:
+        raise ValueError(
+            f"{name} are {array.dtype} of shape {array.shape}; allowed are {len(images)} integers, 0 and more"
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _cut(split: Split, rows: slice) -> Split:
+    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
+
+
+def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
+    """Image numbers of each batch of an epoch: a pure function of its arguments; an incomplete batch is dropped."""
+    if num_images < batch_size:
+        raise ValueError(f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images")
+    order = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch])).permutation(num_images)
+    return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))

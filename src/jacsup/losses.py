@@ -1,0 +1,72 @@
+"""Equations 8 to 10 of the paper as pure functions of tensors: any encoder and decoder may use them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Scalar = Float[Tensor, ""]
+
+
+def reconstruction(x: Float[Tensor, "b *shape"], x_hat: Float[Tensor, "b *shape"]) -> Scalar:
+    """Eq. 8: (x - D(E(x)))^2, mean over pixels and batch."""
+    return (x_hat - x).square().mean()
+
+
+def factor_difference(y: Float[Tensor, "b k"], y_teacher: Float[Tensor, "b k"]) -> Scalar:
+    """Eq. 9, first term: (y_S - y_T)^2, mean over factors and batch."""
+    return (y - y_teacher).square().mean()
+
+
+def jacobian_difference(
+    x_hat: Float[Tensor, "b *shape"],
+    x_hat_swapped: Float[Tensor, "b *shape"],
+    teacher_x_hat: Float[Tensor, "b *shape"],
+    teacher_x_hat_swapped: Float[Tensor, "b *shape"],
+) -> Scalar:
+    """Eq. 9, second term: [D_T(y') - D_T(y)] - [D_S(y', z) - D_S(y, z)], squared, mean over pixels and batch.
+
+    `swapped` images are decoded from a partner's factors y' and the image's own z.
+    Differs from the paper: the printed equation lost the brackets around the student's difference; eq. 6 has them.
+    """
+    return ((x_hat_swapped - x_hat) - (teacher_x_hat_swapped - teacher_x_hat)).square().mean()
+
+
+def jacobian(
+    y: Float[Tensor, "b k"],
+    y_teacher: Float[Tensor, "b k"],
+    x_hat: Float[Tensor, "b *shape"],
+    x_hat_swapped: Float[Tensor, "b *shape"],
+    teacher_x_hat: Float[Tensor, "b *shape"],
+    teacher_x_hat_swapped: Float[Tensor, "b *shape"],
+    *,
+    w_y: float = 0.1,
+    w_diff: float = 1.0,
+) -> Scalar:
+    """Eq. 9: holds the student decoder's Jacobian in the factors to the teacher's.
+
+    y, y_teacher: the factors that student and teacher read in the images, shape (b, k).
+    x_hat, teacher_x_hat: their reconstructions, D_S(y, z) and D_T(y_T), shape (b, ...), any value range.
+    x_hat_swapped, teacher_x_hat_swapped: the same with the factors of a random partner, D_S(y', z) and D_T(y_T').
+    Gradients are meant to flow through all that is the student's; compute the teacher's under torch.no_grad().
+    The default weights are those of the paper's Figure 1.
+    """
+    return w_y * factor_difference(y, y_teacher) + w_diff * jacobian_difference(
+        x_hat, x_hat_swapped, teacher_x_hat, teacher_x_hat_swapped
+    )
+
+
+def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"]) -> Scalar:
+    """Eq. 10: sum over i, j of (batch mean of centred z_i times centred y_j)^2."""
+    return _covariances(y, z).square().sum()
+
+
+def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"]) -> Scalar:
+    """The square root of eq. 10, as the author's public code has it; its gradient at zero is zero."""
+    return torch.linalg.vector_norm(_covariances(y, z))
+
+
+def _covariances(y: Tensor, z: Tensor) -> Tensor:
+    y_centred, z_centred = y - y.mean(dim=0), z - z.mean(dim=0)
+    return z_centred.T @ y_centred / len(y)

@@ -1,0 +1,68 @@
+"""Reconstruction quality, on pixels in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from jacsup.code import to_float, to_unit
+from jacsup.models import Model
+
+# A constant, so that results do not depend on the machine's memory.
+CHUNK = 2000
+
+
+def chunks(model: Model, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+    """The images in the model's value range, CHUNK at a time."""
+    for part in images.split(CHUNK):
+        yield to_float(part, model.config.value_range)
+
+
+@torch.no_grad()
+def reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Reconstructions as pixels in [0, 1]."""
+    outputs = [model.decode(model.encode(x)) for x in chunks(model, images)]
+    return to_unit(torch.cat(outputs), model.config.value_range)
+
+
+@torch.no_grad()
+def encode_all(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
+    """The code units of all images."""
+    return torch.cat([model.encode(x).units for x in chunks(model, images)])
+
+
+def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
+    """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
+    # Squares are summed in float64 by chunks: a float32 mean over 10^7 pixels would lose digits.
+    total = sum(
+        (part - to_float(image, (0, 1))).square().sum(dtype=torch.float64).item()
+        for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
+    )
+    return total / pixels.numel()
+
+
+def psnr(mean_squared_error: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error over [0, 1] pixels; infinite when that is 0."""
+    return -10 * math.log10(mean_squared_error) if mean_squared_error else math.inf
+
+
+def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
+    """Structural similarity, mean over images, in [-1, 1]; 1 is exact.
+
+    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Smaller images take a window that fits.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    size = min(images.shape[2:])
+    sigma = 1.5 if size >= 11 else 0.5
+    scores = [
+        structural_similarity_index_measure(
+            part, to_float(image, (0, 1)), data_range=1.0, sigma=sigma, reduction="sum"
+        )
+        for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
+    ]
+    return sum(float(score) for score in scores if isinstance(score, Tensor)) / len(images)

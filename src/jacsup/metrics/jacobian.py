@@ -1,0 +1,54 @@
+"""How well a student's decoder keeps its teacher's Jacobian in the factors."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.func import jvp
+
+from jacsup import losses
+from jacsup.code import Code, partners, to_float
+from jacsup.models import Model
+
+
+def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
+    """dD(y, z)/dy_i by forward-mode differentiation, for i < num_factors: one row of p pixels per image."""
+    units = code.units.detach()
+
+    def column(i: int) -> Tensor:
+        direction = torch.zeros_like(units)
+        direction[:, i] = 1
+        _, derivative = jvp(lambda u: model.decode(Code.of_units(u)), (units,), (direction,))
+        return derivative.flatten(1).detach()
+
+    return torch.stack([column(i) for i in range(num_factors)])
+
+
+def jacobian_error(
+    student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
+) -> float:
+    """mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
+
+    Exact, by forward-mode differentiation. num_factors: how many of the first factors count (all of the teacher's).
+    """
+    k = teacher.num_units if num_factors is None else num_factors
+    x = to_float(images, student.config.value_range)
+    with torch.no_grad():
+        code_student, code_teacher = student.encode(x), teacher.encode(x)
+    of_teacher = decoder_jacobian(teacher, code_teacher, k)
+    difference = decoder_jacobian(student, code_student, k) - of_teacher
+    return float(_frobenius(difference).mean() / _frobenius(of_teacher).mean())
+
+
+def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
+    return jacobian.square().sum(dim=(0, 2)).sqrt()
+
+
+@torch.no_grad()
+def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"]) -> float:
+    """Eq. 9's second term, the finite difference that training lowers, on held-out images; in squared model units."""
+    x = to_float(images, student.config.value_range)
+    code, teacher_x_hat = student.encode(x).split(teacher.num_units), teacher.decode(teacher.encode(x))
+    swapped = student.decode(Code(partners(code.y), code.z))
+    return float(losses.jacobian_difference(student.decode(code), swapped, teacher_x_hat, partners(teacher_x_hat)))

@@ -1,0 +1,45 @@
+"""The order of a code: what each unit adds."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from jacsup.code import Code, to_float, to_unit
+from jacsup.metrics.images import CHUNK, encode_all, mse
+from jacsup.metrics.jacobian import decoder_jacobian
+from jacsup.models import Model
+
+
+@torch.no_grad()
+def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tensor, " u"]) -> list[float]:
+    """MSE in [0, 1] pixels with only the first 0, 1, ..., all units; the others at `means`, their training means.
+
+    A list of num_units + 1 errors: entry j uses the first j units.
+    """
+    units = encode_all(model, images)
+    errors = []
+    for kept in range(model.num_units + 1):
+        cut = torch.cat([units[:, :kept], means[kept:].expand(len(units), -1)], dim=1)
+        pixels = torch.cat([model.decode(Code.of_units(part)) for part in cut.split(CHUNK)])
+        errors.append(mse(to_unit(pixels, model.config.value_range), images))
+    return errors
+
+
+def drop_per_unit(prefix: list[float]) -> list[float]:
+    """How much each unit lowers the prefix MSE."""
+    return [before - after for before, after in zip(prefix, prefix[1:], strict=False)]
+
+
+def energy_per_unit(
+    model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]
+) -> list[float]:
+    """Mean squared length of dD/du_i in pixels, times the unit's training variance: its first-order share of an image.
+
+    spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.
+    """
+    with torch.no_grad():
+        code = model.encode(to_float(images, model.config.value_range))
+    jacobian = decoder_jacobian(model, code, model.num_units)
+    return (jacobian.square().sum(dim=2).mean(dim=1) * spread.square()).tolist()

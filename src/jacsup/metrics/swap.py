@@ -1,0 +1,126 @@
+"""The swap score (the poster's disentangling score) and its judge, an external classifier of digits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jacsup.code import Code, to_float, to_unit
+from jacsup.data import cache_folder
+from jacsup.data.dataset import Dataset, Split, batch_order
+from jacsup.metrics.images import CHUNK, chunks
+from jacsup.models import Model
+from jacsup.run import write_atomically
+
+NUM_SWAPPED = 2
+_SEED, _EPOCHS, _BATCH = 0, 15, 256
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A classifier of pixels in [0, 1], and its accuracy on the test split."""
+
+    network: nn.Module
+    accuracy: float
+
+    @torch.no_grad()
+    def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
+        """The class of each image."""
+        return self.network(pixels).argmax(dim=1)
+
+
+def get_judge(data: Dataset) -> Judge | None:
+    """The judge of a data set, trained once and kept in the user's cache; None where there are no labels."""
+    if data.train.labels is None or data.test.labels is None:
+        return None
+    network = _network(data.train)
+    path = cache_folder() / "judges" / f"{_fingerprint(data.train)}.safetensors"
+    if path.exists():
+        network.load_state_dict(load_file(path))
+    else:
+        _fit(network, data.train)
+        write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))
+    network = network.eval().requires_grad_(False).to(data.train.images.device)
+    return Judge(network, _accuracy(network, data.test))
+
+
+def _fingerprint(split: Split) -> str:
+    assert split.labels is not None
+    digest = hashlib.sha256(f"judge 1 {tuple(split.images.shape)}".encode())
+    digest.update(split.images.cpu().numpy().tobytes())
+    digest.update(split.labels.cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _network(split: Split) -> nn.Sequential:
+    assert split.labels is not None
+    inputs, classes = split.images[0].numel(), int(split.labels.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout(0.2),
+            nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.2),
+            nn.Linear(256, classes),
+        )  # fmt: skip
+
+
+def _fit(network: nn.Module, split: Split) -> None:
+    """Adam 1e-3, batch 256, 15 epochs, on the CPU so that every machine trains the same judge."""
+    images, labels = split.images.cpu(), split.labels
+    assert labels is not None
+    labels = labels.cpu()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    batch_size = min(_BATCH, len(images))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        for epoch in range(_EPOCHS):
+            for index in batch_order(len(images), batch_size, seed=_SEED, stage=0, epoch=epoch):
+                loss = F.cross_entropy(network(to_float(images[index], (0, 1))), labels[index])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+
+@torch.no_grad()
+def _accuracy(network: nn.Module, split: Split) -> float:
+    assert split.labels is not None
+    hits = [
+        (network(to_float(images, (0, 1))).argmax(dim=1) == labels).sum()
+        for images, labels in zip(split.images.split(CHUNK), split.labels.split(CHUNK), strict=True)
+    ]
+    return float(torch.stack(hits).sum()) / len(split)
+
+
+@torch.no_grad()
+def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
+    """The share of images that become their partner's class when they get its first two units.
+
+    Over random pairs whose classes differ. `swap_classifier`: the partner's class is the judge's word on the partner's
+    reconstruction; `swap_label`: it is the partner's true label. Both in [0, 1], higher is better.
+    """
+    assert split.labels is not None
+    units = torch.cat([model.encode(x).units for x in chunks(model, split.images)])
+    partner = torch.randperm(len(units), generator=torch.Generator().manual_seed(0)).to(units.device)
+    swapped = torch.cat([units[partner][:, :NUM_SWAPPED], units[:, NUM_SWAPPED:]], dim=1)
+    own_class, swapped_class = _classes(model, judge, units), _classes(model, judge, swapped)
+    return {
+        "swap_classifier": _share(swapped_class, own_class[partner], own_class),
+        "swap_label": _share(swapped_class, split.labels[partner], split.labels),
+    }
+
+
+def _classes(model: Model, judge: Judge, units: Tensor) -> Tensor:
+    parts = [model.decode(Code.of_units(part)) for part in units.split(CHUNK)]
+    return torch.cat([judge(to_unit(part, model.config.value_range)) for part in parts])
+
+
+def _share(found: Tensor, wanted: Tensor, own: Tensor) -> float:
+    differing = wanted != own
+    return float((found == wanted)[differing].float().mean()) if differing.any() else float("nan")

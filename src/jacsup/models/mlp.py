@@ -1,0 +1,51 @@
+"""The paper's multi-layer perceptron (A.1): D-256-128-64-units and back."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jacsup.code import Code
+from jacsup.config import MLP
+from jacsup.models.linear import Linear
+
+
+@final
+class MLPAutoencoder(nn.Module):
+    """Images (b, c, h, w) in `config.value_range` to a code of `num_units` ordered units and back.
+
+    normalized: end the encoder in a BatchNorm without affine part, as the first teacher does.
+    Differs from the paper: the printed first layer of 768 inputs is a misprint for 784 = 28 * 28.
+    """
+
+    def __init__(self, config: MLP, image_shape: tuple[int, int, int], num_units: int, *, normalized: bool = False):
+        super().__init__()
+        self.config, self.image_shape, self.num_units = config, image_shape, num_units
+        sizes = (math.prod(image_shape), *config.hidden, num_units)
+        self.encoder = nn.Sequential(*_layers(sizes))
+        if normalized:
+            self.encoder.append(nn.BatchNorm1d(num_units, affine=False))
+        self.decoder = nn.Sequential(*_layers(sizes[::-1]), nn.Tanh())
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the encoder ends in a BatchNorm."""
+        return isinstance(self.encoder[-1], nn.BatchNorm1d)
+
+    def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
+        """E(x): all units as factors y of shape (b, num_units), z empty."""
+        return Code.of_units(self.encoder(x.flatten(1)))
+
+    def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
+        """D(y, z): images in [-1, 1], trained towards the value range."""
+        return self.decoder(code.units).unflatten(1, self.image_shape)
+
+
+def _layers(sizes: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [Linear(inputs, outputs), nn.ReLU()]
+    return layers[:-1]

@@ -1,0 +1,135 @@
+"""A run folder: what lies where, and how a file is put there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jacsup.config import Recipe, to_dict
+from jacsup.recipes import from_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run. Reading from a folder that is not a run raises ValueError."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was asked for."""
+        self.require()
+        return from_json(self.path / "recipe.json")
+
+    @property
+    def stats_file(self) -> Path:
+        """One JSON line per epoch."""
+        return self.path / "stats.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where training stands."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def model_file(self) -> Path:
+        """The last stage's model."""
+        return self.path / "model.safetensors"
+
+    def require(self) -> None:
+        """ValueError unless this folder is a run."""
+        if not (self.path / "recipe.json").is_file():
+            raise ValueError(f"{self.path} is not a run: it has no recipe.json; give a folder that `jacsup train` wrote")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Writes recipe.json."""
+        write_atomically(self.path / "recipe.json", json.dumps(to_dict(recipe), indent=2).encode())
+
+    def stage_file(self, number: int, recipe: Recipe | None = None) -> Path:
+        """The model of stage `number`, whether it exists or not."""
+        stage = (recipe or self.recipe).stages[number]
+        return self.path / "stages" / f"{number:02d}-{stage.name}" / "model.safetensors"
+
+    def finished_stages(self, recipe: Recipe | None = None) -> list[int]:
+        """Numbers of the stages whose models exist, from the first without a gap."""
+        recipe = recipe or self.recipe
+        finished: list[int] = []
+        while len(finished) < len(recipe.stages) and self.stage_file(len(finished), recipe).is_file():
+            finished.append(len(finished))
+        return finished
+
+    def newest_model(self) -> Path | None:
+        """The newest finished stage's model, or None."""
+        finished = self.finished_stages()
+        return self.stage_file(finished[-1]) if finished else None
+
+    def install_model(self, stage_file: Path) -> None:
+        """Puts a stage's model in place as the run's model.safetensors."""
+        content = stage_file.read_bytes()
+        if not self.model_file.exists() or self.model_file.read_bytes() != content:
+            write_atomically(self.model_file, content)
+
+    def stats(self) -> list[dict[str, Any]]:
+        """The lines of stats.jsonl, oldest first; a line that a crash left torn is dropped."""
+        lines: list[dict[str, Any]] = []
+        if self.stats_file.exists():
+            for line in self.stats_file.read_text().splitlines():
+                with contextlib.suppress(json.JSONDecodeError):
+                    lines.append(json.loads(line))
+        return lines
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Where and how each session of this run ran, oldest first."""
+        path = self.path / "run.json"
+        return json.loads(path.read_text())["sessions"] if path.exists() else []
+
+    def add_session(self, session: dict[str, Any]) -> None:
+        """Appends to run.json."""
+        text = json.dumps({"sessions": [*self.sessions(), session]}, indent=2)
+        write_atomically(self.path / "run.json", text.encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder against a second process; ValueError when one has it. The lock dies with its process."""
+        import fcntl
+
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{self.path} is in use by another process; wait for it, stop it, or pass another folder with --out"
+                ) from None
+            for left_behind in self.path.rglob(".*.tmp"):
+                left_behind.unlink()
+            yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a crash, a full disk or kill -9 leaves the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

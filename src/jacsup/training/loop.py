@@ -1,0 +1,253 @@
+"""The curriculum: each stage starts from the one before, learns, and becomes the next one's teacher."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jacsup.code import to_float
+from jacsup.config import Recipe
+from jacsup.data import load_dataset
+from jacsup.data.dataset import Dataset, Split, batch_order
+from jacsup.metrics.images import encode_all, mse, reconstruct
+from jacsup.metrics.jacobian import finite_difference_error
+from jacsup.metrics.swap import Judge, get_judge, swap_scores
+from jacsup.models import Model, ModelInfo, factor_statistics, load, save_model
+from jacsup.models.grow import grow
+from jacsup.models.mlp import MLPAutoencoder
+from jacsup.objectives import Batch, updates
+from jacsup.run import Run
+from jacsup.training.begin import describe_session, open_run, pick_device, take_over
+from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
+from jacsup.training.stats import Reporter, cut_stats
+from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
+from jacsup.training.teacher import TeacherOutputs
+
+SECONDS_BETWEEN_CHECKPOINTS = 20
+SECONDS_BETWEEN_STATUS = 0.5
+NUM_TEST_IMAGES = 2000
+
+
+class Diverged(RuntimeError):
+    """A loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What stays the same while a run trains."""
+
+    run: Run
+    recipe: Recipe
+    data: Dataset
+    device: torch.device
+    judge: Judge | None
+    reporter: Reporter
+    interrupted: threading.Event
+
+
+def train(
+    recipe: Recipe,
+    data: Dataset | None = None,
+    out: str | Path | None = None,
+    *,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    num_stages: int | None = None,
+    init: str | Path | None = None,
+    deterministic: bool = False,
+    tensorboard: bool = False,
+) -> Path:
+    """Trains a recipe's curriculum and returns its run folder; called again, it goes on where it stopped.
+
+    data: replaces the recipe's data set. out: the run folder, runs/RECIPE[-ARM][-sSEED] without one.
+    data_root: folder with the data set's files. device: "auto", "cpu", "cuda" or "cuda:N".
+    num_stages: stop after that many. init: RUN or RUN/STAGE, whose finished stages the run starts from.
+    deterministic: bit-exact on CUDA too, slower.
+    Raises ValueError for wrong input before anything is written, Diverged for a loss that is not finite,
+    KeyboardInterrupt after Ctrl-C, with the work saved.
+    """
+    torch.use_deterministic_algorithms(deterministic)
+    chosen = pick_device(device)
+    count = len(recipe.stages) if num_stages is None else num_stages
+    if not 1 <= count <= len(recipe.stages):
+        raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")
+    data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
+    recipe = replace(recipe, data=data.config)
+    for stage in recipe.stages[:count]:
+        batch_order(len(data.train), stage.batch_size, seed=0, stage=0, epoch=0)
+    with open_run(recipe, Path(out or Path("runs") / recipe.run_name), init) as (run, recipe):
+        notes = describe_session(run, chosen, data_root, deterministic)
+        checkpoint = load_checkpoint(run.checkpoint_file)
+        notes += take_over(run, recipe, init) if checkpoint is None else []
+        with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
+            for note in notes:
+                reporter.note(note)
+            data = data.to(chosen)
+            session = _Session(run, recipe, data, chosen, get_judge(data), reporter, interrupted)
+            _train_stages(session, count, checkpoint)
+    return run.path
+
+
+def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) -> None:
+    run, recipe = session.run, session.recipe
+    finished = len(run.finished_stages(recipe))
+    start = Position(stage=finished)
+    if checkpoint and checkpoint.position.stage == finished:
+        start = checkpoint.position
+    else:
+        checkpoint = None
+    cut_stats(run, start.stage, start.epoch)
+    for number in range(finished, count):
+        _train_stage(session, number, checkpoint if number == finished else None)
+    newest = run.newest_model()
+    assert newest
+    run.install_model(newest)
+
+
+def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) -> None:
+    """One stage from its first step, or from a checkpoint, to its model file."""
+    run, data, stage = session.run, session.data, session.recipe.stages[number]
+    teacher = load(run.stage_file(number - 1, session.recipe), session.device) if number else None
+    model = _starting_model(session, number, teacher)
+    optimizers = make_optimizers(model, stage.adam)
+    iteration = updates(stage, teacher.num_units if teacher else 0)
+    term_names = [name for update in iteration for name in update.weights]
+    num_steps = len(data.train) // stage.batch_size
+    record = torch.zeros(num_steps, len(term_names), device=session.device)
+    position = Position(stage=number)
+    if checkpoint:
+        position = checkpoint.position
+        record.copy_(checkpoint.tensors.pop("record"))
+        restore(checkpoint.tensors, model, optimizers)
+    outputs = TeacherOutputs(teacher, data.train.images) if teacher and stage.objective == "student" else None
+
+    def save(at: Position) -> None:
+        tensors = {**capture(model, optimizers), "record": record.cpu()}
+        # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
+        if all(bool(value.isfinite().all()) for value in tensors.values()):
+            save_checkpoint(run.checkpoint_file, Checkpoint(at, tensors))
+
+    def check(steps: int) -> None:
+        _require_finite(record[:steps], term_names, f"stage {number} ({stage.name}), epoch {epoch}")
+
+    saved_at = status_at = time.monotonic()
+    for epoch in range(position.epoch, stage.epochs):
+        first_step = position.step if epoch == position.epoch else 0
+        started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
+        order = batch_order(len(data.train), stage.batch_size, seed=session.recipe.seed, stage=number, epoch=epoch)
+        order = order.to(session.device)
+        for step in range(first_step, num_steps):
+            set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
+            x = to_float(data.train.images[order[step]], model.config.value_range)
+            batch = Batch(x, *outputs[order[step]]) if outputs else Batch(x)
+            record[step] = train_step(model, iteration, optimizers, batch)
+            now = time.monotonic()
+            if now - status_at > SECONDS_BETWEEN_STATUS:
+                status_at = now
+                check(step + 1)
+                losses = dict(zip(term_names, record[step].tolist(), strict=True))
+                session.reporter.status(number, stage, epoch, (step + 1) / num_steps, losses)
+            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or session.interrupted.is_set():
+                check(step + 1)
+                save(Position(stage=number, epoch=epoch, step=step + 1, seconds=now - started_at))
+                saved_at = time.monotonic()
+                if session.interrupted.is_set():
+                    raise KeyboardInterrupt
+        check(num_steps)
+        seconds = time.monotonic() - started_at
+        means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
+        tests = _test(model, teacher, data.test, session.judge)
+        session.reporter.epoch(
+            {
+                "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
+                "seconds": round(seconds, 3), "peak_memory_mib": _peak_memory(session.device),
+            }
+        )  # fmt: skip
+    save(Position(stage=number, epoch=stage.epochs))
+    model.eval()
+    info = ModelInfo(
+        factors=factor_statistics(encode_all(model, data.train.images)),
+        recipe=session.recipe.run_name,
+        metrics=_test(model, teacher, data.test, session.judge),
+    )
+    save_model(run.stage_file(number, session.recipe), model, info)
+
+
+def _starting_model(session: _Session, number: int, teacher: Model | None) -> Model:
+    """The stage's model before its first step: a new one, or the one before it, grown."""
+    recipe, stage = session.recipe, session.recipe.stages[number]
+    seed = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed >> 1))
+        if teacher is None:
+            model = MLPAutoencoder(recipe.model, session.data.image_shape, stage.num_units, normalized=True)
+        else:
+            model = grow(teacher.to("cpu"), stage.num_units, stage.growth)
+            teacher.to(session.device)
+    return model.to(session.device).train()
+
+
+def _test(model: Model, teacher: Model | None, split: Split, judge: Judge | None) -> dict[str, float]:
+    """The epoch's test figures, in eval mode, on the first NUM_TEST_IMAGES test images."""
+    labels = None if split.labels is None else split.labels[:NUM_TEST_IMAGES]
+    split = Split(split.images[:NUM_TEST_IMAGES], labels)
+    model.eval()
+    figures = {"test_mse": mse(reconstruct(model, split.images), split.images)}
+    if judge:
+        figures["test_swap"] = swap_scores(model, split, judge)["swap_classifier"]
+    if teacher:
+        figures["test_jacobian"] = finite_difference_error(model, teacher, split.images)
+    model.train()
+    return figures
+
+
+def _require_finite(record: Tensor, names: list[str], where: str) -> None:
+    bad = (~record.isfinite()).nonzero()
+    if len(bad):
+        step, term = bad[0].tolist()
+        raise Diverged(
+            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; the last good checkpoint "
+            "is kept: start again in another folder with a lower rate or weight (--set stages.adam.lr=...)"
+        )
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Peak memory in MiB: of the device's tensors, or of the process on a CPU."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C or SIGTERM into an event that the loop answers with a checkpoint; a second one kills."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    previous: dict[int, Any] = {}
+
+    def handle(number: int, _frame: Any) -> None:
+        event.set()
+        signal.signal(number, previous[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

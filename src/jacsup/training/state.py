@@ -1,0 +1,98 @@
+"""Checkpoints: one file with everything that a bit-exact resume needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from jacsup.run import sync_folder, write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where training stands: `step` batches of epoch `epoch` of stage `stage` are done, `seconds` into the epoch."""
+
+    stage: int
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A position and the tensors that go with it."""
+
+    position: Position
+    tensors: dict[str, Tensor]
+
+
+def capture(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Copies of the model's weights and the optimisers' moments on the CPU, by name."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for network, optimizer in optimizers.items():
+        for index, weight in enumerate(optimizer.param_groups[0]["params"]):
+            for name, value in optimizer.state[weight].items():
+                tensors[f"adam.{network}.{index}.{name}"] = value
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+
+def restore(tensors: dict[str, Tensor], model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+    """The inverse of capture."""
+    prefix = "model."
+    model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
+    for network, optimizer in optimizers.items():
+        for index, weight in enumerate(optimizer.param_groups[0]["params"]):
+            names = [name for name in tensors if name.startswith(f"adam.{network}.{index}.")]
+            optimizer.state[weight] = {name.rpartition(".")[2]: tensors[name].to(weight.device) for name in names}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Puts a checkpoint in place; the one before it stays as `.prev`. A full disk leaves both as they were."""
+    position = json.dumps(asdict(checkpoint.position))
+    metadata = {"position": position, "sha256": _digest(position, checkpoint.tensors)}
+    fresh = path.with_name(f"{path.name}.new")
+    write_atomically(fresh, save(checkpoint.tensors, metadata))
+    if path.exists():
+        os.replace(path, _previous(path))
+    os.replace(fresh, path)
+    sync_folder(path.parent)
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """The newest undamaged checkpoint, or None where training has not written one."""
+    for candidate in (path, _previous(path)):
+        checkpoint = _read(candidate)
+        if checkpoint:
+            return checkpoint
+    return None
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.name}.prev")
+
+
+def _read(path: Path) -> Checkpoint | None:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (FileNotFoundError, SafetensorError):
+        return None
+    if metadata["sha256"] != _digest(metadata["position"], tensors):
+        return None
+    return Checkpoint(Position(**json.loads(metadata["position"])), tensors)
+
+
+def _digest(position: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(position.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()

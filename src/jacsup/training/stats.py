@@ -1,0 +1,90 @@
+"""What training tells while it runs: the progress bar, stats.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from jacsup.config import Recipe, Stage
+from jacsup.run import Run, write_atomically
+
+
+def cut_stats(run: Run, stage: int, epoch: int) -> None:
+    """Drops the lines of stats.jsonl from (stage, epoch) on: they will be written anew."""
+    kept = [line for line in run.stats() if (line["stage"], line["epoch"]) < (stage, epoch)]
+    write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+class Reporter:
+    """Writes an epoch's line to stats.jsonl, to TensorBoard if asked, and to the terminal.
+
+    A terminal gets one live bar over the whole curriculum; a log file gets one plain line per epoch.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, num_stages: int, *, tensorboard: bool):
+        self._run, self._num_stages = run, num_stages
+        self._total = [stage.epochs for stage in recipe.stages[:num_stages]]
+        self._bar: Any = None
+        self._writer: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--tensorboard needs the package; run `pip install 'jacsup[tensorboard]'`") from None
+            self._writer = SummaryWriter(run.path / "tensorboard")
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            # The rate is taken over the last minutes: later stages may cost more than the first.
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
+                console=Console(stderr=True), speed_estimate_period=180,
+            )  # fmt: skip
+            self._task = self._bar.add_task("starting", total=sum(self._total), losses="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if self._bar:
+            self._bar.stop()
+        if self._writer:
+            self._writer.close()
+
+    def status(self, number: int, stage: Stage, epoch: int, share: float, losses: dict[str, float]) -> None:
+        """Moves the bar to `share` of an epoch and shows the latest losses."""
+        if self._bar:
+            self._bar.update(
+                self._task,
+                completed=sum(self._total[:number]) + epoch + share,
+                description=f"stage {number + 1}/{self._num_stages} {stage.name}, epoch {epoch + 1}/{stage.epochs}",
+                losses=_format(losses),
+            )
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Records a finished epoch."""
+        with open(self._run.stats_file, "a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        values = {name: value for name, value in line.items() if isinstance(value, float)}
+        if self._writer:
+            step = sum(self._total[: line["stage"]]) + line["epoch"]
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+        if not self._bar:
+            print(f"stage {line['stage'] + 1}/{self._num_stages} {line['name']} epoch {line['epoch'] + 1}: {_format(values)}", flush=True)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        (self._bar.console.print if self._bar else print)(text)
+
+
+def _format(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3g}" for name, value in values.items())

@@ -1,0 +1,59 @@
+"""One training iteration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jacsup.config import Adam
+from jacsup.models import Model
+from jacsup.objectives import Batch, Update
+
+WARM_UP = 0.3
+
+
+def make_optimizers(model: Model, adam: Adam) -> dict[str, torch.optim.Optimizer]:
+    """One Adam per network, shared by all updates (a second one would cancel the losses' weights)."""
+    return {
+        name: torch.optim.Adam(
+            list(network.parameters()), lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True
+        )
+        for name, network in model.named_children()
+    }
+
+
+def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
+    """The rate at `step` of a stage of `num_steps`."""
+    if adam.schedule == "constant":
+        return adam.lr
+    progress = step / num_steps
+    if progress < WARM_UP:
+        return adam.lr * (0.04 + 0.96 * progress / WARM_UP)
+    return adam.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], rate: float) -> None:
+    """The same rate for every network."""
+    for optimizer in optimizers.values():
+        optimizer.param_groups[0]["lr"] = rate
+
+
+def train_step(
+    model: Model, updates: Sequence[Update], optimizers: dict[str, torch.optim.Optimizer], batch: Batch
+) -> Float[Tensor, " terms"]:
+    """Takes each update's step and returns all unweighted losses, on the device, in the updates' order."""
+    values: list[Tensor] = []
+    for update in updates:
+        terms = update.losses(model, batch)
+        loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
+        weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = gradient
+        for name in update.trains:
+            optimizers[name].step()
+        values += [terms[name].detach() for name in update.weights]
+    return torch.stack(values)
