@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+# The range in which errors are reported.
+UNIT = (0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Code:

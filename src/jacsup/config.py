@@ -112,6 +112,8 @@ class Recipe:
     init: str = ""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; allowed are 0 and more")
         if not self.stages:
             raise ValueError(f"recipe '{self.name}' has no stages; give it at least one")
         if self.stages[0].objective == "student":

@@ -52,10 +52,13 @@ class Dataset:
         """A data set from uint8 arrays or tensors of shape (n, h, w), (n, c, h, w) or (n, h, w, c), c = 1, 3 or 4.
 
         labels: integers (n,), optional; without them the swap score is not measured.
+        The pixels are copied, so changing the arrays later changes nothing here.
         Without `test_images` the last tenth of the images (at most 10,000) is held out, so shuffle them first.
         Raises ValueError for other types or shapes.
         """
         train = Split(_images(images, "images"), _labels(labels, images, "labels"))
+        if test_images is None and test_labels is not None:
+            raise ValueError("test_labels are given without test_images; pass both or neither")
         if test_images is None:
             held_out = min(len(train) // 10, 10_000)
             if held_out < 1:
@@ -75,8 +78,18 @@ class Dataset:
         return cls(train, test, Arrays(sha256=digest.hexdigest()))
 
 
+def _array(values: Any, name: str) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} are no array ({error}); give numbers in equal rows") from None
+
+
 def _images(values: Any, name: str) -> Tensor:
-    array = np.asarray(values)
+    array = _array(values, name)
+    shape = array.shape
     if array.dtype != np.uint8:
         raise ValueError(f"{name} are {array.dtype}; allowed is uint8 from 0 to 255: scale, round and convert them")
     if array.ndim == 3:
@@ -84,18 +97,18 @@ def _images(values: Any, name: str) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or not array.size:
-        raise ValueError(f"{name} have shape {array.shape}; allowed are (n, h, w), (n, c, h, w), (n, h, w, c)")
-    return torch.from_numpy(np.ascontiguousarray(array))
+        raise ValueError(f"{name} have shape {shape}; allowed are (n, h, w), (n, c, h, w), (n, h, w, c), c = 1, 3 or 4")
+    return torch.from_numpy(np.array(array, order="C"))
 
 
 def _labels(values: Any, images: Any, name: str) -> Tensor | None:
     if values is None:
         return None
-    array = np.asarray(values)
-    if array.shape != (len(images),) or array.dtype.kind not in "iu" or array.min() < 0:
-        raise ValueError(
-            f"{name} are {array.dtype} of shape {array.shape}; allowed are {len(images)} integers, 0 and more"
-        )
+    array = _array(values, name)
+    if array.shape != (len(images),) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; allowed are {len(images)} integers")
+    if array.min() < 0:
+        raise ValueError(f"{name} start at {array.min()}; allowed are 0 and more: number the classes from 0")
     return torch.from_numpy(array.astype(np.int64))
 
 

@@ -12,8 +12,8 @@ def load_digits() -> tuple[Split, Split]:
     """1,500 training and 297 test images of 1x8x8, values 0 to 16 scaled to 0 to 255, shuffled with seed 0."""
     from sklearn.datasets import load_digits as load
 
-    bunch = load()
-    order = np.random.default_rng(0).permutation(len(bunch.images))
-    images = torch.from_numpy(np.rint(bunch.images[order] * (255 / 16)).astype(np.uint8)[:, None])
-    labels = torch.from_numpy(bunch.target[order].astype(np.int64))
+    pixels, digits = load(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    images = torch.from_numpy(np.rint(pixels[order] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8))
+    labels = torch.from_numpy(digits[order].astype(np.int64))
     return Split(images[:1500], labels[:1500]), Split(images[1500:], labels[1500:])

@@ -33,6 +33,6 @@ def download(name: str, root: Path, *, base_url: str | None = None) -> None:
             pooch.retrieve(url + file, known_hash=f"md5:{md5}", fname=file, path=root, progressbar=True)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"could not download {url}{file}: {error}; "
+                f"could not download {url}{file}: {str(error).rstrip('.')}; "
                 f"put the file into {root} by hand, or pass the folder that has it as --data-root"
             ) from None

@@ -68,14 +68,17 @@ def read_idx(path: Path, *, md5: str | None = None) -> np.ndarray:
             content = gzip.decompress(content)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged ({error}); download it again") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{path} is not an IDX file of bytes: it starts with {content[:4].hex()}, not 000008; download it again")
+    if content[:3] != b"\x00\x00\x08" or content[3:4] not in (b"\x01", b"\x02", b"\x03", b"\x04"):
+        start = f"it starts with {content[:4].hex()}, allowed are 00000801 to 00000804" if content else "it is empty"
+        raise ValueError(f"{path} is not an IDX file of bytes: {start}; download it again")
     num_dimensions = content[3]
     header = 4 + 4 * num_dimensions
     shape = struct.unpack(f">{num_dimensions}I", content[4:header]) if len(content) >= header else ()
-    expected = header + math.prod(shape)
-    if len(content) != expected or not shape:
+    expected = header + math.prod(shape) if shape else header
+    if len(content) != expected:
         raise ValueError(f"{path} has {len(content):,} bytes, its header promises {expected:,}; download it again")
+    if 0 in shape:
+        raise ValueError(f"{path} holds no values, its header says {shape}; download it again")
     _check_md5(path, content, md5)
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
@@ -87,19 +90,24 @@ def read_svhn_mat(path: Path, *, md5: str | None = None) -> Split:
     _check_md5(path, path.read_bytes(), md5)
     try:
         content = loadmat(path)
-        images, labels = content["X"], content["y"]
+        images, labels = np.asarray(content["X"]), np.asarray(content["y"])
     # loadmat has no error type of its own: damaged files raise whatever its parser stumbles over.
     except Exception as error:
-        raise ValueError(f"{path} is not an SVHN .mat file ({type(error).__name__}: {error}); download it again") from None
-    if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.dtype != np.uint8 or labels.size != images.shape[3]:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path} is not an SVHN .mat file ({reason}); download it again") from None
+    if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.dtype != np.uint8:
         raise ValueError(
-            f"{path}: X is {images.dtype} {images.shape} with {labels.size} labels; SVHN's is uint8 (32, 32, 3, n) with n"
+            f"{path}: X is {images.dtype} of shape {images.shape}; allowed is uint8 of shape (32, 32, 3, n); "
+            "download it again"
         )
+    if labels.size != images.shape[3]:
+        raise ValueError(f"{path} has {labels.size} labels for {images.shape[3]} images; download it again")
+    if labels.dtype.kind not in "iuf" or not np.isin(labels, range(1, 11)).all():
+        raise ValueError(f"{path}: y has values that are not integers from 1 to 10; download it again")
     digits = labels.reshape(-1).astype(np.int64) % 10
     return Split(torch.from_numpy(np.ascontiguousarray(images.transpose(3, 2, 0, 1))), torch.from_numpy(digits))
 
 
 def _check_md5(path: Path, content: bytes, md5: str | None) -> None:
-    found = hashlib.md5(content).hexdigest()
-    if md5 and found != md5:
+    if md5 and (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise ValueError(f"{path} is damaged: its checksum is {found}, it should be {md5}; download it again")

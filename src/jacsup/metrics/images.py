@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from jacsup.code import to_float, to_unit
+from jacsup.code import UNIT, to_float, to_unit
 from jacsup.models import Model
 
 # A constant, so that results do not depend on the machine's memory.
@@ -39,7 +39,7 @@ def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> f
     """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
     # Squares are summed in float64 by chunks: a float32 mean over 10^7 pixels would lose digits.
     total = sum(
-        (part - to_float(image, (0, 1))).square().sum(dtype=torch.float64).item()
+        (part - to_float(image, UNIT)).square().sum(dtype=torch.float64).item()
         for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
     )
     return total / pixels.numel()
@@ -61,7 +61,7 @@ def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> 
     sigma = 1.5 if size >= 11 else 0.5
     scores = [
         structural_similarity_index_measure(
-            part, to_float(image, (0, 1)), data_range=1.0, sigma=sigma, reduction="sum"
+            part, to_float(image, UNIT), data_range=1.0, sigma=sigma, reduction="sum"
         )
         for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
     ]

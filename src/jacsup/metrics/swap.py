@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jacsup.code import Code, to_float, to_unit
+from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split, batch_order
 from jacsup.metrics.images import CHUNK, chunks
@@ -82,7 +82,7 @@ def _fit(network: nn.Module, split: Split) -> None:
         torch.manual_seed(_SEED)
         for epoch in range(_EPOCHS):
             for index in batch_order(len(images), batch_size, seed=_SEED, stage=0, epoch=epoch):
-                loss = F.cross_entropy(network(to_float(images[index], (0, 1))), labels[index])
+                loss = F.cross_entropy(network(to_float(images[index], UNIT)), labels[index])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -92,7 +92,7 @@ def _fit(network: nn.Module, split: Split) -> None:
 def _accuracy(network: nn.Module, split: Split) -> float:
     assert split.labels is not None
     hits = [
-        (network(to_float(images, (0, 1))).argmax(dim=1) == labels).sum()
+        (network(to_float(images, UNIT)).argmax(dim=1) == labels).sum()
         for images, labels in zip(split.images.split(CHUNK), split.labels.split(CHUNK), strict=True)
     ]
     return float(torch.stack(hits).sum()) / len(split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import ModelConfig, from_dict, to_dict
+from jacsup.config import DataConfig, ModelConfig, from_dict, to_dict
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.run import Run, write_atomically
 
@@ -24,6 +24,7 @@ Model = MLPAutoencoder
 FORMAT = "jacsup-model-1"
 
 
+@runtime_checkable
 class Autoencoder(Protocol):
     """What losses, metrics and figures need of a model."""
 
@@ -53,6 +54,7 @@ class ModelInfo:
 
     factors: tuple[Factor, ...]
     recipe: str
+    data: DataConfig
     metrics: dict[str, Any]
 
 
@@ -74,10 +76,14 @@ def save_model(path: Path, model: Model, info: ModelInfo) -> None:
         "image_shape": list(model.image_shape),
         "num_units": model.num_units,
         "normalized": model.normalized,
-        **asdict(info),
+        "factors": [asdict(factor) for factor in info.factors],
+        "recipe": info.recipe,
+        "data": to_dict(info.data),
+        "metrics": info.metrics,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, save(tensors, {name: json.dumps(value) for name, value in metadata.items()}))
+    # One entry: safetensors writes several in random order, and equal models should be equal files.
+    write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
 
 
 def model_file(where: str | Path) -> Path:
@@ -98,7 +104,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
     """A model file's metadata; ValueError when the file is not a model."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path}: not a jacsup model: {error}") from None
     if metadata.get("format") != FORMAT:
@@ -122,7 +128,8 @@ def load_info(where: str | Path) -> ModelInfo:
     """Factor names, their statistics and the metrics stored with a model."""
     metadata = load_metadata(model_file(where))
     factors = tuple(Factor(**factor) for factor in metadata["factors"])
-    return ModelInfo(factors=factors, recipe=metadata["recipe"], metrics=metadata["metrics"])
+    data = from_dict(DataConfig, metadata["data"], "data")
+    return ModelInfo(factors=factors, recipe=metadata["recipe"], data=data, metrics=metadata["metrics"])
 
 
 def num_parameters(model: nn.Module) -> int:

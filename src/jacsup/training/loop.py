@@ -180,6 +180,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     info = ModelInfo(
         factors=factor_statistics(encode_all(model, data.train.images)),
         recipe=session.recipe.run_name,
+        data=session.recipe.data,
         metrics=_test(model, teacher, data.test, session.judge),
     )
     save_model(run.stage_file(number, session.recipe), model, info)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from jacsup.config import Recipe, Stage
 from jacsup.run import Run, write_atomically
@@ -36,7 +36,7 @@ class Reporter:
                 raise ValueError("--tensorboard needs the package; run `pip install 'jacsup[tensorboard]'`") from None
             self._writer = SummaryWriter(run.path / "tensorboard")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Reporter:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

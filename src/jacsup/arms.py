@@ -1,0 +1,104 @@
+"""The arms beside a run, and the commands that train the missing ones."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jacsup.config import Arrays, set_field
+from jacsup.recipes import ARMS, RECIPES, with_arm
+from jacsup.run import Run
+
+
+def arm_label(arm: str) -> str:
+    """What legends and tables call a run of this arm."""
+    return arm or "Jacobian supervision"
+
+
+def purpose(arm: str) -> str:
+    """What sets a run of this arm apart."""
+    return ARMS.get(arm, "each student's decoder is held to its teacher's Jacobian")
+
+
+def progress(run: Run) -> str:
+    """How far a run is trained, such as "7 of 15 stages"."""
+    return f"{len(run.finished_stages())} of {len(run.recipe.stages)} stages"
+
+
+def last_lines(run: Run) -> list[dict[str, Any]]:
+    """The last line of stats.jsonl of each finished stage."""
+    last = {line["stage"]: line for line in run.stats()}
+    return [last[number] for number in run.finished_stages() if number in last]
+
+
+def find_siblings(run: Run) -> dict[str, Run]:
+    """The runs in the same folder that differ in their arm alone, by arm; of several the furthest trained one.
+
+    They share the recipe's name, data, model, seed and first stage, hence the first teacher.
+    """
+    ours = run.recipe
+    found: dict[str, Run] = {}
+    for path in sorted(run.path.parent.glob("*/recipe.json")):
+        sibling = Run(path.parent)
+        try:
+            theirs = sibling.recipe
+        except ValueError:
+            continue
+        comparable = (
+            replace(theirs, arm=ours.arm, init=ours.init, stages=(*theirs.stages[:1], *ours.stages[1:])) == ours
+        )
+        if comparable and theirs.arm != ours.arm and theirs.arm in ("", *ARMS):
+            found[theirs.arm] = max(found.get(theirs.arm, sibling), sibling, key=lambda each: len(each.stats()))
+    return found
+
+
+def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
+    """The command that trains each arm that is not there yet, beside the run."""
+    ours = run.recipe
+    if len(ours.stages) < 2:
+        return {}
+    missing = [arm for arm in ("", *ARMS) if arm != ours.arm and arm not in siblings]
+    commands = {arm: _train_command(run, siblings, arm) for arm in missing}
+    return {arm: command for arm, command in commands.items() if command}
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative to the working folder where it lies in there."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _train_command(run: Run, siblings: dict[str, Run], arm: str) -> str:
+    recipe = run.recipe
+    default_name = replace(recipe, arm=arm).run_name
+    name = default_name if run.path.name == recipe.run_name else f"{run.path.name}-{arm or 'jacobian'}"
+    out = run.path.parent / name
+    if isinstance(recipe.data, Arrays):
+        chosen = f"jacsup.recipes.with_arm(recipe, {arm!r})" if arm else "recipe"
+        return f"jacsup.train({chosen}, data, out={shown(out)!r})"
+    arguments = _recipe_arguments(run, siblings)
+    if not arguments:
+        return ""
+    arguments += ["--arm", arm] if arm else []
+    sessions = run.sessions()
+    if sessions and sessions[-1].get("data_root"):
+        arguments += ["--data-root", sessions[-1]["data_root"]]
+    if recipe.init:
+        arguments += ["--init", shown(run.path / recipe.stages[0].name)]
+    if out != Path("runs", default_name).resolve():
+        arguments += ["--out", shown(out)]
+    return shlex.join(["jacsup", "train", *arguments])
+
+
+def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
+    """The run's recipe without its arm, as `jacsup train` takes it; empty where no file here holds it."""
+    ours = run.recipe
+    if ours.name in RECIPES and ours.arm in ("", *ARMS):
+        builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)
+        epochs = ours.stages[0].epochs
+        for extra, recipe in (([], builtin), (["--epochs", str(epochs)], set_field(builtin, "stages.epochs", epochs))):
+            if (with_arm(recipe, ours.arm) if ours.arm else recipe) == ours:
+                return [ours.name, *extra, *(["--seed", str(ours.seed)] if ours.seed else [])]
+    base = siblings.get("") if ours.arm else run
+    return [shown(base.path / "recipe.json")] if base else []

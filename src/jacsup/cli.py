@@ -1,0 +1,237 @@
+"""The command line. Heavy imports wait inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jacsup import recipes
+from jacsup.config import Recipe, set_field
+
+Positional = tyro.conf.Positional
+
+
+def train(
+    recipe: Positional[str],
+    /,
+    *,
+    data_root: Path | None = None,
+    out: Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    epochs: int | None = None,
+    stages: int | None = None,
+    arm: str | None = None,
+    init: str | None = None,
+    set: tuple[str, ...] = (),
+    deterministic: bool = False,
+    tensorboard: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Train a recipe; the same command again resumes it.
+
+    Args:
+        recipe: A built-in name (see `jacsup list`), file.py:name, or the path of a recipe.json.
+        data_root: Folder with the data set's files; without one they are downloaded once.
+        out: The run folder; runs/RECIPE[-ARM][-sSEED] without one.
+        seed: Another seed than the recipe's.
+        device: auto, cpu, cuda or cuda:N.
+        epochs: Epochs per stage.
+        stages: Stop after that many stages; the same command without it goes on.
+        arm: A baseline to compare with: plain or plain-jump.
+        init: RUN or RUN/STAGE whose finished stages the new run starts from.
+        set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 or stages.3.epochs=20.
+        deterministic: Bit-exact on a GPU too, slower.
+        tensorboard: Also write TensorBoard event files into the run folder.
+        dry_run: Show the recipe and its curriculum, train nothing.
+    """
+    chosen = _changed(recipes.find(recipe), seed, epochs, set)
+    chosen = recipes.with_arm(chosen, arm) if arm else chosen
+    if dry_run:
+        _print_curriculum(chosen)
+        return
+    from jacsup.training.loop import train as run_training
+
+    run = run_training(
+        chosen,
+        out=out,
+        data_root=data_root,
+        device=device,
+        num_stages=stages,
+        init=init,
+        deterministic=deterministic,
+        tensorboard=tensorboard,
+    )
+    print(f"{run} is trained; next: jacsup report {run}")
+
+
+def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: tuple[str, ...]) -> Recipe:
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    if epochs is not None:
+        recipe = set_field(recipe, "stages.epochs", epochs)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set is '{assignment}'; allowed is FIELD=VALUE, such as stages.adam.lr=0.001")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        recipe = set_field(recipe, path, value)
+    return recipe
+
+
+def _print_curriculum(recipe: Recipe) -> None:
+    from jacsup.config import to_dict
+
+    summary = {name: value for name, value in to_dict(recipe).items() if name != "stages"}
+    print(json.dumps(summary))
+    rows = [
+        (
+            stage.name, stage.objective, stage.num_units, stage.epochs, stage.batch_size,
+            f"{stage.adam.lr:g} {stage.adam.schedule}", stage.growth.new,
+            " ".join(f"{name} {value:g}" for name, value in vars(stage.weights).items() if value)
+            if stage.objective == "student" else f"rec {stage.weights.rec:g}",
+        )
+        for stage in recipe.stages
+    ]  # fmt: skip
+    _print_table(("stage", "objective", "units", "epochs", "batch", "rate", "new units", "weights"), rows)
+
+
+def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: bool = False) -> None:
+    """Judge a model on its test images; a run's figures are kept in its metrics.json.
+
+    Args:
+        model: A run folder or a model file.
+        data_root: Folder with the data set's files, if they have moved.
+        json: Print metrics.json in place of the table.
+    """
+    from jacsup.evaluate import evaluate as judge
+
+    metrics = judge(model, data_root=data_root)
+    if json:
+        _print_json(metrics)
+        return
+    names = (
+        "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
+    )  # fmt: skip
+    stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
+    _print_table(("stage", *names), [(stage["name"], *(stage[name] for name in names)) for stage in stages])
+    if metrics["classifier_accuracy"] is not None:
+        print(f"swap scores are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
+
+
+def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
+    """Draw a run's figures and write its report/index.html, beside the arms found next to it.
+
+    Args:
+        run: A run folder.
+        data_root: Folder with the data set's files, if they have moved.
+    """
+    from jacsup.evaluate import current_metrics, find_data
+    from jacsup.evaluate import evaluate as judge
+    from jacsup.figures import write_report
+    from jacsup.run import Run
+
+    Run(run).require()
+    data = find_data(run, data_root)
+    metrics = current_metrics(Run(run)) or judge(run, data)
+    print(f"the report is in {write_report(run, data, metrics)}")
+
+
+def download(name: Positional[str], /, *, data_root: Path | None = None) -> None:
+    """Download a public data set: mnist or svhn.
+
+    Args:
+        name: mnist or svhn.
+        data_root: Where to put the files; the user's cache without one.
+    """
+    from jacsup.data import cache_folder
+    from jacsup.data.download import download as fetch
+
+    root = data_root or cache_folder() / name
+    fetch(name, root)
+    print(f"{name} is in {root}")
+
+
+def data(arguments: Positional[tuple[str, ...]] = (), /) -> None:
+    """Get data sets: jacsup data download mnist."""
+    _run(DATA_COMMANDS, "jacsup data", arguments)
+
+
+def show_list() -> None:
+    """Show recipes, arms and data sets."""
+    from jacsup.config import DataConfig
+
+    rows = [
+        (recipe.name, type(recipe.data).__name__, type(recipe.model).__name__, len(recipe.stages),
+         sum(stage.epochs for stage in recipe.stages), recipe.stages[-1].num_units)
+        for recipe in recipes.RECIPES.values()
+    ]  # fmt: skip
+    _print_table(("recipe", "data", "model", "stages", "epochs", "units"), rows)
+    print()
+    _print_table(("arm", "what it trains"), list(recipes.ARMS.items()))
+    print()
+    kinds = DataConfig.__args__
+    _print_table(("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip()) for kind in kinds])
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Aligned columns in plain text: it reads well and pipes well."""
+    cells = [header, *[tuple(_cell(value) for value in row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+    "data": data,
+    "list": show_list,
+}
+DATA_COMMANDS = {"download": download}
+
+
+def main() -> None:
+    """The `jacsup` program. Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted."""
+    try:
+        if sys.argv[1:2] == ["data"]:
+            data(tuple(sys.argv[2:]))
+        else:
+            _run(COMMANDS, "jacsup", sys.argv[1:])
+    except ValueError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("interrupted; what is done is saved: run the same command again to go on", 130)
+    except (OSError, RuntimeError) as error:
+        _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _run(commands: dict[str, Callable[..., None]], program: str, arguments: Sequence[str]) -> None:
+    tyro.extras.subcommand_cli_from_dict(
+        commands, prog=program, args=arguments or ["--help"], config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"jacsup: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,74 @@
+"""The paper's equations, naively: plain loops over plain floats. Slow on purpose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Vector = Sequence[float]
+
+
+def reconstruction(x: Sequence[Vector], x_hat: Sequence[Vector]) -> float:
+    """Eq. 8, mean over pixels and batch."""
+    terms = [(a - b) ** 2 for row, row_hat in zip(x, x_hat, strict=True) for a, b in zip(row, row_hat, strict=True)]
+    return sum(terms) / len(terms)
+
+
+def jacobian(
+    y_student: Sequence[Vector],
+    y_teacher: Sequence[Vector],
+    student: Sequence[Vector],
+    student_swapped: Sequence[Vector],
+    teacher: Sequence[Vector],
+    teacher_swapped: Sequence[Vector],
+    w_y: float,
+    w_diff: float,
+) -> float:
+    """Eq. 9 with the brackets that eq. 6 has."""
+    differences = []
+    for n in range(len(student)):
+        for p in range(len(student[n])):
+            of_teacher = teacher_swapped[n][p] - teacher[n][p]
+            of_student = student_swapped[n][p] - student[n][p]
+            differences.append((of_teacher - of_student) ** 2)
+    return w_y * reconstruction(y_student, y_teacher) + w_diff * sum(differences) / len(differences)
+
+
+def cross_covariance(y: Sequence[Vector], z: Sequence[Vector]) -> float:
+    """Eq. 10, the sum over all pairs of one unit of y and one of z."""
+    total = 0.0
+    batch = len(y)
+    for i in range(len(z[0])):
+        for j in range(len(y[0])):
+            z_mean = sum(row[i] for row in z) / batch
+            y_mean = sum(row[j] for row in y) / batch
+            total += (sum((z[m][i] - z_mean) * (y[m][j] - y_mean) for m in range(batch)) / batch) ** 2
+    return total
+
+
+def layer(x: Vector, weight: Sequence[Vector], bias: Vector) -> list[float]:
+    """One linear layer on one image."""
+    return [sum(w * value for w, value in zip(row, x, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
+
+
+def mlp(x: Vector, layers: Sequence[tuple[Sequence[Vector], Vector]]) -> list[float]:
+    """A.1 on one image: linear layers with ReLU between them."""
+    for number, (weight, bias) in enumerate(layers):
+        x = layer(x, weight, bias)
+        if number < len(layers) - 1:
+            x = [max(value, 0.0) for value in x]
+    return list(x)
+
+
+def adam(
+    weight: float, gradients: Sequence[float], lr: float, betas: tuple[float, float], weight_decay: float
+) -> float:
+    """Kingma and Ba's Algorithm 1 for one number, weight decay as an L2 term of the loss."""
+    mean = square = 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        gradient = gradient + weight_decay * weight
+        mean = betas[0] * mean + (1 - betas[0]) * gradient
+        square = betas[1] * square + (1 - betas[1]) * gradient**2
+        corrected = math.sqrt(square / (1 - betas[1] ** step)) + 1e-8
+        weight -= lr * mean / (1 - betas[0] ** step) / corrected
+    return weight

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jacsup.config import (
+    MLP,
+    MNIST,
+    SVHN,
+    Adam,
+    Arrays,
+    Digits,
+    Recipe,
+    Stage,
+    Weights,
+    differences,
+    from_dict,
+    set_field,
+    to_dict,
+)
+from jacsup.recipes import ARMS, RECIPES, find, with_arm
+
+DEBUG = RECIPES["debug"]
+
+
+def refusal(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
+    """The one line with which a call refuses what it was given."""
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as caught:
+        call(*arguments, **options)
+    return str(caught.value)
+
+
+def as_json(recipe: Recipe, **changes: Any) -> dict[str, Any]:
+    """A recipe as its recipe.json holds it, with some top-level fields changed."""
+    return json.loads(json.dumps(to_dict(recipe))) | changes
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_survives_json(recipe: Recipe) -> None:
+    back = from_dict(Recipe, as_json(recipe))
+    assert back == recipe
+    assert hash(back) == hash(recipe)
+
+
+@pytest.mark.parametrize(
+    "data", [MNIST(), SVHN(), Digits(), Arrays(sha256="0" * 64)], ids=lambda data: type(data).__name__
+)
+def test_every_data_config_survives_json_by_its_name(data: Any) -> None:
+    recipe = replace(DEBUG, data=data)
+    assert as_json(recipe)["data"]["type"] == type(data).__name__
+    assert from_dict(Recipe, as_json(recipe)) == recipe
+
+
+def test_whole_numbers_of_json_become_floats_where_floats_are_meant() -> None:
+    found = set_field(DEBUG, "stages.adam.lr", 1).stages[0].adam.lr
+    assert found == 1.0
+    assert isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "recipe has no field 'colour'; allowed are name, data"),
+        ({"stagse": []}, "recipe has no field 'stagse'; did you mean 'stages'?"),
+        ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; allowed are MNIST, SVHN, Digits, Arrays"),
+        ({"data": "MNIST"}, "recipe.data.type is None; allowed are MNIST, SVHN, Digits, Arrays"),
+        ({"data": {"type": "Arrays"}}, "recipe.data lacks the field 'sha256'"),
+        ({"stages": 3}, "recipe.stages is 3; allowed is a list"),
+        ({"stages": [3]}, "recipe.stages.0 is 3; allowed is an object with the fields of Stage"),
+        ({"seed": True}, "recipe.seed is True; allowed is one int"),
+    ],
+)
+def test_json_that_is_no_recipe_is_refused_with_the_field(changes: dict[str, Any], message: str) -> None:
+    assert refusal(from_dict, Recipe, as_json(DEBUG, **changes)).startswith(message)
+
+
+def test_set_field_reaches_nested_fields_and_changes_nothing_else() -> None:
+    changed = set_field(DEBUG, "model.hidden", [8])
+    assert changed == replace(DEBUG, model=replace(DEBUG.model, hidden=(8,)))
+    assert DEBUG.model.hidden == (32, 16)
+    assert set_field(DEBUG, "seed", 7) == replace(DEBUG, seed=7)
+    assert set_field(DEBUG, "data", {"type": "MNIST"}) == replace(DEBUG, data=MNIST())
+
+
+def test_set_field_without_a_number_changes_all_stages() -> None:
+    changed = set_field(DEBUG, "stages.adam.lr", 0.5)
+    assert changed == replace(DEBUG, stages=tuple(replace(stage, adam=Adam(lr=0.5)) for stage in DEBUG.stages))
+
+
+def test_set_field_with_a_number_changes_that_stage() -> None:
+    first, second, third = DEBUG.stages
+    changed = set_field(DEBUG, "stages.1.weights.diff", 3.0)
+    assert changed == replace(DEBUG, stages=(first, replace(second, weights=Weights(diff=3.0)), third))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("sede", 1, "a recipe has no field 'sede'; did you mean 'seed'?"),
+        ("stages.adam.rl", 1, "a recipe has no field 'stages.adam.rl'; did you mean 'lr'?"),
+        ("stages.epoch", 1, "a recipe has no field 'stages.epoch'; did you mean 'epochs'?"),
+        ("model.type", "MLP", "a recipe has no field 'model.type'; allowed are hidden, value_range"),
+        ("seed.low", 1, "a recipe has no field 'seed.low'; it is a single value"),
+        ("stages.3.epochs", 1, "'stages.3.epochs': there is no number 3; allowed are 0 to 2"),
+        ("seed", "1", "recipe.seed is '1'; allowed is one int"),
+        ("seed", 1.0, "recipe.seed is 1.0; allowed is one int"),
+        ("stages.1.epochs", "many", "recipe.stages.1.epochs is 'many'; allowed is one int"),
+        ("stages.adam.lr", None, "recipe.stages.0.adam.lr is None; allowed is one float"),
+        ("stages.adam.lr", True, "recipe.stages.0.adam.lr is True; allowed is one float"),
+        ("stages.weights.xcov_norm", 1, "recipe.stages.0.weights.xcov_norm is 1; allowed is one bool"),
+        ("stages.growth.new", "ones", "recipe.stages.0.growth.new is 'ones'; allowed are 'zero', 'random'"),
+        ("model.value_range", [0.0], "recipe.model.value_range has 1 values; allowed are 2"),
+        ("model.hidden", 32, "recipe.model.hidden is 32; allowed is a list"),
+        ("stages.epochs", 0, "stage 'units-2': epochs is 0; allowed are 1 and more"),
+    ],
+)
+def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str) -> None:
+    assert refusal(set_field, DEBUG, path, value) == message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("stages", [], "recipe 'debug' has no stages; give it at least one"),
+        ("stages.0.objective", "student", "recipe 'debug' starts with a student; its first stage has no teacher"),
+        ("stages.1.epochs", -1, "stage 'units-3': epochs is -1; allowed are 1 and more"),
+        ("stages.1.batch_size", 1, "stage 'units-3': batch_size is 1; allowed are 2 and more"),
+        ("stages.1.adam.lr", 0.0, "stage 'units-3': adam.lr is 0.0; allowed are positive numbers"),
+        ("stages.1.num_units", 1, "stage 'units-3': num_units is 1; allowed are 3 and more"),
+        ("stages.1.num_units", 2, "stage 'units-3': num_units is 2; allowed are 3 and more"),
+        ("stages.0.num_units", 0, "stage 'units-2': num_units is 0; allowed are 1 and more"),
+        ("model.value_range", [0.0, 2.0], "model.value_range is 0.0, 2.0; allowed is low < high inside [-1, 1]"),
+        ("model.value_range", [0.5, 0.5], "model.value_range is 0.5, 0.5; allowed is low < high inside [-1, 1]"),
+        ("seed", -1, "seed is -1; allowed are 0 and more"),
+    ],
+)
+def test_recipes_that_cannot_train_are_refused(path: str, value: Any, message: str) -> None:
+    assert refusal(set_field, DEBUG, path, value).startswith(message)
+
+
+def test_a_recipe_made_in_python_is_checked_too() -> None:
+    assert refusal(Recipe, name="mine", data=Digits(), stages=()).startswith("recipe 'mine' has no stages")
+    assert "no teacher to follow" in refusal(replace, DEBUG, stages=DEBUG.stages[1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"seed": 3}, ["seed: 0 -> 3"]),
+        ({"data": MNIST()}, ['data.type: "Digits" -> "MNIST"']),
+        (
+            {"model": MLP(hidden=(32, 8), value_range=(-1.0, 1.0))},
+            ["model.hidden.1: 16 -> 8", "model.value_range.0: 0.0 -> -1.0"],
+        ),
+        ({"data": Arrays(sha256="ab")}, ['data.type: "Digits" -> "Arrays"', 'data.sha256: null -> "ab"']),
+    ],
+)
+def test_differences_lists_exactly_the_changed_fields(changes: dict[str, Any], expected: list[str]) -> None:
+    assert differences(DEBUG, replace(DEBUG, **changes)) == expected
+
+
+def test_differences_finds_one_field_of_one_stage() -> None:
+    changed = set_field(set_field(DEBUG, "stages.2.adam.betas", [0.5, 0.999]), "stages.1.name", "other")
+    expected = ['stages.1.name: "units-3" -> "other"', "stages.2.adam.betas.0: 0.9 -> 0.5"]
+    assert differences(DEBUG, changed) == expected
+    assert differences(to_dict(DEBUG), to_dict(changed)) == expected
+
+
+def test_built_in_recipes_are_found_by_name() -> None:
+    for name, recipe in RECIPES.items():
+        assert find(name) is recipe
+        assert recipe.name == name
+
+
+def test_a_recipe_is_found_in_a_python_file(tmp_path: Path) -> None:
+    path = tmp_path / "my_runs.py"
+    path.write_text("from dataclasses import replace\nfrom jacsup.recipes import RECIPES\n"
+                    "quick = replace(RECIPES['debug'], name='quick')\n")  # fmt: skip
+    assert find(f"{path}:quick") == replace(DEBUG, name="quick")
+    assert refusal(find, f"{path}:quikc") == f"{path} has no recipe 'quikc'; did you mean 'quick'?"
+    assert refusal(find, f"{path}:RECIPES").startswith(f"{path} has no recipe 'RECIPES'; ")
+    missing = tmp_path / "missing.py"
+    assert refusal(find, f"{missing}:quick") == f"{missing}: there is no such file; give file.py:name"
+
+
+def test_a_recipe_is_found_in_a_json_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    recipe = set_field(DEBUG, "stages.1.epochs", 9)
+    path.write_text(json.dumps(to_dict(recipe)))
+    assert find(str(path)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"name": "x",', "line 1 column 14"),
+        ("", "line 1 column 1"),
+        ("[]", "recipe is []; allowed is an object with the fields of Recipe"),
+        (json.dumps(as_json(DEBUG, stages=[])), "recipe 'debug' has no stages"),
+        ("{}", "recipe lacks the field 'name'"),
+    ],
+)
+def test_a_broken_recipe_file_is_refused_with_its_path(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(content)
+    message = refusal(find, str(path))
+    assert message.startswith(f"{path}: not a recipe: ")
+    assert reason in message
+
+
+def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    assert refusal(find, str(path)) == f"{path}: there is no such file; give the path of a recipe.json"
+
+
+def test_an_unknown_recipe_is_answered_with_the_closest_name() -> None:
+    assert refusal(find, "mnits").startswith("there is no recipe 'mnits'; did you mean 'mnist'?")
+    assert all(re.search(rf"\b{name}\b", refusal(find, "qqq")) for name in (*RECIPES, "file.py:name", "recipe.json"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Recipe) -> None:
+    baseline = with_arm(recipe, arm)
+    assert baseline.stages[0] == recipe.stages[0]
+    assert {stage.objective for stage in baseline.stages} == {"reconstruction"}
+    kept = {"plain": recipe.stages[1:], "plain-jump": recipe.stages[-1:]}[arm]
+    assert baseline.stages[1:] == tuple(replace(stage, objective="reconstruction") for stage in kept)
+    assert replace(baseline, arm="", stages=recipe.stages) == recipe
+    assert baseline.run_name == f"{recipe.name}-{arm}"
+    assert len(with_arm(recipe, "plain-jump").stages) == 2
+
+
+def test_an_arm_that_is_not_there_is_refused() -> None:
+    assert refusal(with_arm, DEBUG, "plian") == "there is no arm 'plian'; did you mean 'plain'?"
+    one_stage = Recipe(name="one", data=Digits(), stages=(Stage(name="a", objective="reconstruction", num_units=2),))
+    assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has one stage; arms differ in the later ones"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import reference
+import torch
+from torch import Tensor, nn
+
+from jacsup.code import Code
+from jacsup.config import MLP, Digits, Growth
+from jacsup.models import ModelInfo, factor_statistics, load, load_info, load_metadata, num_parameters, save_model
+from jacsup.models.grow import folded_state, grow
+from jacsup.models.linear import Linear
+from jacsup.models.mlp import MLPAutoencoder
+
+SHAPE = (1, 4, 4)
+
+
+def make_teacher(num_units: int = 2, *, normalized: bool = True) -> MLPAutoencoder:
+    torch.manual_seed(0)
+    teacher = MLPAutoencoder(MLP(hidden=(8, 6)), SHAPE, num_units, normalized=normalized)
+    for _ in range(5):
+        teacher.encode(torch.rand(32, *SHAPE))
+    return teacher.eval()
+
+
+def layers_of(network: nn.Sequential) -> list[tuple[list[list[float]], list[float]]]:
+    return [(m.weight.tolist(), m.bias.tolist()) for m in network if isinstance(m, nn.Linear)]
+
+
+def test_the_mlp_is_appendix_a1() -> None:
+    model = MLPAutoencoder(MLP(), (1, 28, 28), 16)
+    assert [m.weight.shape for m in model.encoder if isinstance(m, nn.Linear)] == [
+        (256, 784), (128, 256), (64, 128), (16, 64),
+    ]  # fmt: skip
+    assert [m.weight.shape for m in model.decoder if isinstance(m, nn.Linear)] == [
+        (64, 16), (128, 64), (256, 128), (784, 256),
+    ]  # fmt: skip
+    assert isinstance(model.decoder[-1], nn.Tanh)
+    assert num_parameters(model) == sum(a * b + b for a, b in ((784, 256), (256, 128), (128, 64), (64, 16))) + sum(
+        a * b + b for a, b in ((16, 64), (64, 128), (128, 256), (256, 784))
+    )
+
+
+def test_the_mlp_agrees_with_its_naive_twin() -> None:
+    model = make_teacher(3, normalized=False).double()
+    x = torch.rand(2, *SHAPE, dtype=torch.float64)
+    code = model.encode(x)
+    images = model.decode(code).flatten(1)
+    for row in range(2):
+        units = reference.mlp(x[row].flatten().tolist(), layers_of(model.encoder))
+        assert code.units[row].tolist() == pytest.approx(units)
+        pixels = torch.tensor(reference.mlp(units, layers_of(model.decoder)), dtype=torch.float64).tanh()
+        assert images[row].tolist() == pytest.approx(pixels.tolist())
+
+
+def test_the_first_teachers_code_is_normalized() -> None:
+    teacher = make_teacher().train()
+    units = teacher.encode(torch.rand(64, *SHAPE)).units
+    assert units.mean(0).abs().max() < 1e-5
+    assert units.std(0, correction=0).allclose(torch.ones(2), atol=0.05)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("num_units", [3, 7])
+def test_a_grown_student_starts_with_its_teachers_output(num_units: int, normalized: bool) -> None:
+    teacher = make_teacher(normalized=normalized)
+    student = grow(teacher, num_units, Growth()).eval()
+    x = torch.rand(16, *SHAPE)
+    code, teacher_code = student.encode(x), teacher.encode(x)
+    assert code.units[:, :2].allclose(teacher_code.units, atol=1e-5)
+    assert student.decode(code).allclose(teacher.decode(teacher_code), atol=1e-6)
+    assert code.units[:, 2:].std(0).min() > 0, "new units must vary, or they never learn"
+    assert not student.normalized
+
+
+def test_a_new_units_decoder_column_learns_from_the_first_step() -> None:
+    student = grow(make_teacher(), 3, Growth())
+    x = torch.rand(16, *SHAPE)
+    loss = (student.decode(student.encode(x)) - x).square().mean()
+    first_layer = student.decoder.get_submodule("0")
+    assert isinstance(first_layer, nn.Linear)
+    (gradient,) = torch.autograd.grad(loss, first_layer.weight)
+    assert gradient[:, 2].abs().max() > 0
+
+
+def test_random_growth_keeps_the_old_weights_and_changes_the_output() -> None:
+    teacher = make_teacher()
+    student = grow(teacher, 3, Growth(new="random")).eval()
+    for name, old in folded_state(teacher).items():
+        assert student.get_parameter(name)[tuple(slice(size) for size in old.shape)].equal(old)
+    x = torch.rand(16, *SHAPE)
+    assert not student.decode(student.encode(x)).allclose(teacher.decode(teacher.encode(x)), atol=1e-3)
+
+
+@pytest.mark.parametrize("trained", ["both", "weight", "input"])
+def test_the_fast_linear_layer_agrees_with_torchs(trained: str) -> None:
+    fast, naive = Linear(20, 12).train(), nn.Linear(20, 12)
+    naive.load_state_dict(fast.state_dict())
+    x = torch.randn(9, 20, requires_grad=trained != "weight")
+    for layer in (fast, naive):
+        layer.requires_grad_(trained != "input")
+    grad = torch.randn(9, 12)
+
+    def results(layer: nn.Linear) -> list[Tensor]:
+        output = layer(x)
+        wanted = [value for value in (x, layer.weight, layer.bias) if value.requires_grad]
+        return [output, *torch.autograd.grad(output, wanted, grad)]
+
+    for ours, theirs in zip(results(fast), results(naive), strict=True):
+        assert ours.allclose(theirs, atol=1e-5)
+
+
+def make_info(model: MLPAutoencoder) -> ModelInfo:
+    factors = factor_statistics(model.encode(torch.rand(50, *SHAPE)).units.detach())
+    return ModelInfo(factors=factors, recipe="digits", data=Digits(), metrics={"mse": 0.5})
+
+
+def test_a_model_travels_in_one_file(tmp_path: Path) -> None:
+    model = make_teacher()
+    info = make_info(model)
+    save_model(tmp_path / "model.safetensors", model, info)
+    loaded = load(tmp_path / "model.safetensors")
+    assert load_info(tmp_path / "model.safetensors") == info
+    assert not loaded.training
+    x = torch.rand(4, *SHAPE)
+    assert loaded.decode(loaded.encode(x)).equal(model.decode(model.encode(x)))
+    assert load_metadata(tmp_path / "model.safetensors")["model"]["value_range"] == [0.0, 1.0]
+
+
+def test_factor_statistics_are_those_of_the_codes() -> None:
+    y = torch.stack([torch.arange(101.0), torch.full((101,), 2.0)], dim=1)
+    ramp, constant = factor_statistics(y)
+    assert (ramp.mean, ramp.p01, ramp.p99) == (50, 1, 99)
+    assert (constant.mean, constant.std) == (2, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.safetensors: not a jacsup model"):
+        load(path)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere: there is no such run folder or model file"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="is not a run"):
+        load(tmp_path)
+
+
+def test_codes_with_a_nuisance_part_decode_as_one_row() -> None:
+    model = make_teacher(4, normalized=False)
+    units = torch.randn(3, 4)
+    assert model.decode(Code(units[:, :1], units[:, 1:])).equal(model.decode(Code.of_units(units)))

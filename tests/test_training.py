@@ -1,0 +1,344 @@
+"""A run can be stopped anywhere, in any way, and ends with the same bits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import jacsup
+from jacsup import run as run_module
+from jacsup.config import Recipe, set_field
+from jacsup.data import load_dataset
+from jacsup.recipes import RECIPES, with_arm
+from jacsup.run import Run
+from jacsup.training import loop
+from jacsup.training.teacher import TeacherOutputs
+
+DEBUG = RECIPES["debug"]
+TIMES = ("seconds", "peak_memory_mib")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def stats(folder: Path) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in Run(folder).stats()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return jacsup.train(DEBUG, out=tmp_path_factory.mktemp("finished") / "run")
+
+
+def test_a_run_leaves_the_files_that_the_design_names(finished: Path) -> None:
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        ".lock", "recipe.json", "run.json", "stats.jsonl", "checkpoint.safetensors", "checkpoint.safetensors.prev",
+        "model.safetensors", *(f"stages/0{i}-units-{i + 2}/model.safetensors" for i in range(3)),
+    }  # fmt: skip
+    assert Run(finished).recipe == DEBUG
+    assert [(line["stage"], line["epoch"]) for line in stats(finished)] == [(s, e) for s in range(3) for e in range(3)]
+
+
+def test_losses_follow_the_golden_curve(finished: Path) -> None:
+    golden = json.loads((Path(__file__).parent / "golden" / "debug.json").read_text())
+    for line, expected in zip(stats(finished), golden, strict=True):
+        assert line == pytest.approx(expected, rel=1e-3)
+
+
+def test_training_again_changes_nothing(finished: Path) -> None:
+    before = weights(finished), stats(finished)
+    jacsup.train(DEBUG, out=finished)
+    assert (weights(finished), stats(finished)) == before
+
+
+def test_images_from_python_train_and_load(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    recipe = set_field(DEBUG, "stages.batch_size", 16)
+    out = jacsup.train(recipe, jacsup.Dataset.from_arrays(images), tmp_path / "mine")
+    model = jacsup.load(out)
+    assert model.encode(torch.rand(2, 1, 6, 6)).y.shape == (2, 4)
+    assert "test_swap" not in Run(out).stats()[0]
+    with pytest.raises(ValueError, match=r"another recipe \(data.sha256: .* -> "):
+        jacsup.train(recipe, jacsup.Dataset.from_arrays(255 - images), out)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> None:
+    recipe = RECIPES[name]
+    shape = {"SVHN": (3, 32, 32), "MNIST": (1, 28, 28)}.get(type(recipe.data).__name__, (1, 8, 8))
+    images = np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8)
+    recipe = set_field(set_field(recipe, "stages.batch_size", 2), "stages.epochs", 1)
+    out = jacsup.train(recipe, jacsup.Dataset.from_arrays(images[:2], test_images=images[2:]), tmp_path / "run")
+    assert len(Run(out).finished_stages()) == len(recipe.stages)
+    assert jacsup.load(out).num_units == recipe.stages[-1].num_units
+
+
+class Stop(BaseException):
+    """A crash that nothing catches."""
+
+
+@pytest.mark.parametrize("steps_before_crash", [1, 20, 33, 34, 50, 98])
+def test_a_crash_at_any_step_is_resumed_bit_exactly(
+    steps_before_crash: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    steps = iter(range(steps_before_crash))
+    original = loop.train_step
+
+    def crash(*arguments: object) -> torch.Tensor:
+        if next(steps, None) is None:
+            raise Stop
+        return original(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(loop, "train_step", crash)
+    with pytest.raises(Stop):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+    monkeypatch.setattr(loop, "train_step", original)
+    jacsup.train(DEBUG, out=tmp_path / "run")
+    assert weights(tmp_path / "run") == weights(finished)
+    assert stats(tmp_path / "run") == stats(finished)
+
+
+def start(out: Path, *, threads: int) -> subprocess.Popen[bytes]:
+    """The debug recipe with longer stages in a process of its own, checkpointing all the time."""
+    program = (
+        "import sys, torch, jacsup; from pathlib import Path; from jacsup.config import set_field\n"
+        "from jacsup.training import loop; loop.SECONDS_BETWEEN_CHECKPOINTS = 0.05\n"
+        f"torch.set_num_threads({threads})\n"
+        "recipe = set_field(jacsup.recipe('debug'), 'stages.epochs', 6)\n"
+        f"jacsup.train(recipe, out={str(out)!r})"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kill_9_and_resume_ends_with_the_same_bits(threads: int, tmp_path: Path) -> None:
+    assert start(tmp_path / "a" / "run", threads=threads).wait(120) == 0
+    killed = tmp_path / "b" / "run"
+    for checkpoints in (1, 3):
+        process = start(killed, threads=threads)
+        seen: set[float] = set()
+        while process.poll() is None and len(seen) < checkpoints:
+            if (killed / "checkpoint.safetensors").exists():
+                seen.add((killed / "checkpoint.safetensors").stat().st_mtime)
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert start(killed, threads=threads).wait(120) == 0
+    assert weights(killed) == weights(tmp_path / "a" / "run")
+    assert stats(killed) == stats(tmp_path / "a" / "run")
+
+
+def test_ctrl_c_saves_the_last_step(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = loop.train_step
+    calls = []
+
+    def interrupted_step(*arguments: object) -> torch.Tensor:
+        calls.append(0)
+        if len(calls) == 17:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(loop, "train_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+    assert len(calls) == 17
+    jacsup.train(DEBUG, out=tmp_path / "run")
+    assert len(calls) == 99, "no step is done twice"
+    assert weights(tmp_path / "run") == weights(finished)
+
+
+def test_training_in_a_thread_works_without_signals(tmp_path: Path, finished: Path) -> None:
+    thread = threading.Thread(target=lambda: jacsup.train(DEBUG, out=tmp_path / "run"))
+    thread.start()
+    thread.join()
+    assert weights(tmp_path / "run") == weights(finished)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    stop_after(60, run, monkeypatch)
+    content = bytearray((run / "checkpoint.safetensors").read_bytes())
+    content[-5] ^= 1
+    (run / "checkpoint.safetensors").write_bytes(content)
+    jacsup.train(DEBUG, out=run)
+    assert weights(run) == weights(finished)
+    assert stats(run) == stats(finished)
+
+
+def stop_after(num_steps: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+        steps = iter(range(num_steps))
+        original = loop.train_step
+
+        def step(*arguments: object) -> torch.Tensor:
+            if next(steps, None) is None:
+                raise Stop
+            return original(*arguments)  # pyright: ignore[reportArgumentType]
+
+        patch.setattr(loop, "train_step", step)
+        with pytest.raises(Stop):
+            jacsup.train(DEBUG, out=out)
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    stop_after(45, run, monkeypatch)
+    before = (run / "checkpoint.safetensors").read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+        original = loop.save_checkpoint
+
+        def save_on_full_disk(*arguments: object) -> None:
+            patch.setattr(run_module.os, "fsync", full)
+            original(*arguments)  # pyright: ignore[reportArgumentType]
+
+        patch.setattr(loop, "save_checkpoint", save_on_full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            jacsup.train(DEBUG, out=run)
+    assert (run / "checkpoint.safetensors").read_bytes() == before
+    assert not list(run.rglob("*.tmp"))
+    jacsup.train(DEBUG, out=run)
+    assert weights(run) == weights(finished)
+
+
+@pytest.mark.parametrize("term", ["rec", "diff"])
+def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
+    term: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.train_step
+    calls = []
+
+    def poisoned(*arguments: object) -> torch.Tensor:
+        values = original(*arguments)  # pyright: ignore[reportArgumentType]
+        calls.append(0)
+        if len(calls) == 40:
+            values[["rec", "y", "diff", "xcov"].index(term)] = float("nan")
+        return values
+
+    monkeypatch.setattr(loop, "train_step", poisoned)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    with pytest.raises(loop.Diverged, match=rf"the loss '{term}' is nan in stage 1 \(units-3\), epoch 0, step 6"):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+    tensors = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert tensors is not None
+    assert (tensors.position.stage, tensors.position.step) == (1, 6)
+    assert all(value.isfinite().all() for value in tensors.tensors.values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    with pytest.raises(loop.Diverged, match="the loss 'rec' is (nan|inf)"):
+        jacsup.train(set_field(DEBUG, "stages.adam.lr", 1e30), out=tmp_path / "run")
+    checkpoint = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert checkpoint is None or all(value.isfinite().all() for value in checkpoint.tensors.values())
+
+
+def test_an_arm_starts_from_the_same_first_teacher(finished: Path) -> None:
+    folders = {arm: jacsup.train(with_arm(DEBUG, arm), out=finished.parent / arm) for arm in ("plain", "plain-jump")}
+    first = finished / "stages" / "00-units-2" / "model.safetensors"
+    for folder in folders.values():
+        assert (folder / "stages" / "00-units-2" / "model.safetensors").read_bytes() == first.read_bytes()
+        assert stats(folder)[:3] == stats(finished)[:3]
+        assert weights(folder) != weights(finished)
+    assert [line["units"] for line in stats(folders["plain-jump"])] == [2] * 3 + [4] * 3
+    assert {"y", "diff", "xcov"}.isdisjoint(stats(folders["plain"])[-1])
+
+
+def test_stages_stops_and_goes_on(tmp_path: Path, finished: Path) -> None:
+    out = tmp_path / "run"
+    jacsup.train(DEBUG, out=out, num_stages=2)
+    assert jacsup.load(out).num_units == 3
+    jacsup.train(DEBUG, out=out)
+    assert weights(out) == weights(finished)
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path, finished: Path) -> None:
+    assert weights(jacsup.train(replace(DEBUG, seed=1), out=tmp_path / "run")) != weights(finished)
+
+
+def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished: Path) -> None:
+    recipe = set_field(DEBUG, "stages.weights.y", 0.5)
+    out = jacsup.train(recipe, out=tmp_path / "run", init=finished / "units-3")
+    for stage in ("00-units-2", "01-units-3"):
+        name = f"stages/{stage}/model.safetensors"
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    assert len(Run(out).recipe.init) == 64
+    again = weights(out)
+    jacsup.train(recipe, out=out, init=finished / "stages" / "01-units-3")
+    assert weights(out) == again
+    with pytest.raises(ValueError, match="has no finished stage 'units-9'; allowed are units-2, units-3, units-4"):
+        jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
+    with pytest.raises(ValueError, match="must agree"):
+        jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
+    assert not (tmp_path / "other").exists()
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    other: Recipe = set_field(set_field(DEBUG, "stages.2.adam.lr", 0.1), "seed", 3)
+    with pytest.raises(ValueError, match=r"stages.2.adam.lr: 0.0003 -> 0.1; seed: 0 -> 3"):
+        jacsup.train(other, out=finished)
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_process_is_refused(finished: Path) -> None:
+    with Run(finished).lock(), pytest.raises(ValueError, match="is in use by another process"):
+        jacsup.train(DEBUG, out=finished)
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        jacsup.train(DEBUG, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_change_of_machine_is_noted_and_not_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1)
+    sessions = Run(tmp_path / "run").sessions()
+    sessions[0]["threads"] = 64
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"sessions": sessions}))
+    jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1)
+    assert "note: since the last session, threads: 64 -> 1" in capsys.readouterr().out
+
+
+def test_the_teacher_pass_is_the_same_cached_or_not() -> None:
+    data = load_dataset(DEBUG.data)
+    torch.manual_seed(0)
+    teacher = jacsup.models.mlp.MLPAutoencoder(DEBUG.model, data.image_shape, 2, normalized=True).eval()
+    index = torch.tensor([5, 0, 77])
+    cached = TeacherOutputs(teacher, data.train.images)[index]
+    fresh = TeacherOutputs(teacher, data.train.images, cache_bytes=0)[index]
+    for ours, theirs in zip(cached, fresh, strict=True):
+        assert ours.allclose(theirs, atol=1e-6)
+        assert not ours.requires_grad
+
+
+def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
+    out = jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1, tensorboard=True)
+    assert [path for path in (out / "tensorboard").iterdir() if path.stat().st_size > 100]
