@@ -184,7 +184,7 @@ def test_a_recipe_is_found_in_a_python_file(tmp_path: Path) -> None:
     path.write_text("from dataclasses import replace\nfrom jacsup.recipes import RECIPES\n"
                     "quick = replace(RECIPES['debug'], name='quick')\n")  # fmt: skip
     assert find(f"{path}:quick") == replace(DEBUG, name="quick")
-    assert refusal(find, f"{path}:quikc") == f"{path} has no recipe 'quikc'; did you mean 'quick'?"
+    assert refusal(find, f"{path}:quikc") == f"{path} defines no recipe 'quikc'; it defines quick"
     assert refusal(find, f"{path}:RECIPES").startswith(f"{path} has no recipe 'RECIPES'; ")
     missing = tmp_path / "missing.py"
     assert refusal(find, f"{missing}:quick") == f"{missing}: there is no such file; give file.py:name"

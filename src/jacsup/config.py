@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -118,11 +120,15 @@ class Recipe:
             raise ValueError(f"recipe '{self.name}' has no stages; give it at least one")
         if self.stages[0].objective == "student":
             raise ValueError(f"recipe '{self.name}' starts with a student; its first stage has no teacher to follow")
-        low, high = self.model.value_range
-        if not low < high or (low < -1 or high > 1):
-            raise ValueError(f"model.value_range is {low}, {high}; allowed is low < high inside [-1, 1] (tanh output)")
+        _check_model(self.model)
         for before, stage in zip((None, *self.stages), self.stages, strict=False):
             _check_stage(stage, before)
+        names = [stage.name for stage in self.stages]
+        for name in (self.name, self.arm or "plain", *names):
+            if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
+                raise ValueError(f"'{name}' becomes a folder's name; allowed are letters, digits, '.', '_' and '-'")
+        if len({*names}) < len(names):
+            raise ValueError(f"recipe '{self.name}' has two stages of one name; give each its own")
 
     def prefix(self, num_stages: int) -> tuple[Any, ...]:
         """What decides the weights after `num_stages` stages: runs that agree in it may share them."""
@@ -134,13 +140,29 @@ class Recipe:
         return self.name + (f"-{self.arm}" if self.arm else "") + (f"-s{self.seed}" if self.seed else "")
 
 
+def _check_model(model: ModelConfig) -> None:
+    low, high = model.value_range
+    if not -1 <= low < high <= 1:
+        raise ValueError(f"model.value_range is {low}, {high}; allowed is low < high inside [-1, 1] (tanh output)")
+    if not model.hidden or min(model.hidden) < 1:
+        raise ValueError(f"model.hidden is {model.hidden}; allowed are one or more layers of 1 and more units")
+
+
 def _check_stage(stage: Stage, before: Stage | None) -> None:
     if stage.epochs < 1:
         raise ValueError(f"stage '{stage.name}': epochs is {stage.epochs}; allowed are 1 and more")
     if stage.batch_size < 2:
         raise ValueError(f"stage '{stage.name}': batch_size is {stage.batch_size}; allowed are 2 and more (partners)")
-    if stage.adam.lr <= 0:
-        raise ValueError(f"stage '{stage.name}': adam.lr is {stage.adam.lr}; allowed are positive numbers")
+    adam, weights = stage.adam, stage.weights
+    if not 0 < adam.lr < math.inf:
+        raise ValueError(f"stage '{stage.name}': adam.lr is {adam.lr}; allowed are positive numbers")
+    if not all(0 <= beta < 1 for beta in adam.betas):
+        raise ValueError(f"stage '{stage.name}': adam.betas are {adam.betas}; allowed are numbers from 0 to below 1")
+    for name, value in {"adam.weight_decay": adam.weight_decay, **vars(weights)}.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"stage '{stage.name}': {name} is {value}; allowed are 0 and more")
+    if not any((weights.rec, weights.y, weights.diff, weights.xcov)):
+        raise ValueError(f"stage '{stage.name}': all weights are 0; allowed is at least one above 0")
     smallest = before.num_units + 1 if before else 1
     if stage.num_units < smallest:
         raise ValueError(f"stage '{stage.name}': num_units is {stage.num_units}; allowed are {smallest} and more")
@@ -173,7 +195,7 @@ def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
         item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
         if len(item_kinds) != len(value):
             raise ValueError(f"{path} has {len(value)} values; allowed are {len(item_kinds)}")
-        return tuple(from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value)))
+        return tuple(from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True)))
     if is_dataclass(kind):
         return _from_mapping(kind, value, path)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -192,7 +214,7 @@ def _from_union(kinds: Sequence[type], value: Any, path: str) -> Any:
 
 
 def _from_mapping(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
         raise ValueError(f"{path} is {value!r}; allowed is an object with the fields of {kind.__name__}")
     hints = get_type_hints(kind)
     given = {name: item for name, item in value.items() if name != "type"}
@@ -217,7 +239,7 @@ def set_field(recipe: Recipe, path: str, value: Any) -> Recipe:
 
 def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
     key, rest = keys[0], keys[1:]
-    if isinstance(node, list) and not key.isdigit():
+    if isinstance(node, list) and not key.isdecimal():
         for item in node:
             _assign(item, keys, value, path)
         return
@@ -239,8 +261,10 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     old, new = to_dict(old), to_dict(new)
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(str(key), old.get(key), new.get(key)) for key in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new))]
+    elif isinstance(old, list) and isinstance(new, list):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=False))]
+        if len(old) != len(new):
+            pairs.append(("length", len(old), len(new)))
     else:
         return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
     return [line for key, a, b in pairs for line in differences(a, b, f"{path}.{key}".lstrip("."))]

@@ -29,22 +29,22 @@ INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 
 # A power of two: sizes in inches are then exact, and no pixel is lost to rounding.
 SHEET_DPI, PLOT_DPI = 128, 200
-GAP, MARGIN, LABEL_WIDTH = 3, 16, 204
+GAP, MARGIN, LABEL_WIDTH = 3, 16, 216
 
 
 def draw_factor_grid(path: Path, model_file: Path) -> None:
     """Figure 1 (a) to (c): a model decoded over a grid of its first two units, the others at their training means."""
     model, factors = load(model_file), load_info(model_file).factors
     block = _block(_factor_grid(model, factors), tile=56)
-    height, width, label = *block.shape[:2], 40
+    height, width, label = *block.shape[:2], 36
     sheet = _Sheet(label + width, height + label)
     sheet.image(label, 0, block)
     low, high = f"{MINUS}{GRID_STDS:g} std", f"+{GRID_STDS:g} std"
     for share, anchor, words in ((0.0, "left", low), (0.5, "center", factors[0].name), (1.0, "right", high)):
-        sheet.text(label + share * width, height + 0.6 * label, words, anchor=anchor)
+        sheet.text(label + share * width, height + 0.6 * label, words, anchor=anchor, size=23)
     if len(factors) > 1:
         for share, anchor, words in ((1.0, "bottom", low), (0.5, "center", factors[1].name), (0.0, "top", high)):
-            sheet.text(0.4 * label, share * height, words, upright_anchor=anchor)
+            sheet.text(0.4 * label, share * height, words, upright_anchor=anchor, size=23)
     sheet.save(path)
 
 
@@ -73,7 +73,7 @@ def draw_units(
         sheet.image(right_start, top, right)
         sheet.text(0, top + 20, factors[unit].name, size=34, bold=True)
         if unit < len(drops):
-            sheet.text(0, top + 62, f"MSE {-drops[unit]:+.4f}".replace("-", MINUS), colour=SOFT, size=28)
+            sheet.text(0, top + 62, f"MSE {-drops[unit]:+#.2g}".replace("-", MINUS), colour=SOFT)
     sheet.save(path)
 
 
@@ -158,13 +158,15 @@ def draw_order(path: Path, metrics: dict[str, Any]) -> None:
     ]
     figure, axes = _plot(len(panels), share_x=False)
     for axis, (values, label, ticks) in zip(axes, panels, strict=True):
-        axis.bar(range(len(values)), values, color=PALETTE[0], width=0.72)
-        axis.set(ylabel=label, xlabel=ticks, xlim=(-0.6, len(values) - 0.4))
-        axis.set_xticks(range(0, len(values), -(-len(values) // 20)))
-        if min(values) > 0:
+        # A bar has a length only on an axis that starts at zero.
+        if 0 < 20 * min(values) < max(values):
+            axis.plot(values, "o-", color=PALETTE[0], lw=1.6, markersize=5)
             _log_scale(axis)
         else:
+            axis.bar(range(len(values)), values, color=PALETTE[0], width=0.72)
             axis.axhline(0, color=INK, lw=0.8)
+        axis.set(ylabel=label, xlabel=ticks, xlim=(-0.6, len(values) - 0.4))
+        axis.set_xticks(range(0, len(values), -(-len(values) // 20)))
     _save(figure, path)
 
 
@@ -261,8 +263,10 @@ class _Sheet:
 def _plot(num_panels: int, *, share_x: bool) -> tuple[Any, list[Any]]:
     """A figure of stacked panels, in one style."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(6, 0.6 + 1.8 * num_panels), dpi=PLOT_DPI, facecolor="white", layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.07)
+    figure = Figure(figsize=(6, 0.6 + 1.8 * num_panels), dpi=PLOT_DPI, facecolor="white", layout=layout)
     axes = list(figure.subplots(num_panels, 1, sharex=share_x, squeeze=False)[:, 0])
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)

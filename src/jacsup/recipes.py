@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +82,8 @@ def find(name: str) -> Recipe:
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _from_python(Path(path), attribute)
+    if name.endswith(".py"):
+        raise ValueError(f"'{name}' names a file; name a recipe in it too: {name}:NAME")
     if name.endswith(".json"):
         return from_json(Path(name))
     raise ValueError(
@@ -96,20 +98,19 @@ def from_json(path: Path) -> Recipe:
         return from_dict(Recipe, json.loads(path.read_text()))
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file; give the path of a recipe.json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a recipe: {error}") from None
 
 
 def _from_python(path: Path, name: str) -> Recipe:
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; give file.py:name")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = {key: value for key, value in vars(module).items() if isinstance(value, Recipe)}
+    try:
+        values = runpy.run_path(str(path))
+    # Whatever the user's own file raises, with the file's name.
+    except Exception as error:
+        raise ValueError(f"{path}: {type(error).__name__}: {error}; give a Python file that defines recipes") from error
+    found = {key: value for key, value in values.items() if isinstance(value, Recipe)}
     if name not in found:
-        raise ValueError(f"{path} has no recipe '{name}'; {suggestion(name, found)}")
+        raise ValueError(f"{path} defines no recipe '{name}'; it defines {', '.join(found) or 'none'}")
     return found[name]
 
 

@@ -38,33 +38,32 @@ TEST_COLUMNS: tuple[Column, ...] = (
 )
 
 STYLE = """
-:root { color-scheme: light dark; --page: #fff; --ink: #16181d; --soft: #5a606b; --rule: #d8dbe0; --card: #f4f5f7; }
+:root { color-scheme: light dark; --line: 1px solid #8886;
+  --page: #fff; --ink: #16181d; --soft: #5a606b; --card: #f4f5f7; }
 @media (prefers-color-scheme: dark) {
-  :root { --page: #14161a; --ink: #eceef1; --soft: #a5abb6; --rule: #363a42; --card: #1f2228; }
+  :root { --page: #14161a; --ink: #eceef1; --soft: #a5abb6; --card: #1f2228; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem 4rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem 4rem; font: 1rem/1.55 system-ui, sans-serif;
+  background: var(--page); color: var(--ink); overflow-wrap: anywhere; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.5rem 0 .5rem; padding-top: 1.5rem; }
-h2, tr { border: 0 solid var(--rule); }
-h2 { border-top-width: 1px; }
-tr { border-bottom-width: 1px; }
+h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.5rem 0 .5rem; padding-top: 1.5rem; border-top: var(--line); }
 p { max-width: 46rem; margin: .6rem 0; }
 figcaption, dt { color: var(--soft); font-size: .9rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.5rem 0 1rem; }
-dl div { background: var(--card); border-radius: 8px; padding: .7rem .9rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(9.5rem, 22%), 1fr)); gap: .75rem; }
+dl div { display: flex; flex-direction: column; justify-content: space-between; }
+dl div, pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem; }
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 figure { margin: 1.25rem 0; }
-figure img { display: block; width: 100%; height: auto; border-radius: 6px; background: #fff; margin-bottom: .5rem; }
+figure img { display: block; width: 100%; height: auto; border-radius: 6px; margin-bottom: .5rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 23rem), 1fr)); gap: 0 1.5rem; }
-.plot { max-width: 44rem; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
+.narrow { max-width: 44rem; }
+.scroll, pre { overflow-x: auto; margin: 1rem 0; font-size: .95rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+tr { border-bottom: var(--line); }
 th, td { padding: .35rem 1.2rem .35rem 0; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 500; }
-pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem; overflow-x: auto; font-size: .9rem; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
 """
 
 
@@ -109,15 +108,11 @@ def write_report(run_path: Path, data: Dataset, metrics: dict[str, Any] | None) 
     )
     page = f"""<!doctype html>
 <html lang="en">
-<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(run.path.name)}: report</title>
 <style>{STYLE}</style>
-</head>
-<body>
-{"".join(sections)}</body>
-</html>
+{"".join(sections)}</html>
 """
     write_atomically(report.folder / "index.html", page.encode())
     return run_path / "report" / "index.html"
@@ -144,7 +139,7 @@ def _headline(report: _Report, newest: Path) -> str:
         "swap score, classifier": _number(metrics.get("swap_classifier"), ".1%"),
         "swap score, label": _number(metrics.get("swap_label"), ".1%"),
         "judge's accuracy": _number(metrics.get("classifier_accuracy"), ".1%"),
-        "units in the code": str(load(newest).num_units),
+        "code size": str(load(newest).num_units),
         "parameters": _number(metrics.get("num_parameters"), ",d"),
     }
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>\n" for name, value in numbers.items() if value)
@@ -176,13 +171,13 @@ def _factors(report: _Report) -> str:
     parts = []
     for name, file, words in grids:
         figures.draw_factor_grid(report.folder / f"figure-{name}.png", file)
-        caption = f"({name[1]}) {words}: {_units_of(load(file).num_units)}"
+        caption = f"({name[1]}) {words}, code size {load(file).num_units}"
         parts.append(
             _figure(f"figure-{name}.png", f"Images decoded while the first two units change. {caption}", caption)
         )
     text = (
-        "The first two units go from -2 to +2 standard deviations, all others stay at their training means. The more "
-        "a long code's grid shows what the first teacher's shows, the better these two kept their meaning."
+        "The first two units go from &minus;2 to +2 standard deviations, all others stay at their training means. "
+        "The more a grid shows what the first teacher's shows, the better these two units kept their meaning."
     )
     return _section("Figure 1: what the first two units control", text, _grid(parts))
 
@@ -192,11 +187,11 @@ def _curves(report: _Report) -> str:
         return ""
     figures.draw_curves(report.folder / "figure-1d.png", list(report.runs.values()))
     text = (
-        "Measured after each epoch on the first 2,000 test images. Grey bars mark where the code grew. The Jacobian "
-        "loss (eq. 9) is taken against each stage's own teacher, so it starts anew at every bar."
+        "Measured after each epoch on the first 2,000 test images. Grey bars mark where this run's code grew. The "
+        "Jacobian loss (eq. 9) is taken against each stage's own teacher, so it starts anew at every bar."
     )
     alt = "Curves of test error, swap score and Jacobian loss over the epochs of all stages"
-    return _section("Figure 1 (d): while the code grows", text, _figure("figure-1d.png", alt, css="plot"))
+    return _section("Figure 1 (d): while the code grows", text, _figure("figure-1d.png", alt, css="narrow"))
 
 
 def _units(report: _Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> str:
@@ -208,7 +203,7 @@ def _units(report: _Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> s
         parts.append(_figure(name, f"Test images decoded while one unit changes: units {part[0]} to {part[-1]}"))
     text = (
         "Each unit that a student discovered, from its 1st to its 99th percentile in the training data, on three test "
-        "images; all other units stay as the encoder read them. MSE: what the unit adds to the test error of the code."
+        "images; all other units stay as the encoder read them. MSE: how the test error changes once the unit is kept."
     )
     return _section("Figure 2: the factors discovered one by one", text, _grid(parts)) if parts else ""
 
@@ -219,7 +214,7 @@ def _reconstructions(report: _Report, images: UInt8[Tensor, "n c h w"]) -> str:
     figures.draw_reconstructions(report.folder / "reconstructions.png", files, images)
     alt = "Test images, and below them their reconstructions after the first, a middle and the last stage"
     text = "Test images, and what the model makes of them as its code grows."
-    return _section("Reconstructions", text, _figure("reconstructions.png", alt))
+    return _section("Reconstructions", text, _figure("reconstructions.png", alt, css="narrow"))
 
 
 def _order(report: _Report) -> str:
@@ -230,9 +225,7 @@ def _order(report: _Report) -> str:
         "The test error when only the first units are kept, what each unit takes off it, and the unit's Jacobian "
         "energy: the decoder's mean squared derivative times the unit's variance. In an ordered code all three fall."
     )
-    return _section(
-        "The order of the units", text, _figure("order.png", "Bar charts of what each unit adds", css="plot")
-    )
+    return _section("The order of the units", text, _figure("order.png", "Charts of what each unit adds", css="narrow"))
 
 
 def _stages(report: _Report) -> str:
@@ -253,13 +246,13 @@ def _arms(report: _Report) -> str:
     for arm, run in report.runs.items():
         values = (last_lines(run) or [{}])[-1]
         cells = _cells(values, (("", "units", "d"), *TEST_COLUMNS))
-        rows.append([arm_label(arm), run.path.name, progress(run), *cells])
+        rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), *cells])
     missing = [
         f"<p>Not here yet: <b>{arm_label(arm)}</b>, {escape(purpose(arm))}.</p>\n{_command(command)}"
         for arm, command in missing_arms(report.run, report.siblings).items()
     ]
     text = "Same recipe, seed and first teacher; on the first 2,000 test images, at the end of the last finished stage."
-    table = _table(["Arm", "Run", "Trained", "Units", *_titles(TEST_COLUMNS)], rows)
+    table = _table(["Run", "Trained", "Units", *_titles(TEST_COLUMNS)], rows)
     return _section("Side by side", text, table + "".join(missing))
 
 
@@ -297,10 +290,6 @@ def _command(words: str) -> str:
     return f"<pre><code>{escape(words)}</code></pre>\n"
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
+def _number(value: int | float | None, form: str, unit: str = "") -> str:
     """Empty for what was not measured."""
     return "" if value is None or value != value else f"{value:{form}}{unit}"
-
-
-def _units_of(count: int) -> str:
-    return f"{count} unit{'s' * (count > 1)}"

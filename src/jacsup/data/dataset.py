@@ -22,6 +22,7 @@ class Split:
     labels: Int64[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
+        """The number of images."""
         return len(self.images)
 
     def to(self, device: str | torch.device) -> Split:
