@@ -185,7 +185,7 @@ def test_a_recipe_is_found_in_a_python_file(tmp_path: Path) -> None:
                     "quick = replace(RECIPES['debug'], name='quick')\n")  # fmt: skip
     assert find(f"{path}:quick") == replace(DEBUG, name="quick")
     assert refusal(find, f"{path}:quikc") == f"{path} defines no recipe 'quikc'; it defines quick"
-    assert refusal(find, f"{path}:RECIPES").startswith(f"{path} has no recipe 'RECIPES'; ")
+    assert refusal(find, f"{path}:RECIPES").startswith(f"{path} defines no recipe 'RECIPES'; ")
     missing = tmp_path / "missing.py"
     assert refusal(find, f"{missing}:quick") == f"{missing}: there is no such file; give file.py:name"
 

@@ -242,7 +242,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
 
     monkeypatch.setattr(loop, "train_step", poisoned)
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with pytest.raises(loop.Diverged, match=rf"the loss '{term}' is nan in stage 1 \(units-3\), epoch 0, step 6"):
+    with pytest.raises(loop.DivergedError, match=rf"the loss '{term}' is nan in stage 1 \(units-3\), epoch 0, step 6"):
         jacsup.train(DEBUG, out=tmp_path / "run")
     tensors = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert tensors is not None
@@ -252,7 +252,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with pytest.raises(loop.Diverged, match="the loss 'rec' is (nan|inf)"):
+    with pytest.raises(loop.DivergedError, match=r"the loss 'rec' is (nan|inf)"):
         jacsup.train(set_field(DEBUG, "stages.adam.lr", 1e30), out=tmp_path / "run")
     checkpoint = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert checkpoint is None or all(value.isfinite().all() for value in checkpoint.tensors.values())

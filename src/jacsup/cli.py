@@ -137,7 +137,7 @@ def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
     """
     from jacsup.evaluate import current_metrics, find_data
     from jacsup.evaluate import evaluate as judge
-    from jacsup.figures import write_report
+    from jacsup.report import write_report
     from jacsup.run import Run
 
     Run(run).require()
@@ -233,5 +233,5 @@ def _run(commands: dict[str, Callable[..., None]], program: str, arguments: Sequ
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"jacsup: {message}", file=sys.stderr)
+    print(f"jacsup: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

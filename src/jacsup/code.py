@@ -54,7 +54,7 @@ class Code:
         return Code(y, self.z)
 
 
-def partners(values: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+def partners(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Each row's random partner in the batch: its neighbour, since a batch is already in random order."""
     return values.roll(1, dims=0)
 

@@ -195,7 +195,9 @@ def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
         item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
         if len(item_kinds) != len(value):
             raise ValueError(f"{path} has {len(value)} values; allowed are {len(item_kinds)}")
-        return tuple(from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True)))
+        return tuple(
+            from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True))
+        )
     if is_dataclass(kind):
         return _from_mapping(kind, value, path)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -246,14 +248,14 @@ def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
     if isinstance(node, list):
         if int(key) >= len(node):
             raise ValueError(f"'{path}': there is no number {key}; allowed are 0 to {len(node) - 1}")
-        key = int(key)
     elif not isinstance(node, dict) or key not in node or key == "type":
         known = [name for name in node if name != "type"] if isinstance(node, dict) else []
         raise ValueError(f"a recipe has no field '{path}'; {suggestion(key, known)}")
+    place: Any = int(key) if isinstance(node, list) else key
     if rest:
-        _assign(node[key], rest, value, path)
+        _assign(node[place], rest, value, path)
     else:
-        node[key] = value
+        node[place] = value
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -29,13 +29,13 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
     A run's figures are also written to its metrics.json. data: the run's data set, found through run.json if None.
     """
     path = Path(where)
+    newest = model_file(path)
     data = data or find_data(path, data_root)
     judge = get_judge(data)
     if not path.is_dir():
-        return _figures(model_file(path), None, None, data, judge)
+        return _figures(newest, None, None, data, judge)
     run = Run(path)
     files = [run.stage_file(number) for number in run.finished_stages()]
-    model_file(path)
     stages = []
     for number, file in _progress(files):
         figures = _figures(file, files[number - 1] if number else None, files[0] if number else None, data, judge)
@@ -71,7 +71,9 @@ def _progress(files: list[Path]) -> Any:
     return track(list(enumerate(files)), "judging stages", console=Console(stderr=True), transient=True)
 
 
-def _figures(file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | None) -> dict[str, Any]:
+def _figures(
+    file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | None
+) -> dict[str, Any]:
     model, images = load(file), data.test.images
     pixels = reconstruct(model, images)
     error = mse(pixels, images)
@@ -94,7 +96,10 @@ def _figures(file: Path, teacher: Path | None, first: Path | None, data: Dataset
         "drop_per_unit": drop_per_unit(prefix),
         "energy_per_unit": energy_per_unit(model, some, torch.tensor([factor.std for factor in factors])),
     }
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in figures.items()}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
 
 
 def _against(teacher: Path | None, model: Model, images: torch.Tensor, num_factors: int | None) -> float | None:

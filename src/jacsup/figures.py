@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from jacsup.arms import arm_label
-from jacsup.code import Code, to_float, to_unit
+from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.models import Factor, Model, load, load_info
 from jacsup.recipes import ARMS
 from jacsup.run import Run, write_atomically
@@ -30,6 +30,10 @@ INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 # A power of two: sizes in inches are then exact, and no pixel is lost to rounding.
 SHEET_DPI, PLOT_DPI = 128, 200
 GAP, MARGIN, LABEL_WIDTH = 3, 16, 216
+Pixels = int | float
+
+# Blue, so that it ends strokes of black, white and grey alike.
+SEAM = (0.26, 0.4, 0.6, 1.0)
 
 
 def draw_factor_grid(path: Path, model_file: Path) -> None:
@@ -45,7 +49,7 @@ def draw_factor_grid(path: Path, model_file: Path) -> None:
     if len(factors) > 1:
         for share, anchor, words in ((1.0, "bottom", low), (0.5, "center", factors[1].name), (0.0, "top", high)):
             sheet.text(0.4 * label, share * height, words, upright_anchor=anchor, size=23)
-    sheet.save(path)
+    _save(sheet.figure, path)
 
 
 def draw_units(
@@ -56,7 +60,7 @@ def draw_units(
     drops: how much each unit lowers the MSE, by unit number; empty when it was not measured.
     """
     model, factors = load(model_file), load_info(model_file).factors
-    originals, outputs = to_float(images, (0, 1)), _reconstruct(model, images)
+    originals, outputs = to_float(images, UNIT), _reconstruct(model, images)
     left = _block(torch.stack([originals, outputs], dim=1), tile=84)
     rights = [_block(_vary(model, images, unit, factors[unit]), tile=84) for unit in units]
     heading, between, column = 36, 24, (left.shape[1] - GAP) // 2
@@ -65,7 +69,7 @@ def draw_units(
     sheet = _Sheet(right_end, heading + len(units) * (left.shape[0] + between) - between)
     starts = (LABEL_WIDTH, LABEL_WIDTH + column + GAP, right_start, right_end - column)
     for start, words in zip(starts, ("input", "output", "p01", "p99"), strict=True):
-        sheet.text(start + column / 2, 12, words, anchor="center", size=24)
+        sheet.text(start + column / 2, 12, words, anchor="center", size=min(24, round(0.28 * column)))
     sheet.arrow(right_start + 1.2 * column, right_end - 1.2 * column, 12)
     for row, (unit, right) in enumerate(zip(units, rights, strict=True)):
         top = heading + row * (left.shape[0] + between)
@@ -74,14 +78,14 @@ def draw_units(
         sheet.text(0, top + 20, factors[unit].name, size=34, bold=True)
         if unit < len(drops):
             sheet.text(0, top + 62, f"MSE {-drops[unit]:+#.2g}".replace("-", MINUS), colour=SOFT)
-    sheet.save(path)
+    _save(sheet.figure, path)
 
 
 def draw_reconstructions(path: Path, stage_files: Sequence[Path], images: UInt8[Tensor, "n c h w"]) -> None:
     """Test images, and below each what the model of every given stage makes of it."""
     models = [load(file) for file in stage_files]
     errors = [load_info(file).metrics.get("test_mse") for file in stage_files]
-    rows = [to_float(images, (0, 1)), *(_reconstruct(model, images) for model in models)]
+    rows = [to_float(images, UNIT), *(_reconstruct(model, images) for model in models)]
     blocks = [_block(row[None], tile=112) for row in rows]
     height, width, between = *blocks[0].shape[:2], 12
     sheet = _Sheet(LABEL_WIDTH + width, len(blocks) * (height + between) - between)
@@ -92,7 +96,7 @@ def draw_reconstructions(path: Path, stage_files: Sequence[Path], images: UInt8[
         sheet.image(LABEL_WIDTH, top, block)
         sheet.text(0, top + height / 2 - (22 if note else 0), name, size=34, bold=True)
         sheet.text(0, top + height / 2 + 22, note, colour=SOFT)
-    sheet.save(path)
+    _save(sheet.figure, path)
 
 
 def draw_curves(path: Path, runs: Sequence[Run]) -> None:
@@ -112,16 +116,14 @@ def draw_curves(path: Path, runs: Sequence[Run]) -> None:
         for arm, arm_lines in reversed(lines.items()):
             values = [line.get(name, np.nan) for line in arm_lines]
             epochs = range(1, len(values) + 1)
-            axis.plot(
-                epochs, values, color=ARM_COLOURS.get(arm, INK), lw=1.6, label=arm_label(arm), solid_joinstyle="round"
-            )
+            axis.plot(epochs, values, color=ARM_COLOURS.get(arm, INK), lw=1.6, label=arm_label(arm))
         axis.set_ylabel(label)
         if scale == "log":
             _log_scale(axis)
         else:
             axis.set_ylim(0, 1.04)
-    axes[-1].set_xlabel("epochs, all stages")
-    axes[-1].set_xlim(0, max(map(len, lines.values())) + 1)
+    axes[-1].set(xlabel="epochs, all stages", xlim=(0, max(map(len, lines.values())) + 1))
+    axes[-1].locator_params(axis="x", integer=True)
     _mark_growth(axes, lines[runs[0].recipe.arm])
     if len(runs) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
@@ -198,17 +200,19 @@ def _reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor
 
 
 def _block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:
-    """Images side by side as RGB(A) bytes, each about `tile` pixels large, white between them."""
+    """Images side by side as RGB(A) bytes, each about `tile` pixels large, with seams between them."""
     rows, columns, channels, height, width = tiles.shape
     flat = tiles.flatten(0, 1)
     largest = max(height, width)
     # Small images grow by a whole factor, so that each pixel stays a sharp square.
     times = max(1, round(tile / largest))
-    if largest > 1.5 * tile:
+    if largest > 1.2 * tile:
         flat = interpolate(flat, scale_factor=tile / largest, mode="area")
     flat = flat.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
-    flat = pad(flat.expand(-1, 3, -1, -1) if channels == 1 else flat, (0, GAP, 0, GAP), value=1)
-    joined = flat.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    seams = torch.tensor(SEAM[: max(3, channels)])[:, None, None].expand(-1, flat.shape[2] + GAP, flat.shape[3] + GAP)
+    seamed = seams.repeat(len(flat), 1, 1, 1)
+    seamed[..., :-GAP, :-GAP] = flat
+    joined = seamed.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
     return joined[:-GAP, :-GAP].mul(255).round().to(torch.uint8).numpy()
 
 
@@ -220,16 +224,16 @@ class _Sheet:
 
         self._width, self._height = width + 2 * MARGIN, height + 2 * MARGIN
         size = self._width / SHEET_DPI, self._height / SHEET_DPI
-        self._figure = Figure(figsize=size, dpi=SHEET_DPI, facecolor="white")
+        self.figure = Figure(figsize=size, dpi=SHEET_DPI, facecolor="white")
 
     def image(self, left: int, top: int, pixels: np.ndarray) -> None:
         bottom = self._height - MARGIN - top - pixels.shape[0]
-        self._figure.figimage(pixels, MARGIN + left, bottom, origin="upper")
+        self.figure.figimage(pixels, MARGIN + left, bottom, origin="upper")
 
     def text(
         self,
-        x: float,
-        y: float,
+        x: Pixels,
+        y: Pixels,
         words: str,
         *,
         anchor: str = "left",
@@ -239,25 +243,22 @@ class _Sheet:
         colour: str = INK,
     ) -> None:
         """Words of `size` pixels centred on the line y; with `upright_anchor`, written upwards and centred on x."""
-        self._figure.text(
+        self.figure.text(
             *self._share(x, y), words,
             ha="center" if upright_anchor else anchor, va=upright_anchor or "center_baseline",
             rotation=90 if upright_anchor else 0, fontsize=size * 72 / SHEET_DPI,
-            fontweight="bold" if bold else "normal", color=colour,
+            fontweight="bold" if bold else "normal", color=colour, parse_math=False,
         )  # fmt: skip
 
-    def arrow(self, start: float, end: float, y: float) -> None:
+    def arrow(self, start: Pixels, end: Pixels, y: Pixels) -> None:
         from matplotlib.patches import FancyArrowPatch
 
         style = {"arrowstyle": "-|>", "mutation_scale": 16, "color": SOFT, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
         ends = self._share(start, y), self._share(end, y)
-        self._figure.add_artist(FancyArrowPatch(*ends, transform=self._figure.transFigure, **style))
+        self.figure.add_artist(FancyArrowPatch(*ends, transform=self.figure.transFigure, **style))
 
-    def _share(self, x: float, y: float) -> tuple[float, float]:
+    def _share(self, x: Pixels, y: Pixels) -> tuple[float, float]:
         return (MARGIN + x) / self._width, 1 - (MARGIN + y) / self._height
-
-    def save(self, path: Path) -> None:
-        _save(self._figure, path)
 
 
 def _plot(num_panels: int, *, share_x: bool) -> tuple[Any, list[Any]]:

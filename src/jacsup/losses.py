@@ -9,7 +9,7 @@ from torch import Tensor
 Scalar = Float[Tensor, ""]
 
 
-def reconstruction(x: Float[Tensor, "b *shape"], x_hat: Float[Tensor, "b *shape"]) -> Scalar:
+def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -> Scalar:
     """Eq. 8: (x - D(E(x)))^2, mean over pixels and batch."""
     return (x_hat - x).square().mean()
 
@@ -20,10 +20,10 @@ def factor_difference(y: Float[Tensor, "b k"], y_teacher: Float[Tensor, "b k"]) 
 
 
 def jacobian_difference(
-    x_hat: Float[Tensor, "b *shape"],
-    x_hat_swapped: Float[Tensor, "b *shape"],
-    teacher_x_hat: Float[Tensor, "b *shape"],
-    teacher_x_hat_swapped: Float[Tensor, "b *shape"],
+    x_hat: Float[Tensor, "*shape"],
+    x_hat_swapped: Float[Tensor, "*shape"],
+    teacher_x_hat: Float[Tensor, "*shape"],
+    teacher_x_hat_swapped: Float[Tensor, "*shape"],
 ) -> Scalar:
     """Eq. 9, second term: [D_T(y') - D_T(y)] - [D_S(y', z) - D_S(y, z)], squared, mean over pixels and batch.
 
@@ -36,10 +36,10 @@ def jacobian_difference(
 def jacobian(
     y: Float[Tensor, "b k"],
     y_teacher: Float[Tensor, "b k"],
-    x_hat: Float[Tensor, "b *shape"],
-    x_hat_swapped: Float[Tensor, "b *shape"],
-    teacher_x_hat: Float[Tensor, "b *shape"],
-    teacher_x_hat_swapped: Float[Tensor, "b *shape"],
+    x_hat: Float[Tensor, "*shape"],
+    x_hat_swapped: Float[Tensor, "*shape"],
+    teacher_x_hat: Float[Tensor, "*shape"],
+    teacher_x_hat_swapped: Float[Tensor, "*shape"],
     *,
     w_y: float = 0.1,
     w_diff: float = 1.0,

@@ -42,9 +42,7 @@ def curriculum(
         name="units-2", objective="reconstruction", num_units=2, epochs=epochs, batch_size=batch_size, adam=adam
     )
     return teacher, *(
-        replace(
-            teacher, name=f"units-{units}", objective="student", num_units=units, weights=weights, growth=growth
-        )
+        replace(teacher, name=f"units-{units}", objective="student", num_units=units, weights=weights, growth=growth)
         for units in range(3, max_units + 1)
     )
 

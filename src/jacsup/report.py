@@ -19,7 +19,7 @@ from jacsup.data.dataset import Dataset, Split
 from jacsup.models import load, model_file
 from jacsup.run import Run, write_atomically
 
-MAX_UNITS, UNITS_PER_SHEET = 14, 7
+MAX_UNITS = 14
 
 # A table's columns: the title, the key in metrics.json or stats.jsonl, and how its values are written.
 Column = tuple[str, str, str]
@@ -56,14 +56,14 @@ dl div, pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem;
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 figure { margin: 1.25rem 0; }
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; margin-bottom: .5rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 23rem), 1fr)); gap: 0 1.5rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 23rem), 1fr)); gap: 0 1.5rem; }
 .narrow { max-width: 44rem; }
 .scroll, pre { overflow-x: auto; margin: 1rem 0; font-size: .95rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 tr { border-bottom: var(--line); }
 th, td { padding: .35rem 1.2rem .35rem 0; text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 6rem; }
 """
 
 
@@ -197,10 +197,12 @@ def _curves(report: _Report) -> str:
 def _units(report: _Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> str:
     first, last = load(report.run.stage_file(0)).num_units, load(newest).num_units
     units, parts = range(first, min(last, first + MAX_UNITS)), []
-    for letter, start in zip("ab", range(0, len(units), UNITS_PER_SHEET), strict=False):
-        part, name = units[start : start + UNITS_PER_SHEET], f"figure-2{letter}.png"
+    half = -(-len(units) // 2)
+    for name, part in (("figure-2a.png", units[:half]), ("figure-2b.png", units[half:])):
+        if not part:
+            continue
         figures.draw_units(report.folder / name, newest, part, images, report.metrics.get("drop_per_unit") or [])
-        parts.append(_figure(name, f"Test images decoded while one unit changes: units {part[0]} to {part[-1]}"))
+        parts.append(_figure(name, f"Test images decoded while one unit changes: {', '.join(map(str, part))}"))
     text = (
         "Each unit that a student discovered, from its 1st to its 99th percentile in the training data, on three test "
         "images; all other units stay as the encoder read them. MSE: how the test error changes once the unit is kept."

@@ -44,7 +44,9 @@ class Run:
     def require(self) -> None:
         """ValueError unless this folder is a run."""
         if not (self.path / "recipe.json").is_file():
-            raise ValueError(f"{self.path} is not a run: it has no recipe.json; give a folder that `jacsup train` wrote")
+            raise ValueError(
+                f"{self.path} is not a run: it has no recipe.json; give a folder that `jacsup train` wrote"
+            )
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes recipe.json."""

@@ -53,16 +53,17 @@ def psnr(mean_squared_error: float) -> float:
 def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Structural similarity, mean over images, in [-1, 1]; 1 is exact.
 
-    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Smaller images take a window that fits.
+    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Smaller images take one of 5 pixels (sigma 0.5);
+    below 3 pixels there is no structure to compare: nan.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     size = min(images.shape[2:])
+    if size < 3:
+        return math.nan
     sigma = 1.5 if size >= 11 else 0.5
     scores = [
-        structural_similarity_index_measure(
-            part, to_float(image, UNIT), data_range=1.0, sigma=sigma, reduction="sum"
-        )
+        structural_similarity_index_measure(part, to_float(image, UNIT), data_range=1.0, sigma=sigma, reduction="sum")
         for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
     ]
     return sum(float(score) for score in scores if isinstance(score, Tensor)) / len(images)

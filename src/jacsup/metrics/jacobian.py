@@ -19,7 +19,7 @@ def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor
     def column(i: int) -> Tensor:
         direction = torch.zeros_like(units)
         direction[:, i] = 1
-        _, derivative = jvp(lambda u: model.decode(Code.of_units(u)), (units,), (direction,))
+        derivative = jvp(lambda u: model.decode(Code.of_units(u)), (units,), (direction,))[1]
         return derivative.flatten(1).detach()
 
     return torch.stack([column(i) for i in range(num_factors)])
@@ -30,9 +30,9 @@ def jacobian_error(
 ) -> float:
     """mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
 
-    Exact, by forward-mode differentiation. num_factors: how many of the first factors count (all of the teacher's).
+    Exact, by forward-mode differentiation. num_factors: how many of the teacher's first factors count, all if None.
     """
-    k = teacher.num_units if num_factors is None else num_factors
+    k = teacher.num_units if num_factors is None else min(num_factors, teacher.num_units)
     x = to_float(images, student.config.value_range)
     with torch.no_grad():
         code_student, code_teacher = student.encode(x), teacher.encode(x)

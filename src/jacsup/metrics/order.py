@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -29,12 +31,10 @@ def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tens
 
 def drop_per_unit(prefix: list[float]) -> list[float]:
     """How much each unit lowers the prefix MSE."""
-    return [before - after for before, after in zip(prefix, prefix[1:], strict=False)]
+    return [before - after for before, after in pairwise(prefix)]
 
 
-def energy_per_unit(
-    model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]
-) -> list[float]:
+def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]) -> list[float]:
     """Mean squared length of dD/du_i in pixels, times the unit's training variance: its first-order share of an image.
 
     spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.

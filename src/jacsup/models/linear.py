@@ -18,6 +18,7 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
+        """x @ weight.T + bias."""
         fast = self.training and input.is_cpu and input.dtype == torch.float32 and torch.backends.mkldnn.is_available()
         if not fast:
             return F.linear(input, self.weight, self.bias)

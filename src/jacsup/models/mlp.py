@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import final
 
 from jaxtyping import Float
@@ -46,6 +47,6 @@ class MLPAutoencoder(nn.Module):
 
 def _layers(sizes: tuple[int, ...]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [Linear(inputs, outputs), nn.ReLU()]
     return layers[:-1]

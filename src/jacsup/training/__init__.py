@@ -1,0 +1,1 @@
+"""Training: the curriculum, its steps, and what a bit-exact resume needs."""

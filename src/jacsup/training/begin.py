@@ -20,7 +20,7 @@ from jacsup.run import Run, write_atomically
 
 
 def pick_device(name: str) -> torch.device:
-    """"auto" is the first GPU if there is one. ValueError for a device that torch does not know or see here."""
+    """ "auto" is the first GPU if there is one. ValueError for a device that torch does not know or see here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -40,7 +40,7 @@ SECONDS_BETWEEN_STATUS = 0.5
 NUM_TEST_IMAGES = 2000
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """A loss became infinite or not a number."""
 
 
@@ -75,7 +75,7 @@ def train(
     data_root: folder with the data set's files. device: "auto", "cpu", "cuda" or "cuda:N".
     num_stages: stop after that many. init: RUN or RUN/STAGE, whose finished stages the run starts from.
     deterministic: bit-exact on CUDA too, slower.
-    Raises ValueError for wrong input before anything is written, Diverged for a loss that is not finite,
+    Raises ValueError for wrong input before anything is written, DivergedError for a loss that is not finite,
     KeyboardInterrupt after Ctrl-C, with the work saved.
     """
     torch.use_deterministic_algorithms(deterministic)
@@ -218,9 +218,9 @@ def _require_finite(record: Tensor, names: list[str], where: str) -> None:
     bad = (~record.isfinite()).nonzero()
     if len(bad):
         step, term = bad[0].tolist()
-        raise Diverged(
-            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; the last good checkpoint "
-            "is kept: start again in another folder with a lower rate or weight (--set stages.adam.lr=...)"
+        raise DivergedError(
+            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; "
+            "the last good checkpoint is kept: start again in another folder with a lower rate or weight (--set stages.adam.lr=...)"
         )
 
 

@@ -79,7 +79,8 @@ class Reporter:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
         if not self._bar:
-            print(f"stage {line['stage'] + 1}/{self._num_stages} {line['name']} epoch {line['epoch'] + 1}: {_format(values)}", flush=True)
+            where = f"stage {line['stage'] + 1}/{self._num_stages} {line['name']} epoch {line['epoch'] + 1}"
+            print(f"{where}: {_format(values)}", flush=True)
 
     def note(self, text: str) -> None:
         """A line above the bar."""

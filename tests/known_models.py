@@ -1,0 +1,58 @@
+"""Images and models for the tests of metrics: random ones, and ones whose figures are known beforehand."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from jacsup.config import MLP
+from jacsup.models.mlp import MLPAutoencoder
+
+SHAPE = (1, 4, 4)
+PIXELS = math.prod(SHAPE)
+
+
+def random_images(count: int = 20, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    """No pixel is 0, where a ReLU has no derivative."""
+    return torch.randint(1, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def random_model(num_units: int = 3, *, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> MLPAutoencoder:
+    """A model whose weights are large enough that its images differ."""
+    torch.manual_seed(seed)
+    model = MLPAutoencoder(MLP(hidden=(8, 6)), shape, num_units).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    return model
+
+
+@torch.no_grad()
+def identity_model(shape: tuple[int, int, int] = SHAPE, *, copies: int = 1) -> MLPAutoencoder:
+    """One unit per pixel, `copies` times over; the decoder returns the mean of the copies, without a tanh."""
+    pixels = math.prod(shape)
+    model = MLPAutoencoder(MLP(hidden=(pixels,)), shape, copies * pixels)
+    for layer, weight in zip(linear_layers(model), (1, copies, copies, 1), strict=True):
+        repeats = (layer.out_features // pixels, layer.in_features // pixels)
+        layer.weight.copy_(torch.eye(pixels).repeat(repeats) / (weight if repeats[1] > 1 else 1))
+        layer.bias.zero_()
+    model.decoder[-1] = nn.Identity()
+    return model.eval()
+
+
+@torch.no_grad()
+def constant_model(value: float, value_range: tuple[float, float] = (0.0, 1.0), num_units: int = 2) -> MLPAutoencoder:
+    """Whatever the image: code 0, and pixels of `value`."""
+    model = MLPAutoencoder(MLP(hidden=(3,), value_range=value_range), SHAPE, num_units)
+    for layer in linear_layers(model):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    linear_layers(model)[-1].bias.fill_(value)
+    model.decoder[-1] = nn.Identity()
+    return model.eval()
+
+
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in model.modules() if isinstance(layer, nn.Linear)]

@@ -1,0 +1,281 @@
+"""The command line: what it prints, what it writes, and the exit codes 0, 1, 2 and 130."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import jacsup
+from jacsup import cli
+from jacsup.config import set_field, to_dict
+from jacsup.evaluate import evaluate
+from jacsup.recipes import RECIPES, with_arm
+from jacsup.run import Run
+from jacsup.training.state import load_checkpoint
+
+# torch's own forward-mode rules are still scripted; the first derivative of a process says so.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+DEBUG = RECIPES["debug"]
+QUICK = set_field(DEBUG, "stages.epochs", 1)
+PROGRAM = Path(sys.executable).with_name("jacsup")
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Calls the command line in this process, in a fresh working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["jacsup", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as exit:
+            code = exit.code or 0
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that tests read and copy."""
+    return jacsup.train(QUICK, out=tmp_path_factory.mktemp("cli") / "quick")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def process(*arguments: str, cwd: Path) -> Result:
+    done = subprocess.run([PROGRAM, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    result = process("--help", cwd=tmp_path)
+    assert (result.code, result.err) == (0, "")
+    assert all(name in result.out for name in ("train", "evaluate", "report", "data", "list"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("train",), ("--data-root", "--out", "--seed", "--device", "--epochs", "--stages", "--arm", "--init", "--set",
+                      "--deterministic", "--tensorboard", "--dry-run", "the same command again resumes it")),
+        (("evaluate",), ("--data-root", "--json", "A run folder or a model file")),
+        (("report",), ("--data-root", "A run folder")),
+        (("data",), ("download",)),
+        (("data", "download"), ("--data-root", "mnist or svhn")),
+        (("list",), ("recipes, arms and data sets",)),
+    ],
+)  # fmt: skip
+def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tuple[str, ...], call: Call) -> None:
+    result = call(*command, "--help")
+    assert (result.code, result.err) == (0, "")
+    text = " ".join(result.out.replace("│", " ").split())
+    assert [word for word in words if word not in text] == []
+
+
+def test_without_arguments_it_shows_its_help(call: Call) -> None:
+    assert call() == call("--help")
+
+
+def test_list_shows_recipes_arms_and_data(tmp_path: Path) -> None:
+    result = process("list", cwd=tmp_path)
+    assert (result.code, result.err) == (0, "")
+    words = result.out.split()
+    assert all(name in words for name in (*RECIPES, "plain", "plain-jump", "MNIST", "SVHN", "Digits"))
+
+
+def test_train_says_what_comes_next_and_the_same_again_changes_nothing(call: Call, tmp_path: Path) -> None:
+    result = call("train", "debug", "--epochs", 1, "--out", "here")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[-1] == "here is trained; next: jacsup report here"
+    assert Run(tmp_path / "here").finished_stages() == [0, 1, 2]
+    before = files(tmp_path / "here" / "stages"), Run(tmp_path / "here").stats()
+    again = call("train", "debug", "--epochs", 1, "--out", "here")
+    assert (again.code, again.out) == (0, "here is trained; next: jacsup report here\n")
+    assert (files(tmp_path / "here" / "stages"), Run(tmp_path / "here").stats()) == before
+
+
+def test_settings_are_recorded_in_the_recipe(call: Call, tmp_path: Path) -> None:
+    assert call("train", "debug", "--epochs", 2, "--stages", 1, "--seed", 3, "--arm", "plain",
+                "--set", "stages.weights.y=0.2", "stages.1.epochs=5", "model.hidden=[24]").code == 0  # fmt: skip
+    run = Run(tmp_path / "runs" / "debug-plain-s3")
+    expected = set_field(set_field(DEBUG, "seed", 3), "stages.epochs", 2)
+    expected = set_field(set_field(expected, "stages.weights.y", 0.2), "stages.1.epochs", 5)
+    assert run.recipe == with_arm(set_field(expected, "model.hidden", [24]), "plain")
+    assert len(run.recipe.stages) == 3, "--stages stops early; the curriculum keeps its length"
+    assert run.finished_stages() == [0]
+    assert [line["epoch"] for line in run.stats()] == [0, 1]
+
+
+def test_init_takes_stages_and_records_their_digest(call: Call, quick: Path, tmp_path: Path) -> None:
+    result = call("train", "debug", "--epochs", 1, "--set", "stages.weights.y=0.5", "--init", quick / "units-3")
+    assert result.code == 0
+    assert result.out.startswith(f"taken over from {quick / 'stages' / '01-units-3' / 'model.safetensors'}: units-2, ")
+    run = Run(tmp_path / "runs" / "debug")
+    assert len(run.recipe.init) == 64
+    assert run.stage_file(1).read_bytes() == Run(quick).stage_file(1).read_bytes()
+
+
+def test_a_dry_run_shows_the_curriculum_and_writes_nothing(call: Call, tmp_path: Path) -> None:
+    result = call("train", "debug", "--dry-run", "--seed", 7, "--set", "stages.2.weights.y=0.25", "--arm", "plain-jump")
+    assert (result.code, result.err) == (0, "")
+    summary, header, *rows = result.out.splitlines()
+    shown = with_arm(set_field(set_field(DEBUG, "seed", 7), "stages.2.weights.y", 0.25), "plain-jump")
+    assert json.loads(summary) == {name: value for name, value in to_dict(shown).items() if name != "stages"}
+    assert header.split()[:2] == ["stage", "objective"]
+    assert [row.split()[:4] for row in rows] == [
+        ["units-2", "reconstruction", "2", "3"], ["units-4", "reconstruction", "4", "3"]
+    ]  # fmt: skip
+    assert "y 0.25" in call("train", "debug", "--dry-run", "--set", "stages.2.weights.y=0.25").out.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_prints_a_table_or_metrics_json(call: Call, quick: Path) -> None:
+    table = call("evaluate", quick)
+    assert table.code == 0
+    metrics = json.loads((quick / "metrics.json").read_text())
+    lines = table.out.splitlines()
+    assert lines[0].split()[:3] == ["stage", "code_size", "mse"]
+    for line, stage in zip(lines[1:4], metrics["stages"], strict=True):
+        assert line.split()[:3] == [stage["name"], str(stage["code_size"]), f"{stage['mse']:.4g}"]
+    assert lines[4].endswith(f"an accuracy of {metrics['classifier_accuracy']:.4f}")
+    assert json.loads(call("evaluate", quick, "--json").out) == metrics
+    file = Run(quick).stage_file(1)
+    alone = call("evaluate", file)
+    assert alone.out.splitlines()[1].split()[:2] == ["model", "3"]
+    assert json.loads(call("evaluate", file, "--json").out) == evaluate(file)
+
+
+def test_report_judges_and_draws(call: Call, quick: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(quick, tmp_path / "copy", ignore=shutil.ignore_patterns("metrics.json"))
+    result = call("report", copy)
+    assert (result.code, result.out) == (0, f"the report is in {copy / 'report' / 'index.html'}\n")
+    assert (copy / "report" / "index.html").is_file()
+    assert (copy / "metrics.json").is_file()
+
+
+MNIST = "data/train-images-idx3-ubyte"
+IDX = bytes.fromhex("00000803 00000002 0000001c 0000001c") + bytes(2 * 28 * 28)
+BROKEN = {"truncated": IDX[:100], "half a gzip": gzip.compress(IDX)[:20], "wrong magic": b"\x89PNG", "corrupted": IDX}
+TRAIN, TRAIN_MNIST = ("train", "debug"), ("train", "mnist", "--data-root", "data")
+BAD: dict[str, tuple[tuple[str, ...], str]] = {
+    "no data root": (("train", "mnist", "--data-root", "no"), "with `jacsup data download mnist --data-root no`"),
+    "truncated": (TRAIN_MNIST, "train-images-idx3-ubyte has 100 bytes, its header promises 1,584; download it again"),
+    "half a gzip": (TRAIN_MNIST, "train-images-idx3-ubyte is damaged (Compressed file ended"),
+    "wrong magic": (TRAIN_MNIST, "is not an IDX file of bytes: it starts with 89504e47, allowed are 00000801 to"),
+    "corrupted": (TRAIN_MNIST, "is damaged: its checksum is c68c04285e04"),
+    "recipe": (("train", "mnist-fsat"), "there is no recipe 'mnist-fsat'; did you mean 'mnist-fast'?"),
+    "recipe file": (("train", "mine.py:fast"), "mine.py: RuntimeError: two lines; give a Python file"),
+    "field": ((*TRAIN, "--set", "stages.adam.rl=1"), "has no field 'stages.adam.rl'; did you mean 'lr'?"),
+    "no value": ((*TRAIN, "--set", "seed"), "--set is 'seed'; allowed is FIELD=VALUE"),
+    "wrong value": ((*TRAIN, "--set", "stages.adam.lr=fast"), "stages.0.adam.lr is 'fast'; allowed is one float"),
+    "epochs": ((*TRAIN, "--epochs", "0"), "epochs is 0; allowed are 1 and more"),
+    "no stages": ((*TRAIN, "--stages", "0"), "stages is 0; allowed are 1 to 3, the stages of 'debug'"),
+    "many stages": ((*TRAIN, "--stages", "99"), "stages is 99; allowed are 1 to 3"),
+    "seed": ((*TRAIN, "--seed", "-1"), "seed is -1; allowed are 0 and more"),
+    "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch sees 0 GPUs here; use cpu or auto"),
+    "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; allowed are auto, cpu, cuda and cuda:N"),
+    "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501; allowed are up to 1500"),
+    "arm": ((*TRAIN, "--arm", "plian"), "there is no arm 'plian'; did you mean 'plain'?"),
+    "init": ((*TRAIN, "--init", "photos"), "is not a run: it has no recipe.json"),
+    "init stage": ((*TRAIN, "--init", "run/units-9"), "run has no finished stage 'units-9'; allowed are units-2, "),
+    "other recipe": (
+        (*TRAIN, "--out", "run", "--seed", "4", "--set", "stages.1.adam.lr=1"),
+        "run holds a run of another recipe (stages.0.epochs: 1 -> 3; stages.1.epochs: 1 -> 3; "
+        "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); pass another folder with --out",
+    ),
+    "other folder": ((*TRAIN, "--out", "photos"), "photos exists and is not a run; pass a new folder with --out"),
+    "evaluate photos": (("evaluate", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
+    "evaluate nothing": (("evaluate", "no"), "no: there is no such run folder or model file"),
+    "report photos": (("report", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
+    "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_exits_with_2_and_one_line_and_writes_nothing(
+    name: str, call: Call, quick: Path, tmp_path: Path
+) -> None:
+    if name == "no GPU" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    arguments, message = BAD[name]
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine.py").write_text("raise RuntimeError('two\\nlines')")
+    shutil.copytree(quick, tmp_path / "run")
+    (tmp_path / MNIST).write_bytes(BROKEN.get(name, b""))
+    before = files(tmp_path)
+    result = call(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("jacsup: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert files(tmp_path) == before
+
+
+def test_a_folder_in_use_is_bad_input(call: Call, quick: Path) -> None:
+    with Run(quick).lock():
+        result = call("train", "debug", "--epochs", 1, "--out", quick)
+    assert (result.code, result.out) == (2, "")
+    assert (
+        result.err
+        == f"jacsup: {quick} is in use by another process; wait for it, stop it, or pass another folder with --out\n"
+    )
+
+
+def test_a_diverging_training_exits_with_1_and_names_the_term(call: Call) -> None:
+    result = call("train", "debug", "--set", "stages.adam.lr=1e30")
+    assert result.code == 1
+    assert re.match(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 0 \(units-2\), epoch 0, step 1; ", result.err)
+    assert result.err.count("\n") == 1
+
+
+def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path: Path) -> None:
+    command = ("train", "debug", "--epochs", "80", "--stages", "1", "--out", "run")
+    run = Run(tmp_path / "run")
+    with subprocess.Popen(
+        [PROGRAM, *command], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as started:
+        while started.poll() is None and len(run.stats()) < 3:
+            time.sleep(0.02)
+        started.send_signal(signal.SIGINT)
+        _, err = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert err == b"jacsup: interrupted; what is done is saved: run the same command again to go on\n"
+    stopped, checkpoint = run.stats(), load_checkpoint(run.checkpoint_file)
+    assert checkpoint
+    assert 3 <= checkpoint.position.epoch == len(stopped) < 80
+    assert call(*command).code == 0
+    assert run.stats()[: len(stopped)] == stopped, "finished epochs keep their figures and their seconds"
+    assert [line["epoch"] for line in run.stats()] == list(range(80))
