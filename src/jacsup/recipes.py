@@ -101,6 +101,8 @@ def from_json(path: Path) -> Recipe:
 
 
 def _from_python(path: Path, name: str) -> Recipe:
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; give file.py:name")
     try:
         values = runpy.run_path(str(path))
     # Whatever the user's own file raises, with the file's name.

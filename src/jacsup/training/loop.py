@@ -220,7 +220,8 @@ def _require_finite(record: Tensor, names: list[str], where: str) -> None:
         step, term = bad[0].tolist()
         raise DivergedError(
             f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; "
-            "the last good checkpoint is kept: start again in another folder with a lower rate or weight (--set stages.adam.lr=...)"
+            "the last good checkpoint is kept: start again in another folder "
+            "with a lower rate or weight (--set stages.adam.lr=...)"
         )
 
 
