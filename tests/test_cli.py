@@ -238,9 +238,8 @@ def test_bad_input_exits_with_2_and_one_line_and_writes_nothing(
     before = files(tmp_path)
     result = call(*arguments)
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("jacsup: ")
+    assert re.fullmatch(r"jacsup: .+\n", result.err), "one line"
     assert message in result.err
-    assert result.err.count("\n") == 1
     assert files(tmp_path) == before
 
 
@@ -257,12 +256,11 @@ def test_a_folder_in_use_is_bad_input(call: Call, quick: Path) -> None:
 def test_a_diverging_training_exits_with_1_and_names_the_term(call: Call) -> None:
     result = call("train", "debug", "--set", "stages.adam.lr=1e30")
     assert result.code == 1
-    assert re.match(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 0 \(units-2\), epoch 0, step 1; ", result.err)
-    assert result.err.count("\n") == 1
+    assert re.fullmatch(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 0 .+ step 1; .+\n", result.err)
 
 
 def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path: Path) -> None:
-    command = ("train", "debug", "--epochs", "80", "--stages", "1", "--out", "run")
+    command = ("train", "debug", "--epochs", "40", "--stages", "1", "--out", "run")
     run = Run(tmp_path / "run")
     with subprocess.Popen(
         [PROGRAM, *command], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
@@ -270,12 +268,12 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path
         while started.poll() is None and len(run.stats()) < 3:
             time.sleep(0.02)
         started.send_signal(signal.SIGINT)
-        _, err = started.communicate(timeout=30)
+        _, err = started.communicate(timeout=60)
     assert started.returncode == 130
     assert err == b"jacsup: interrupted; what is done is saved: run the same command again to go on\n"
     stopped, checkpoint = run.stats(), load_checkpoint(run.checkpoint_file)
     assert checkpoint
-    assert 3 <= checkpoint.position.epoch == len(stopped) < 80
+    assert 3 <= checkpoint.position.epoch == len(stopped) < 40
     assert call(*command).code == 0
     assert run.stats()[: len(stopped)] == stopped, "finished epochs keep their figures and their seconds"
-    assert [line["epoch"] for line in run.stats()] == list(range(80))
+    assert [line["epoch"] for line in run.stats()] == list(range(40))

@@ -145,11 +145,16 @@ def test_images_without_labels_have_no_swap_scores(size: int, has_ssim: bool, tm
         evaluate(out)
 
 
-def test_a_first_teacher_may_have_one_unit(tmp_path: Path) -> None:
-    first, *others = DEBUG.stages
-    recipe = replace(DEBUG, stages=(replace(first, num_units=1), *others))
-    metrics = evaluate(jacsup.train(recipe, out=tmp_path / "run", num_stages=2))
-    assert metrics["jacobian_error_first_teacher"] == metrics["jacobian_error"] > 0
+@pytest.mark.parametrize("num_units", [1, 3])
+def test_the_first_teacher_is_followed_in_its_first_two_units_or_its_only_one(num_units: int, tmp_path: Path) -> None:
+    first, *_, last = DEBUG.stages
+    recipe = replace(DEBUG, stages=(replace(first, num_units=num_units), last))
+    run = Run(jacsup.train(recipe, out=tmp_path / "run"))
+    teacher, student = (jacsup.load(run.stage_file(number)) for number in (0, 1))
+    some = load_dataset(DEBUG.data).test.images[:NUM_JACOBIAN_IMAGES]
+    errors = [jacobian_error(student, teacher, some, count) for count in (min(num_units, 2), num_units)]
+    metrics = evaluate(run.path)
+    assert [metrics["jacobian_error_first_teacher"], metrics["jacobian_error"]] == errors
 
 
 def test_where_nothing_can_be_judged_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,9 +266,10 @@ def _grid(parts: Sequence[str]) -> str:
     return f'<div class="grid">\n{"".join(parts)}</div>\n'
 
 
-def _figure(file: str, alt: str, caption: str = "", css: str = "wide") -> str:
+def _figure(file: str, alt: str, caption: str = "", css: str = "") -> str:
     words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="{css}"><a href="{file}"><img src="{file}" alt="{escape(alt)}"></a>{words}</figure>\n'
+    start = f'<figure class="{css}">' if css else "<figure>"
+    return f'{start}<a href="{file}"><img src="{file}" alt="{escape(alt)}"></a>{words}</figure>\n'
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

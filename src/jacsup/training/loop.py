@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import sys
@@ -78,8 +79,10 @@ def train(
     Raises ValueError for wrong input before anything is written, DivergedError for a loss that is not finite,
     KeyboardInterrupt after Ctrl-C, with the work saved.
     """
-    torch.use_deterministic_algorithms(deterministic)
     chosen = pick_device(device)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     count = len(recipe.stages) if num_stages is None else num_stages
     if not 1 <= count <= len(recipe.stages):
         raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")

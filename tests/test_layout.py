@@ -1,0 +1,135 @@
+"""The shape of the source: which module may import which, what an import costs, and how long things get."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jacsup
+
+SOURCE = Path(jacsup.__file__).parent
+
+# What each module or package of jacsup may import from the others. Each line names only what stands above it.
+ALLOWED: dict[str, set[str]] = {
+    "config": set(),
+    "code": set(),
+    "losses": set(),
+    "recipes": {"config"},
+    "run": {"config", "recipes"},
+    "data": {"config"},
+    "models": {"config", "code", "run"},
+    "objectives": {"config", "code", "losses", "models"},
+    "metrics": {"code", "losses", "run", "data", "models"},
+    "training": {"config", "code", "run", "data", "models", "objectives", "metrics"},
+    "evaluate": {"config", "run", "data", "models", "metrics"},
+    "arms": {"config", "recipes", "run"},
+    "figures": {"code", "recipes", "run", "models", "arms"},
+    "report": {"run", "data", "models", "arms", "figures"},
+    "cli": {"config", "recipes"},
+}
+# What a command of the command line imports when it runs, so that --help need not wait for it.
+LAZY_IN_CLI = {"run", "data", "training", "evaluate", "report"}
+# From the first to the last, none imports a later one.
+CHAIN = ("config", "code", "losses", "models", "objectives", "training")
+LEAVES = {"cli", "serve", "figures", "report", "export"}
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
+LONGER_FUNCTIONS = {"training/loop.py:_train_stage": 90}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+TREES = {file.relative_to(SOURCE).as_posix(): ast.parse(file.read_text()) for file in FILES}
+
+
+def unit_of(file: str) -> str:
+    """The module or package directly under jacsup that a file belongs to."""
+    return file.split("/")[0].removesuffix(".py")
+
+
+def nodes(tree: ast.AST, *, in_functions: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from nodes(node, in_functions=in_functions)
+
+
+def imported_units(file: str, *, in_functions: bool = True) -> set[str]:
+    """The other modules and packages under jacsup that a file imports."""
+    names: set[str] = set()
+    for node in nodes(TREES[file], in_functions=in_functions):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("jacsup.")} - {unit_of(file)}
+
+
+def test_the_table_is_the_designs_order() -> None:
+    assert set(ALLOWED) == {unit_of(file) for file in TREES} - {"__init__"}
+    above: set[str] = set()
+    for unit, allowed in ALLOWED.items():
+        assert allowed <= above, f"{unit} may import what stands below it"
+        above.add(unit)
+    for place, unit in enumerate(CHAIN):
+        assert ALLOWED[unit].isdisjoint(CHAIN[place + 1 :])
+    assert all("training" not in ALLOWED[unit] for unit in ("data", "metrics"))
+    assert {unit for unit, allowed in ALLOWED.items() if allowed & LEAVES} == {"report"}, "which draws with figures"
+
+
+@pytest.mark.parametrize("file", [file for file in TREES if file not in ("__init__.py", "cli.py")])
+def test_modules_import_what_the_table_allows(file: str) -> None:
+    assert imported_units(file) <= ALLOWED[unit_of(file)]
+
+
+def test_every_permission_is_used() -> None:
+    used: dict[str, set[str]] = {unit: set() for unit in ALLOWED}
+    for file in TREES:
+        if file != "__init__.py":
+            used[unit_of(file)] |= imported_units(file, in_functions=file != "cli.py")
+    assert used == ALLOWED, "take what nobody needs any more out of the table"
+
+
+def test_the_command_line_waits_with_what_is_heavy() -> None:
+    assert imported_units("cli.py", in_functions=False) <= ALLOWED["cli"]
+    assert imported_units("cli.py") - ALLOWED["cli"] <= LAZY_IN_CLI
+
+
+@pytest.mark.parametrize("file", TREES)
+def test_imports_are_absolute(file: str) -> None:
+    relative = [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, ast.ImportFrom) and node.level]
+    assert relative == []
+
+
+@pytest.mark.parametrize("file", TREES)
+def test_files_and_functions_stay_short(file: str) -> None:
+    assert len((SOURCE / file).read_text().splitlines()) <= LONGEST_FILE
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno
+            longest = LONGER_FUNCTIONS.get(f"{file}:{node.name}", LONGEST_FUNCTION)
+            assert node.end_lineno - node.lineno + 1 <= longest, node.name
+
+
+def imported(program: str) -> set[str]:
+    """The modules that a fresh interpreter holds after `program`."""
+    code = f"import sys\n{program}\nprint(*[name for name, module in sys.modules.items() if module])"
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return set(done.stdout.split())
+
+
+def test_importing_jacsup_is_light() -> None:
+    assert imported("import jacsup").isdisjoint({"torch", "numpy", "tyro"})
+    assert imported("import jacsup.cli").isdisjoint({"torch", "numpy", "matplotlib"})
+
+
+def test_training_needs_no_command_line_no_figures_and_no_downloads() -> None:
+    blocked = ("tyro", "pooch", "matplotlib", "torchmetrics", "sklearn", "scipy")
+    block = f"sys.modules.update(dict.fromkeys({blocked}))\n"
+    assert imported(f"{block}import jacsup.training.loop").isdisjoint(blocked)
