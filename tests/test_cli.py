@@ -27,8 +27,6 @@ from jacsup.run import Run
 from jacsup.training.state import load_checkpoint
 
 # torch's own forward-mode rules are still scripted; the first derivative of a process says so.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-
 DEBUG = RECIPES["debug"]
 QUICK = set_field(DEBUG, "stages.epochs", 1)
 PROGRAM = Path(sys.executable).with_name("jacsup")

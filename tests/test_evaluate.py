@@ -24,8 +24,6 @@ from jacsup.recipes import RECIPES
 from jacsup.run import Run
 
 # torch's own forward-mode rules are still scripted; the first derivative of a process says so.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-
 DEBUG = RECIPES["debug"]
 NUMBERS = {
     "mse", "psnr", "ssim", "code_size", "num_parameters", "swap_classifier", "swap_label", "classifier_accuracy",

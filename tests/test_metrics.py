@@ -24,7 +24,6 @@ from jacsup.models.grow import grow
 from jacsup.models.mlp import MLPAutoencoder
 
 # torch's own forward-mode rules are still scripted; the first derivative of a process says so.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
 def test_mse_and_psnr_by_hand() -> None:

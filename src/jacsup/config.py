@@ -9,6 +9,7 @@ import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Objective = Literal["reconstruction", "student"]
@@ -227,6 +228,16 @@ def _from_mapping(kind: Any, value: Any, path: str) -> Any:
     if missing:
         raise ValueError(f"{path} lacks the field '{missing[0]}'")
     return kind(**{name: from_dict(hints[name], item, f"{path}.{name}") for name, item in given.items()})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a recipe.json; ValueError when the file is missing or does not hold one."""
+    try:
+        return from_dict(Recipe, json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file; give the path of a recipe.json") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a recipe: {error}") from None
 
 
 def set_field(recipe: Recipe, path: str, value: Any) -> Recipe:

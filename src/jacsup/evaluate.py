@@ -17,6 +17,7 @@ from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
 from jacsup.models import Model, load, load_info, load_metadata, model_file, num_parameters
+from jacsup.progress import track
 from jacsup.run import Run, write_atomically
 
 NUM_JACOBIAN_IMAGES = 256
@@ -37,7 +38,7 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
     run = Run(path)
     files = [run.stage_file(number) for number in run.finished_stages()]
     stages = []
-    for number, file in _progress(files):
+    for number, file in track(list(enumerate(files)), "judging stages"):
         figures = _figures(file, files[number - 1] if number else None, files[0] if number else None, data, judge)
         stages.append({"name": run.recipe.stages[number].name, **figures})
     metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
@@ -47,12 +48,10 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
 
 def find_data(path: Path, data_root: str | Path | None) -> Dataset:
     """The data set that a run or model was trained on, from `data_root` or from where its last session read it."""
-    if path.is_dir():
-        run = Run(path)
-        config, sessions = run.recipe.data, run.sessions()
-        data_root = data_root or (sessions[-1]["data_root"] if sessions else None)
-    else:
-        config = from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
+    run = next((Run(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
+    config = run.recipe.data if run else from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
+    if run and run.sessions():
+        data_root = data_root or run.sessions()[-1]["data_root"]
     return load_dataset(config, Path(data_root) if data_root else None)
 
 
@@ -61,20 +60,18 @@ def current_metrics(run: Run) -> dict[str, Any] | None:
     path, newest = run.path / "metrics.json", run.newest_model()
     if not path.exists() or newest is None or path.stat().st_mtime < newest.stat().st_mtime:
         return None
-    return json.loads(path.read_text())
-
-
-def _progress(files: list[Path]) -> Any:
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(list(enumerate(files)), "judging stages", console=Console(stderr=True), transient=True)
+    metrics = json.loads(path.read_text())
+    return metrics if len(metrics["stages"]) == len(run.finished_stages()) else None
 
 
 def _figures(
     file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | None
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
+    if model.image_shape != data.image_shape:
+        raise ValueError(
+            f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
+        )
     pixels = reconstruct(model, images)
     error = mse(pixels, images)
     factors = load_info(file).factors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from jacsup.config import (
     Recipe,
     Stage,
     Weights,
-    from_dict,
+    read_recipe,
     suggestion,
 )
 
@@ -83,21 +82,11 @@ def find(name: str) -> Recipe:
     if name.endswith(".py"):
         raise ValueError(f"'{name}' names a file; name a recipe in it too: {name}:NAME")
     if name.endswith(".json"):
-        return from_json(Path(name))
+        return read_recipe(Path(name))
     raise ValueError(
         f"there is no recipe '{name}'; {suggestion(name, RECIPES)} "
         "(a built-in name, file.py:name or a recipe.json; `jacsup list` shows them)"
     )
-
-
-def from_json(path: Path) -> Recipe:
-    """A recipe from a recipe.json; ValueError when the file is missing or does not hold one."""
-    try:
-        return from_dict(Recipe, json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; give the path of a recipe.json") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a recipe: {error}") from None
 
 
 def _from_python(path: Path, name: str) -> Recipe:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import Recipe, to_dict
-from jacsup.recipes import from_json
+from jacsup.config import Recipe, read_recipe, to_dict
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Run:
     def recipe(self) -> Recipe:
         """What was asked for."""
         self.require()
-        return from_json(self.path / "recipe.json")
+        return read_recipe(self.path / "recipe.json")
 
     @property
     def stats_file(self) -> Path:

@@ -35,11 +35,12 @@ def drop_per_unit(prefix: list[float]) -> list[float]:
 
 
 def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]) -> list[float]:
-    """Mean squared length of dD/du_i in pixels, times the unit's training variance: its first-order share of an image.
+    """Mean squared length of dD/du_i in [0, 1] pixels, times the unit's training variance: its first-order share of an image.
 
     spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.
     """
     with torch.no_grad():
         code = model.encode(to_float(images, model.config.value_range))
     jacobian = decoder_jacobian(model, code, model.num_units)
-    return (jacobian.square().sum(dim=2).mean(dim=1) * spread.square()).tolist()
+    low, high = model.config.value_range
+    return (jacobian.square().sum(dim=2).mean(dim=1) * (spread / (high - low)).square()).tolist()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +17,7 @@ from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split, batch_order
 from jacsup.metrics.images import CHUNK, chunks
 from jacsup.models import Model
+from jacsup.progress import track
 from jacsup.run import write_atomically
 
 NUM_SWAPPED = 2
@@ -41,9 +43,9 @@ def get_judge(data: Dataset) -> Judge | None:
         return None
     network = _network(data.train)
     path = cache_folder() / "judges" / f"{_fingerprint(data.train)}.safetensors"
-    if path.exists():
+    try:
         network.load_state_dict(load_file(path))
-    else:
+    except (FileNotFoundError, SafetensorError):
         _fit(network, data.train)
         write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))
     network = network.eval().requires_grad_(False).to(data.train.images.device)
@@ -80,7 +82,7 @@ def _fit(network: nn.Module, split: Split) -> None:
     batch_size = min(_BATCH, len(images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        for epoch in range(_EPOCHS):
+        for epoch in track(range(_EPOCHS), "training the judge, once"):
             for index in batch_order(len(images), batch_size, seed=_SEED, stage=0, epoch=epoch):
                 loss = F.cross_entropy(network(to_float(images[index], UNIT)), labels[index])
                 optimizer.zero_grad()
@@ -102,7 +104,7 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
     """The share of images that become their partner's class when they get its first two units.
 
-    Over random pairs whose classes differ. `swap_classifier`: the partner's class is the judge's word on the partner's
+    Over random pairs whose classes differ; 0 where none do, as when all reconstructions look alike. `swap_classifier`: the partner's class is the judge's word on the partner's
     reconstruction; `swap_label`: it is the partner's true label. Both in [0, 1], higher is better.
     """
     assert split.labels is not None
@@ -123,4 +125,4 @@ def _classes(model: Model, judge: Judge, units: Tensor) -> Tensor:
 
 def _share(found: Tensor, wanted: Tensor, own: Tensor) -> float:
     differing = wanted != own
-    return float((found == wanted)[differing].float().mean()) if differing.any() else float("nan")
+    return float((found == wanted)[differing].float().mean()) if differing.any() else 0.0

@@ -124,6 +124,8 @@ def _init_source(init: str | Path, recipe: Recipe) -> tuple[Path, Run, int]:
     run = Run(path if (path / "recipe.json").exists() else path.parent)
     if run.path.name == "stages":
         run = Run(run.path.parent)
+    if not (run.path / "recipe.json").exists():
+        raise ValueError(f"--init {init} is neither a run nor a stage of one; give RUN or RUN/STAGE")
     theirs = run.recipe
     finished = {theirs.stages[number].name: number for number in run.finished_stages(theirs)}
     if not finished:

@@ -94,11 +94,12 @@ def train(
         notes = describe_session(run, chosen, data_root, deterministic)
         checkpoint = load_checkpoint(run.checkpoint_file)
         notes += take_over(run, recipe, init) if checkpoint is None else []
+        data = data.to(chosen)
+        judge = get_judge(data)
         with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
             for note in notes:
                 reporter.note(note)
-            data = data.to(chosen)
-            session = _Session(run, recipe, data, chosen, get_judge(data), reporter, interrupted)
+            session = _Session(run, recipe, data, chosen, judge, reporter, interrupted)
             _train_stages(session, count, checkpoint)
     return run.path
 
@@ -223,7 +224,7 @@ def _require_finite(record: Tensor, names: list[str], where: str) -> None:
         step, term = bad[0].tolist()
         raise DivergedError(
             f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; "
-            "the last good checkpoint is kept: start again in another folder "
+            "what was saved before it is kept: start again in another folder "
             "with a lower rate or weight (--set stages.adam.lr=...)"
         )
 
