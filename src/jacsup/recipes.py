@@ -62,7 +62,15 @@ RECIPES = {
             curriculum(weights=Weights(y=0.25, diff=0.1, xcov_norm=True), growth=Growth(new="random")),
         ),
         # Ours: a good student in minutes.
-        _recipe("mnist-fast", MNIST(), curriculum(epochs=5, adam=Adam(lr=1e-3, schedule="one-cycle"))),
+        _recipe(
+            "mnist-fast",
+            MNIST(),
+            curriculum(
+                epochs=12,
+                weights=Weights(y=0.25, diff=0.3, xcov_norm=True),
+                adam=Adam(lr=2e-3, schedule="one-cycle"),
+            ),
+        ),
         # The poster's second data set; it prints no settings, so these are MNIST's.
         _recipe("svhn", SVHN(), curriculum()),
         _recipe("digits", Digits(), curriculum(max_units=10, epochs=150, batch_size=64)),

@@ -35,7 +35,7 @@ def drop_per_unit(prefix: list[float]) -> list[float]:
 
 
 def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]) -> list[float]:
-    """Mean squared length of dD/du_i in [0, 1] pixels, times the unit's training variance: its first-order share of an image.
+    """Mean squared length of dD/du_i in [0, 1] pixels, times the unit's training variance: its first-order effect.
 
     spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.
     """

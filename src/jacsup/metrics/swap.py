@@ -104,8 +104,9 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
     """The share of images that become their partner's class when they get its first two units.
 
-    Over random pairs whose classes differ; 0 where none do, as when all reconstructions look alike. `swap_classifier`: the partner's class is the judge's word on the partner's
-    reconstruction; `swap_label`: it is the partner's true label. Both in [0, 1], higher is better.
+    Over random pairs whose classes differ; 0 where none do, as when all reconstructions look alike.
+    `swap_classifier`: the partner's class is the judge's word on the partner's reconstruction; `swap_label`: it is the
+    partner's true label. Both in [0, 1], higher is better.
     """
     assert split.labels is not None
     units = torch.cat([model.encode(x).units for x in chunks(model, split.images)])
