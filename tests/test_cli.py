@@ -205,7 +205,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; allowed are auto, cpu, cuda and cuda:N"),
     "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501; allowed are up to 1500"),
     "arm": ((*TRAIN, "--arm", "plian"), "there is no arm 'plian'; did you mean 'plain'?"),
-    "init": ((*TRAIN, "--init", "photos"), "is not a run: it has no recipe.json"),
+    "init": ((*TRAIN, "--init", "photos"), "--init photos is neither a run nor a stage of one"),
     "init stage": ((*TRAIN, "--init", "run/units-9"), "run has no finished stage 'units-9'; allowed are units-2, "),
     "other recipe": (
         (*TRAIN, "--out", "run", "--seed", "4", "--set", "stages.1.adam.lr=1"),
