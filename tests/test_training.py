@@ -343,3 +343,12 @@ def test_the_teacher_pass_is_the_same_cached_or_not() -> None:
 def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
     out = jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1, tensorboard=True)
     assert [path for path in (out / "tensorboard").iterdir() if path.stat().st_size > 100]
+
+
+def test_tensorboard_without_its_package_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ValueError, match="pip install tensorboard"):
+        jacsup.train(DEBUG, out=tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import resource
 import signal
@@ -83,6 +84,8 @@ def train(
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+    if tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise ValueError("--tensorboard needs a package that is not installed; run `pip install tensorboard`")
     count = len(recipe.stages) if num_stages is None else num_stages
     if not 1 <= count <= len(recipe.stages):
         raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")

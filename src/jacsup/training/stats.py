@@ -30,10 +30,8 @@ class Reporter:
         self._bar: Any = None
         self._writer: Any = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise ValueError("--tensorboard needs the package; run `pip install 'jacsup[tensorboard]'`") from None
+            from torch.utils.tensorboard import SummaryWriter
+
             self._writer = SummaryWriter(run.path / "tensorboard")
 
     def __enter__(self) -> Reporter:
