@@ -24,6 +24,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
+	$(BIN)/python benchmarks/linear_layers.py
 	$(BIN)/python benchmarks/mnist_stages.py
 
 $(INSTALLED): pyproject.toml constraints.txt
