@@ -219,5 +219,5 @@ def test_digits_are_all_there_scaled_to_uint8_and_split_without_overlap() -> Non
 
 
 def test_arrays_of_an_earlier_run_are_asked_for_again() -> None:
-    with pytest.raises(ValueError, match=r"pass them again as `data=Dataset.from_arrays\(\.\.\.\)`"):
+    with pytest.raises(ValueError, match=r"passed from Python: there, call jacsup.evaluate.evaluate\(RUN, data\)"):
         load_dataset(Arrays(sha256="0" * 64))

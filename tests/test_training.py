@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import jacsup
 from jacsup import run as run_module
@@ -243,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
 
     monkeypatch.setattr(loop, "train_step", poisoned)
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with pytest.raises(loop.DivergedError, match=rf"the loss '{term}' is nan in stage 1 \(units-3\), epoch 0, step 6"):
+    with pytest.raises(loop.DivergedError, match=rf"the loss '{term}' is nan in stage 2 \(units-3\), epoch 1, step 7"):
         jacsup.train(DEBUG, out=tmp_path / "run")
     tensors = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert tensors is not None
@@ -352,3 +353,64 @@ def test_tensorboard_without_its_package_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match="pip install tensorboard"):
         jacsup.train(DEBUG, out=tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_the_last_step_spoils_are_no_finished_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.train_step
+    calls = []
+
+    def spoil_the_last(*arguments: object) -> torch.Tensor:
+        values = original(*arguments)  # pyright: ignore[reportArgumentType]
+        calls.append(0)
+        if len(calls) == 33:
+            with torch.no_grad():
+                next(arguments[0].parameters()).fill_(float("nan"))  # pyright: ignore[reportAttributeAccessIssue]
+        return values
+
+    monkeypatch.setattr(loop, "train_step", spoil_the_last)
+    with pytest.raises(loop.DivergedError, match=r"weights are not finite after stage 1 \(units-2\)"):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+    assert not Run(tmp_path / "run").finished_stages()
+    assert len(Run(tmp_path / "run").stats()) == 2
+
+
+def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> None:
+    images = np.zeros((200, 6, 6), dtype=np.uint8)
+    with pytest.raises(ValueError, match="image shape, model and num_units of these stages must agree"):
+        jacsup.train(DEBUG, jacsup.Dataset.from_arrays(images), tmp_path / "run", init=finished)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_began_elsewhere_asks_where(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="starts from another run's stage; pass it as --init RUN/STAGE"):
+        jacsup.train(replace(DEBUG, init="0" * 64), out=tmp_path / "run")
+
+
+def test_init_from_a_run_that_went_on_still_resumes(tmp_path: Path) -> None:
+    source = jacsup.train(DEBUG, out=tmp_path / "source", num_stages=1)
+    recipe = set_field(DEBUG, "stages.weights.y", 0.5)
+    jacsup.train(recipe, out=tmp_path / "run", init=source, num_stages=2)
+    jacsup.train(DEBUG, out=source)
+    out = jacsup.train(recipe, out=tmp_path / "run", init=source)
+    assert len(Run(out).finished_stages()) == 3
+
+
+def test_the_same_recipe_beside_a_run_is_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (jacsup.train(DEBUG, out=tmp_path / name, num_stages=1) for name in ("a", "b"))
+    assert stats(first) == stats(second)
+    assert "taken over" not in capsys.readouterr().out
+
+
+def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".recipe.json.123.tmp").write_text("{")
+    jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1)
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+def test_a_checkpoint_without_its_header_counts_as_damaged(tmp_path: Path) -> None:
+    save_file({"model.x": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
+    assert loop.load_checkpoint(tmp_path / "checkpoint.safetensors") is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from jacsup import code as code
     from jacsup import losses as losses
     from jacsup.code import Code as Code
     from jacsup.config import Recipe as Recipe
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Public name -> (module, attribute). Resolved at first use: importing jacsup must not import torch.
 _PUBLIC = {
     "Code": ("jacsup.code", "Code"),
+    "code": ("jacsup.code", ""),
     "Dataset": ("jacsup.data.dataset", "Dataset"),
     "Recipe": ("jacsup.config", "Recipe"),
     "load": ("jacsup.models", "load"),
@@ -27,7 +29,7 @@ _PUBLIC = {
     "train": ("jacsup.training.loop", "train"),
 }
 
-__all__ = ["Code", "Dataset", "Recipe", "load", "losses", "recipe", "train"]
+__all__ = ["Code", "Dataset", "Recipe", "code", "load", "losses", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,12 +40,7 @@ def find_siblings(run: Run) -> dict[str, Run]:
     """
     ours = run.recipe
     found: dict[str, Run] = {}
-    for path in sorted(run.path.parent.glob("*/recipe.json")):
-        sibling = Run(path.parent)
-        try:
-            theirs = sibling.recipe
-        except ValueError:
-            continue
+    for sibling, theirs in run.neighbours():
         comparable = (
             replace(theirs, arm=ours.arm, init=ours.init, stages=(*theirs.stages[:1], *ours.stages[1:])) == ours
         )
@@ -85,7 +80,8 @@ def _train_command(run: Run, siblings: dict[str, Run], arm: str) -> str:
     if sessions and sessions[-1].get("data_root"):
         arguments += ["--data-root", sessions[-1]["data_root"]]
     if recipe.init:
-        arguments += ["--init", shown(run.path / recipe.stages[0].name)]
+        taken = next(number for number in run.finished_stages() if run.stage_digest(number) == recipe.init)
+        arguments += ["--init", shown(run.path / recipe.stages[taken].name)]
     if out != Path("runs", default_name).resolve():
         arguments += ["--out", shown(out)]
     return shlex.join(["jacsup", "train", *arguments])

@@ -29,7 +29,7 @@ def train(
     stages: int | None = None,
     arm: str | None = None,
     init: str | None = None,
-    set: tuple[str, ...] = (),
+    set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     deterministic: bool = False,
     tensorboard: bool = False,
     dry_run: bool = False,
@@ -51,7 +51,7 @@ def train(
         tensorboard: Also write TensorBoard event files into the run folder.
         dry_run: Show the recipe and its curriculum, train nothing.
     """
-    chosen = _changed(recipes.find(recipe), seed, epochs, set)
+    chosen = _changed(recipes.find(recipe), seed, epochs, [assignment for group in set for assignment in group])
     chosen = recipes.with_arm(chosen, arm) if arm else chosen
     if dry_run:
         _print_curriculum(chosen)
@@ -71,7 +71,7 @@ def train(
     print(f"{run} is trained; next: jacsup report {run}")
 
 
-def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: tuple[str, ...]) -> Recipe:
+def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: Sequence[str]) -> Recipe:
     if seed is not None:
         recipe = replace(recipe, seed=seed)
     if epochs is not None:

@@ -162,8 +162,9 @@ def _check_stage(stage: Stage, before: Stage | None) -> None:
     for name, value in {"adam.weight_decay": adam.weight_decay, **vars(weights)}.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"stage '{stage.name}': {name} is {value}; allowed are 0 and more")
-    if not any((weights.rec, weights.y, weights.diff, weights.xcov)):
-        raise ValueError(f"stage '{stage.name}': all weights are 0; allowed is at least one above 0")
+    needed = ("rec",) if stage.objective == "reconstruction" else ("rec", "diff")
+    if not any(getattr(weights, name) for name in needed):
+        raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
     smallest = before.num_units + 1 if before else 1
     if stage.num_units < smallest:
         raise ValueError(f"stage '{stage.name}': num_units is {stage.num_units}; allowed are {smallest} and more")

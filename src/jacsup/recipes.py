@@ -115,6 +115,8 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     """The recipe's baseline called `arm`; it keeps the first stage, so both start from the same first teacher."""
     if arm not in ARMS:
         raise ValueError(f"there is no arm '{arm}'; {suggestion(arm, ARMS)}")
+    if recipe.arm:
+        raise ValueError(f"recipe '{recipe.name}' already is the arm '{recipe.arm}'; start from the one without an arm")
     teacher, *students = recipe.stages
     if not students:
         raise ValueError(f"recipe '{recipe.name}' has one stage; arms differ in the later ones")

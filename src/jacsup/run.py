@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -56,6 +57,10 @@ class Run:
         stage = (recipe or self.recipe).stages[number]
         return self.path / "stages" / f"{number:02d}-{stage.name}" / "model.safetensors"
 
+    def stage_digest(self, number: int) -> str:
+        """SHA-256 of a finished stage's model file."""
+        return hashlib.sha256(self.stage_file(number).read_bytes()).hexdigest()
+
     def finished_stages(self, recipe: Recipe | None = None) -> list[int]:
         """Numbers of the stages whose models exist, from the first without a gap."""
         recipe = recipe or self.recipe
@@ -93,6 +98,16 @@ class Run:
         """Appends to run.json."""
         text = json.dumps({"sessions": [*self.sessions(), session]}, indent=2)
         write_atomically(self.path / "run.json", text.encode())
+
+    def neighbours(self) -> Iterator[tuple[Run, Recipe]]:
+        """The other readable runs in the same folder, with their recipes, in the order of their names."""
+        for file in sorted(self.path.parent.glob("*/recipe.json")):
+            try:
+                recipe = read_recipe(file)
+            except ValueError:
+                continue
+            if file.parent != self.path:
+                yield Run(file.parent), recipe
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -24,7 +24,10 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
         case Digits():
             return Dataset(*load_digits(), config)
         case Arrays():
-            raise ValueError("these images were passed from Python; pass them again as `data=Dataset.from_arrays(...)`")
+            raise ValueError(
+                "this run's images were passed from Python: there, call "
+                "jacsup.evaluate.evaluate(RUN, data) and jacsup.report.write_report(RUN, data, metrics)"
+            )
 
 
 def cache_folder() -> Path:

@@ -119,7 +119,12 @@ def _cut(split: Split, rows: slice) -> Split:
 
 def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
     """Image numbers of each batch of an epoch: a pure function of its arguments; an incomplete batch is dropped."""
-    if num_images < batch_size:
-        raise ValueError(f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images")
+    require_full_batch(num_images, batch_size)
     order = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch])).permutation(num_images)
     return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))
+
+
+def require_full_batch(num_images: int, batch_size: int) -> None:
+    """ValueError where an epoch would have no complete batch."""
+    if num_images < batch_size:
+        raise ValueError(f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images")

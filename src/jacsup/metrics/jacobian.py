@@ -9,6 +9,7 @@ from torch.func import jvp
 
 from jacsup import losses
 from jacsup.code import Code, partners, to_float
+from jacsup.metrics.images import CHUNK
 from jacsup.models import Model
 
 
@@ -47,8 +48,10 @@ def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
 
 @torch.no_grad()
 def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"]) -> float:
-    """Eq. 9's second term, the finite difference that training lowers, on held-out images; in squared model units."""
-    x = to_float(images, student.config.value_range)
+    """Eq. 9's second term, the finite difference that training lowers, on up to 2,000 images; squared model units."""
+    # Partners are neighbours, and test images may come sorted by class.
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]
+    x = to_float(images[order.to(images.device)], student.config.value_range)
     code, teacher_x_hat = student.encode(x).split(teacher.num_units), teacher.decode(teacher.encode(x))
     swapped = student.decode(Code(partners(code.y), code.z))
     return float(losses.jacobian_difference(student.decode(code), swapped, teacher_x_hat, partners(teacher_x_hat)))

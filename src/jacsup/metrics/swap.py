@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split, batch_order
-from jacsup.metrics.images import CHUNK, chunks
+from jacsup.metrics.images import CHUNK, encode_all
 from jacsup.models import Model
 from jacsup.progress import track
 from jacsup.run import write_atomically
@@ -109,7 +109,7 @@ def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
     partner's true label. Both in [0, 1], higher is better.
     """
     assert split.labels is not None
-    units = torch.cat([model.encode(x).units for x in chunks(model, split.images)])
+    units = encode_all(model, split.images)
     partner = torch.randperm(len(units), generator=torch.Generator().manual_seed(0)).to(units.device)
     swapped = torch.cat([units[partner][:, :NUM_SWAPPED], units[:, NUM_SWAPPED:]], dim=1)
     own_class, swapped_class = _classes(model, judge, units), _classes(model, judge, swapped)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 import jacsup
 from jacsup.config import Recipe, differences
+from jacsup.models import load_metadata
 from jacsup.run import Run, write_atomically
 
 
@@ -34,29 +34,54 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a new run's first stages come from: the first `count` stages of another run."""
+
+    run: Run
+    count: int
+
+
 @contextlib.contextmanager
-def open_run(recipe: Recipe, path: Path, init: str | Path | None) -> Iterator[tuple[Run, Recipe]]:
-    """The locked run folder of a recipe, new or resumed, and the recipe with its `init` filled in.
+def open_run(
+    recipe: Recipe, path: Path, init: str | Path | None, image_shape: tuple[int, int, int]
+) -> Iterator[tuple[Run, Recipe, Source | None]]:
+    """The locked run folder of a recipe, new or resumed; the recipe with its `init` filled in; and init's source.
 
     ValueError if the folder holds something else, another recipe's run, or is in use.
     """
-    run = Run(path)
+    run, source = Run(path), None
+    resumed = (path / "recipe.json").exists()
     if init:
-        recipe = replace(recipe, init=_digest(_init_source(init, recipe)[0]))
-    if (path / "recipe.json").exists():
+        source = _init_source(init, recipe, image_shape, run.recipe.init if resumed else "")
+        recipe = replace(recipe, init=source.run.stage_digest(source.count - 1))
+    elif recipe.init and not resumed:
+        raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
+    _refuse_other_content(run, recipe)
+    path.mkdir(parents=True, exist_ok=True)
+    with run.lock():
+        # Again: another process may have come first.
+        _refuse_other_content(run, recipe)
+        if not (path / "recipe.json").exists():
+            run.write_recipe(recipe)
+        yield run, recipe, source
+
+
+def _refuse_other_content(run: Run, recipe: Recipe) -> None:
+    if (run.path / "recipe.json").exists():
         changed = differences(run.recipe, recipe)
         if changed:
             raise ValueError(
-                f"{path} holds a run of another recipe ({'; '.join(changed)}); "
+                f"{run.path} holds a run of another recipe ({'; '.join(changed)}); "
                 "pass another folder with --out, or the same settings to resume it"
             )
-    elif path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
-        raise ValueError(f"{path} exists and is not a run; pass a new folder with --out")
-    path.mkdir(parents=True, exist_ok=True)
-    with run.lock():
-        if not (path / "recipe.json").exists():
-            run.write_recipe(recipe)
-        yield run, recipe
+    elif run.path.exists() and (not run.path.is_dir() or any(map(_is_foreign, run.path.iterdir()))):
+        raise ValueError(f"{run.path} exists and is not a run; pass a new folder with --out")
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Not what a start that was killed at once leaves behind."""
+    return entry.name != ".lock" and entry.suffix != ".tmp"
 
 
 def describe_session(run: Run, device: torch.device, data_root: str | Path | None, deterministic: bool) -> list[str]:
@@ -80,46 +105,36 @@ def describe_session(run: Run, device: torch.device, data_root: str | Path | Non
     return notes
 
 
-def take_over(run: Run, recipe: Recipe, init: str | Path | None) -> list[str]:
-    """Copies finished stages into a run that has none of its own work yet; returns notes.
+def take_over(run: Run, recipe: Recipe, source: Source | None) -> list[str]:
+    """Copies finished stages into a run that has no work of its own yet; returns notes.
 
-    From `init` if given; else from the run beside it that agrees with the recipe over the most stages.
+    From `source`, or else from the run beside it that agrees with the recipe over the most stages.
     """
-    own = len(run.finished_stages(recipe))
-    if init:
-        model, source, count = _init_source(init, recipe)
-    else:
-        source, count = _best_sibling(run, recipe)
-        model = source.path
-    if count <= own:
+    source = source or _best_sibling(run, recipe)
+    if source is None or source.count <= len(run.finished_stages(recipe)):
         return []
-    lines = [line for line in source.stats() if line["stage"] < count]
+    lines = [line for line in source.run.stats() if line["stage"] < source.count]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    for number in range(count):
-        content = source.stage_file(number).read_bytes()
-        write_atomically(run.stage_file(number, recipe), content)
-    names = ", ".join(stage.name for stage in recipe.stages[:count])
-    return [f"taken over from {model}: {names}"]
+    for number in range(source.count):
+        write_atomically(run.stage_file(number, recipe), source.run.stage_file(number).read_bytes())
+    names = ", ".join(stage.name for stage in recipe.stages[: source.count])
+    return [f"taken over from {source.run.path}: {names}"]
 
 
-def _best_sibling(run: Run, recipe: Recipe) -> tuple[Run, int]:
-    best, best_count = run, 0
-    for path in sorted(run.path.parent.glob("*/recipe.json")):
-        sibling = Run(path.parent)
-        try:
-            theirs = sibling.recipe
-        except ValueError:
-            continue
-        count = len(sibling.finished_stages(theirs))
-        while count > best_count and theirs.prefix(count) != recipe.prefix(count):
+def _best_sibling(run: Run, recipe: Recipe) -> Source | None:
+    """An identical recipe's run is left alone: training it again is how one checks or times it."""
+    best = None
+    for sibling, theirs in run.neighbours():
+        count = 0 if theirs == recipe else len(sibling.finished_stages(theirs))
+        while count and theirs.prefix(count) != recipe.prefix(count):
             count -= 1
-        if count > best_count:
-            best, best_count = sibling, count
-    return best, best_count
+        if count > (best.count if best else 0):
+            best = Source(sibling, count)
+    return best
 
 
-def _init_source(init: str | Path, recipe: Recipe) -> tuple[Path, Run, int]:
-    """The model file behind RUN or RUN/STAGE, its run, and how many stages of `recipe` it stands for."""
+def _init_source(init: str | Path, recipe: Recipe, image_shape: tuple[int, int, int], recorded: str) -> Source:
+    """What RUN or RUN/STAGE stands for. recorded: the digest that a resumed run began with, since RUN may go on."""
     path = Path(init)
     run = Run(path if (path / "recipe.json").exists() else path.parent)
     if run.path.name == "stages":
@@ -130,19 +145,16 @@ def _init_source(init: str | Path, recipe: Recipe) -> tuple[Path, Run, int]:
     finished = {theirs.stages[number].name: number for number in run.finished_stages(theirs)}
     if not finished:
         raise ValueError(f"{run.path} has no finished stage to start from")
-    name = list(finished)[-1] if run.path == path else path.name
-    name = name if name in finished else name.partition("-")[2]
-    if name not in finished:
+    names = list(finished) if run.path == path else [name for name in finished if path.name.endswith(name)]
+    if not names:
         raise ValueError(f"{run.path} has no finished stage '{path.name}'; allowed are {', '.join(finished)}")
-    count = finished[name] + 1
-    ours = [stage.num_units for stage in recipe.stages[:count]]
-    if ours != [stage.num_units for stage in theirs.stages[:count]] or theirs.model != recipe.model:
+    sources = [Source(run, finished[name] + 1) for name in names]
+    source = next((known for known in sources if run.stage_digest(known.count - 1) == recorded), sources[-1])
+    ours = [stage.num_units for stage in recipe.stages[: source.count]]
+    fits = ours == [stage.num_units for stage in theirs.stages[: source.count]] and theirs.model == recipe.model
+    if not fits or tuple(load_metadata(run.stage_file(source.count - 1))["image_shape"]) != image_shape:
         raise ValueError(
-            f"--init {init}: its first {count} stages do not fit recipe '{recipe.name}'; "
-            "model and num_units of these stages must agree"
+            f"--init {init}: its first {source.count} stages do not fit recipe '{recipe.name}'; "
+            "image shape, model and num_units of these stages must agree"
         )
-    return run.stage_file(finished[name], theirs), run, count
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return source

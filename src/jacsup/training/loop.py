@@ -22,7 +22,7 @@ from torch import Tensor
 from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, Split, batch_order
+from jacsup.data.dataset import Dataset, Split, batch_order, require_full_batch
 from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.metrics.jacobian import finite_difference_error
 from jacsup.metrics.swap import Judge, get_judge, swap_scores
@@ -40,6 +40,10 @@ from jacsup.training.teacher import TeacherOutputs
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 NUM_TEST_IMAGES = 2000
+ADVICE = (
+    "what was saved before is kept: start again in another folder with a lower rate or weight "
+    "(--set stages.adam.lr=...)"
+)
 
 
 class DivergedError(RuntimeError):
@@ -92,11 +96,12 @@ def train(
     data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
     recipe = replace(recipe, data=data.config)
     for stage in recipe.stages[:count]:
-        batch_order(len(data.train), stage.batch_size, seed=0, stage=0, epoch=0)
-    with open_run(recipe, Path(out or Path("runs") / recipe.run_name), init) as (run, recipe):
+        require_full_batch(len(data.train), stage.batch_size)
+    path = Path(out or Path("runs") / recipe.run_name)
+    with open_run(recipe, path, init, data.image_shape) as (run, recipe, source):
         notes = describe_session(run, chosen, data_root, deterministic)
         checkpoint = load_checkpoint(run.checkpoint_file)
-        notes += take_over(run, recipe, init) if checkpoint is None else []
+        notes += take_over(run, recipe, source) if checkpoint is None else []
         data = data.to(chosen)
         judge = get_judge(data)
         with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
@@ -147,7 +152,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             save_checkpoint(run.checkpoint_file, Checkpoint(at, tensors))
 
     def check(steps: int) -> None:
-        _require_finite(record[:steps], term_names, f"stage {number} ({stage.name}), epoch {epoch}")
+        _require_finite(record[:steps], term_names, f"stage {number + 1} ({stage.name}), epoch {epoch + 1}")
 
     saved_at = status_at = time.monotonic()
     for epoch in range(position.epoch, stage.epochs):
@@ -173,6 +178,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
                 if session.interrupted.is_set():
                     raise KeyboardInterrupt
         check(num_steps)
+        if not all(bool(weight.isfinite().all()) for weight in model.state_dict().values()):
+            raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
         seconds = time.monotonic() - started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
         tests = _test(model, teacher, data.test, session.judge)
@@ -226,9 +233,7 @@ def _require_finite(record: Tensor, names: list[str], where: str) -> None:
     if len(bad):
         step, term = bad[0].tolist()
         raise DivergedError(
-            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step}; "
-            "what was saved before it is kept: start again in another folder "
-            "with a lower rate or weight (--set stages.adam.lr=...)"
+            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step + 1}; {ADVICE}"
         )
 
 

@@ -82,17 +82,17 @@ def _previous(path: Path) -> Path:
 def _read(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (FileNotFoundError, SafetensorError):
         return None
-    if metadata["sha256"] != _digest(metadata["position"], tensors):
+    if "position" not in metadata or metadata.get("sha256") != _digest(metadata["position"], tensors):
         return None
     return Checkpoint(Position(**json.loads(metadata["position"])), tensors)
 
 
 def _digest(position: str, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(position.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     return digest.hexdigest()

@@ -82,7 +82,10 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        (self._bar.console.print if self._bar else print)(text)
+        if self._bar:
+            self._bar.console.print(text, markup=False)
+        else:
+            print(text)
 
 
 def _format(values: dict[str, float]) -> str:
