@@ -73,7 +73,11 @@ RECIPES = {
         ),
         # The poster's second data set; it prints no settings, so these are MNIST's.
         _recipe("svhn", SVHN(), curriculum()),
-        _recipe("digits", Digits(), curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle"))),
+        _recipe(
+            "digits",
+            Digits(),
+            curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
+        ),
         # Seconds: for tests and for trying the tool out.
         _recipe("debug", Digits(), curriculum(max_units=4, epochs=3), MLP(hidden=(32, 16))),
     )
