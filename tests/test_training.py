@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -136,7 +137,8 @@ def test_kill_9_and_resume_ends_with_the_same_bits(threads: int, tmp_path: Path)
         process = start(killed, threads=threads)
         seen: set[float] = set()
         while process.poll() is None and len(seen) < checkpoints:
-            if (killed / "checkpoint.safetensors").exists():
+            # While one checkpoint replaces another, its name is missing for an instant.
+            with contextlib.suppress(FileNotFoundError):
                 seen.add((killed / "checkpoint.safetensors").stat().st_mtime)
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
