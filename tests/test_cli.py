@@ -26,7 +26,6 @@ from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training.state import load_checkpoint
 
-# torch's own forward-mode rules are still scripted; the first derivative of a process says so.
 DEBUG = RECIPES["debug"]
 QUICK = set_field(DEBUG, "stages.epochs", 1)
 PROGRAM = Path(sys.executable).with_name("jacsup")

@@ -23,7 +23,6 @@ from jacsup.models import num_parameters
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
 
-# torch's own forward-mode rules are still scripted; the first derivative of a process says so.
 DEBUG = RECIPES["debug"]
 NUMBERS = {
     "mse", "psnr", "ssim", "code_size", "num_parameters", "swap_classifier", "swap_label", "classifier_accuracy",

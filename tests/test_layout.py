@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"config", "code", "run", "data", "models", "objectives", "metrics"},
     "evaluate": {"config", "progress", "run", "data", "models", "metrics"},
     "arms": {"config", "recipes", "run"},
-    "figures": {"code", "recipes", "run", "models", "arms"},
+    "figures": {"code", "recipes", "run", "models", "metrics", "arms"},
     "report": {"run", "data", "models", "arms", "figures"},
     "cli": {"config", "recipes"},
 }

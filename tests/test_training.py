@@ -98,19 +98,7 @@ class Stop(BaseException):
 def test_a_crash_at_any_step_is_resumed_bit_exactly(
     steps_before_crash: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    steps = iter(range(steps_before_crash))
-    original = loop.train_step
-
-    def crash(*arguments: object) -> torch.Tensor:
-        if next(steps, None) is None:
-            raise Stop
-        return original(*arguments)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(loop, "train_step", crash)
-    with pytest.raises(Stop):
-        jacsup.train(DEBUG, out=tmp_path / "run")
-    monkeypatch.setattr(loop, "train_step", original)
+    stop_after(steps_before_crash, tmp_path / "run", monkeypatch)
     jacsup.train(DEBUG, out=tmp_path / "run")
     assert weights(tmp_path / "run") == weights(finished)
     assert stats(tmp_path / "run") == stats(finished)
@@ -188,6 +176,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def stop_after(num_steps: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains with a checkpoint at every step and crashes after `num_steps` of them."""
     with monkeypatch.context() as patch:
         patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
         steps = iter(range(num_steps))

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from jacsup.arms import arm_label
 from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.metrics.images import reconstruct
 from jacsup.models import Factor, Model, load, load_info
 from jacsup.recipes import ARMS
 from jacsup.run import Run, write_atomically
@@ -60,7 +61,7 @@ def draw_units(
     drops: how much each unit lowers the MSE, by unit number; empty when it was not measured.
     """
     model, factors = load(model_file), load_info(model_file).factors
-    originals, outputs = to_float(images, UNIT), _reconstruct(model, images)
+    originals, outputs = to_float(images, UNIT), reconstruct(model, images)
     left = _block(torch.stack([originals, outputs], dim=1), tile=84)
     rights = [_block(_vary(model, images, unit, factors[unit]), tile=84) for unit in units]
     heading, between, column = 36, 24, (left.shape[1] - GAP) // 2
@@ -85,7 +86,7 @@ def draw_reconstructions(path: Path, stage_files: Sequence[Path], images: UInt8[
     """Test images, and below each what the model of every given stage makes of it."""
     models = [load(file) for file in stage_files]
     errors = [load_info(file).metrics.get("test_mse") for file in stage_files]
-    rows = [to_float(images, UNIT), *(_reconstruct(model, images) for model in models)]
+    rows = [to_float(images, UNIT), *(reconstruct(model, images) for model in models)]
     blocks = [_block(row[None], tile=112) for row in rows]
     height, width, between = *blocks[0].shape[:2], 12
     sheet = _Sheet(LABEL_WIDTH + width, len(blocks) * (height + between) - between)
@@ -191,12 +192,6 @@ def _vary(model: Model, images: UInt8[Tensor, "n c h w"], unit: int, factor: Fac
     values = torch.linspace(factor.p01, factor.p99, UNIT_STEPS).tolist()
     changed = torch.stack([model.decode(code.with_factor(unit, value)) for value in values], dim=1)
     return to_unit(changed, model.config.value_range)
-
-
-@torch.no_grad()
-def _reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    x = to_float(images, model.config.value_range)
-    return to_unit(model.decode(model.encode(x)), model.config.value_range)
 
 
 def _block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:

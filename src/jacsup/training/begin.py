@@ -20,7 +20,7 @@ from jacsup.run import Run, write_atomically
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is the first GPU if there is one. ValueError for a device that torch does not know or see here."""
+    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -145,7 +145,8 @@ def _init_source(init: str | Path, recipe: Recipe, image_shape: tuple[int, int, 
     finished = {theirs.stages[number].name: number for number in run.finished_stages(theirs)}
     if not finished:
         raise ValueError(f"{run.path} has no finished stage to start from")
-    names = list(finished) if run.path == path else [name for name in finished if path.name.endswith(name)]
+    folders = {name: run.stage_file(number).parent.name for name, number in finished.items()}
+    names = [name for name in finished if run.path == path or path.name in (name, folders[name])]
     if not names:
         raise ValueError(f"{run.path} has no finished stage '{path.name}'; allowed are {', '.join(finished)}")
     sources = [Source(run, finished[name] + 1) for name in names]

@@ -154,6 +154,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     def check(steps: int) -> None:
         _require_finite(record[:steps], term_names, f"stage {number + 1} ({stage.name}), epoch {epoch + 1}")
 
+    tests: dict[str, float] = {}
     saved_at = status_at = time.monotonic()
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
@@ -195,7 +196,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         factors=factor_statistics(encode_all(model, data.train.images)),
         recipe=session.recipe.run_name,
         data=session.recipe.data,
-        metrics=_test(model, teacher, data.test, session.judge),
+        metrics=tests or _test(model, teacher, data.test, session.judge),
     )
     save_model(run.stage_file(number, session.recipe), model, info)
 
