@@ -20,7 +20,7 @@ from jacsup.run import Run, write_atomically
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see here."""
+    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
