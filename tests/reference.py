@@ -46,6 +46,33 @@ def cross_covariance(y: Sequence[Vector], z: Sequence[Vector]) -> float:
     return total
 
 
+def attribute_errors(y: Vector, y_bar: Vector, continuous: Sequence[bool]) -> list[float]:
+    """Eq. 11's error of each known attribute of one image: hinge, or squared for a number."""
+    errors = []
+    for value, label, number in zip(y, y_bar, continuous, strict=True):
+        if not math.isnan(label):
+            errors.append((value - label) ** 2 if number else max(1 - value * label, 0))
+    return errors
+
+
+def prediction(y: Sequence[Vector], y_bar: Sequence[Vector], continuous: Sequence[bool]) -> float:
+    """Eq. 11, mean over all known labels."""
+    errors = [e for row, bar in zip(y, y_bar, strict=True) for e in attribute_errors(row, bar, continuous)]
+    return sum(errors) / max(len(errors), 1)
+
+
+def cycle_factors(y: Sequence[Vector], y_bar: Sequence[Vector], continuous: Sequence[bool]) -> float:
+    """Eq. 12, sum over attributes and mean over the batch."""
+    return sum(sum(attribute_errors(row, bar, continuous)) for row, bar in zip(y, y_bar, strict=True)) / len(y)
+
+
+def cycle_nuisance(z_again: Sequence[Vector], z: Sequence[Vector]) -> float:
+    """Eq. 13, sum over z and mean over the batch."""
+    return sum((a - b) ** 2 for row, own in zip(z_again, z, strict=True) for a, b in zip(row, own, strict=True)) / len(
+        z
+    )
+
+
 def layer(x: Vector, weight: Sequence[Vector], bias: Vector) -> list[float]:
     """One linear layer on one image."""
     return [sum(w * value for w, value in zip(row, x, strict=True)) + b for row, b in zip(weight, bias, strict=True)]

@@ -20,8 +20,8 @@ import torch
 
 import jacsup
 from jacsup import cli
-from jacsup.config import set_field, to_dict
 from jacsup.evaluate import evaluate
+from jacsup.jsonable import set_field, to_dict
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training.state import load_checkpoint

@@ -15,16 +15,15 @@ from jacsup.config import (
     SVHN,
     Adam,
     Arrays,
+    CelebA,
+    Conv,
     Digits,
     Recipe,
     Stage,
     Weights,
-    differences,
-    from_dict,
-    set_field,
-    to_dict,
 )
-from jacsup.recipes import ARMS, RECIPES, find, with_arm
+from jacsup.jsonable import differences, from_dict, set_field, to_dict
+from jacsup.recipes import ARMS, RECIPES, SUPERVISED_ARMS, find, with_arm, with_size
 
 DEBUG = RECIPES["debug"]
 
@@ -68,8 +67,8 @@ def test_whole_numbers_of_json_become_floats_where_floats_are_meant() -> None:
     [
         ({"colour": 1}, "recipe has no field 'colour'; allowed are name, data"),
         ({"stagse": []}, "recipe has no field 'stagse'; did you mean 'stages'?"),
-        ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; allowed are MNIST, SVHN, Digits, Arrays"),
-        ({"data": "MNIST"}, "recipe.data.type is None; allowed are MNIST, SVHN, Digits, Arrays"),
+        ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; allowed are MNIST, SVHN, Digits, Faces"),
+        ({"data": "MNIST"}, "recipe.data.type is None; allowed are MNIST, SVHN, Digits, Faces"),
         ({"data": {"type": "Arrays"}}, "recipe.data lacks the field 'sha256'"),
         ({"stages": 3}, "recipe.stages is 3; allowed is a list"),
         ({"stages": [3]}, "recipe.stages.0 is 3; allowed is an object with the fields of Stage"),
@@ -225,7 +224,11 @@ def test_an_unknown_recipe_is_answered_with_the_closest_name() -> None:
     assert all(re.search(rf"\b{name}\b", refusal(find, "qqq")) for name in (*RECIPES, "file.py:name", "recipe.json"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+UNSUPERVISED = {name: recipe for name, recipe in RECIPES.items() if not recipe.supervised}
+SUPERVISED = {name: recipe for name, recipe in RECIPES.items() if recipe.supervised}
+
+
+@pytest.mark.parametrize("recipe", UNSUPERVISED.values(), ids=UNSUPERVISED)
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Recipe) -> None:
     baseline = with_arm(recipe, arm)
@@ -238,7 +241,66 @@ def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Re
     assert len(with_arm(recipe, "plain-jump").stages) == 2
 
 
+@pytest.mark.parametrize("recipe", SUPERVISED.values(), ids=SUPERVISED)
+@pytest.mark.parametrize("arm", SUPERVISED_ARMS)
+def test_a_supervised_arm_keeps_the_teachers_and_loses_the_supervision(arm: str, recipe: Recipe) -> None:
+    baseline = with_arm(recipe, arm)
+    teachers, students, rest = recipe.stages[:2], recipe.stages[2:], baseline.stages[2:]
+    assert baseline.stages[:2] == teachers
+    assert baseline.run_name == f"{recipe.name}-{arm}"
+    assert sum(stage.epochs for stage in rest) == sum(stage.epochs for stage in students)
+    assert {stage.objective for stage in rest} == {"reconstruction" if arm == "reconstruction" else "teacher"}
+    assert arm == "reconstruction" or {stage.weights for stage in rest} == {teachers[-1].weights}
+    assert {stage.adam for stage in rest} == {stage.adam for stage in students}
+    sizes = [teachers[-1].z_channels] if arm == "longer" else [stage.z_channels for stage in students]
+    assert [stage.z_channels for stage in rest] == sizes
+
+
+@pytest.mark.parametrize("recipe", SUPERVISED.values(), ids=SUPERVISED)
+def test_all_students_are_held_to_the_teacher_with_cycles(recipe: Recipe) -> None:
+    assert [recipe.teacher_of(number) for number in range(1, len(recipe.stages))] == [
+        0,
+        *[1] * (len(recipe.stages) - 2),
+    ]
+
+
+def test_the_paper_and_its_author_to_the_letter() -> None:
+    paper, author = RECIPES["celeba"], RECIPES["celeba-author"]
+    a, b, c, d = paper.stages
+    assert [stage.z_channels for stage in paper.stages] == [512, 512, 1024, 2048]
+    assert [stage.epochs for stage in paper.stages] == [100, 100, 200, 200]
+    assert paper.model == Conv(channels=(16, 32, 64, 128, 256, 512), code_block=True)
+    assert {stage.adam for stage in paper.stages} == {Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)}
+    assert {stage.batch_size for stage in paper.stages} == {128} and not paper.flips
+    assert a.weights == Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
+    assert b.weights == replace(a.weights, cycle_y=1e-3, cycle_z=1e-4)
+    assert c.weights == d.weights == Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
+    assert author.flips and author.model == Conv(channels=(32, 64, 128, 256, 512, 512), code_block=True)
+    assert {(stage.batch_size, stage.adam.clip) for stage in author.stages} == {(64, 10.0)}
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [
+        (32, (16, 32, 64)),
+        (64, (16, 32, 64, 128)),
+        (256, (16, 32, 64, 128, 256, 512)),
+        (512, (16, 32, 64, 128, 256, 512, 512)),
+    ],
+)
+def test_another_size_drops_layers_at_the_deep_end(size: int, channels: tuple[int, ...]) -> None:
+    recipe = with_size(RECIPES["celeba64"], size)
+    assert recipe.data == CelebA(size=size) and recipe.model == Conv(channels=channels)
+    assert recipe.stages == RECIPES["celeba64"].stages
+
+
+def test_a_size_that_no_model_has_is_refused() -> None:
+    assert refusal(with_size, RECIPES["faces"], 48) == "size is 48; allowed are 32, 64, 128, 256, 512"
+    assert refusal(with_size, DEBUG, 64) == "recipe 'debug' has images of a fixed size; leave --size away"
+
+
 def test_an_arm_that_is_not_there_is_refused() -> None:
-    assert refusal(with_arm, DEBUG, "plian") == "there is no arm 'plian'; did you mean 'plain'?"
+    assert refusal(with_arm, DEBUG, "plian") == "there is no arm 'plian' of recipe 'debug'; did you mean 'plain'?"
+    assert refusal(with_arm, DEBUG, "longer").startswith("there is no arm 'longer' of recipe 'debug'; allowed are")
     one_stage = Recipe(name="one", data=Digits(), stages=(Stage(name="a", objective="reconstruction", num_units=2),))
-    assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has one stage; arms differ in the later ones"
+    assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has no student; arms differ in these"

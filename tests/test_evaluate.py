@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import jacsup
-from jacsup.config import set_field
 from jacsup.data import load_dataset
 from jacsup.evaluate import NUM_JACOBIAN_IMAGES, current_metrics, evaluate
+from jacsup.jsonable import set_field
 from jacsup.metrics.images import mse, reconstruct
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.models import num_parameters

@@ -17,22 +17,24 @@ SOURCE = Path(jacsup.__file__).parent
 
 # What each module or package of jacsup may import from the others. Each line names only what stands above it.
 ALLOWED: dict[str, set[str]] = {
-    "config": set(),
+    "jsonable": set(),
+    "config": {"jsonable"},
     "code": set(),
     "losses": set(),
     "progress": set(),
-    "recipes": {"config"},
-    "run": {"config"},
-    "data": {"config"},
-    "models": {"config", "code", "run"},
+    "recipes": {"config", "jsonable"},
+    "run": {"config", "jsonable"},
+    "data": {"config", "jsonable", "progress", "run"},
+    "models": {"config", "jsonable", "code", "run"},
     "objectives": {"config", "code", "losses", "models"},
     "metrics": {"code", "losses", "progress", "run", "data", "models"},
-    "training": {"config", "code", "run", "data", "models", "objectives", "metrics"},
-    "evaluate": {"config", "progress", "run", "data", "models", "metrics"},
-    "arms": {"config", "recipes", "run"},
+    "training": {"config", "jsonable", "code", "run", "data", "models", "objectives", "metrics"},
+    "evaluate": {"config", "jsonable", "progress", "run", "data", "models", "metrics"},
+    "arms": {"config", "jsonable", "recipes", "run"},
     "figures": {"code", "recipes", "run", "models", "metrics", "arms"},
     "report": {"run", "data", "models", "arms", "figures"},
-    "cli": {"config", "recipes"},
+    "cli_data": {"config", "data"},
+    "cli": {"config", "jsonable", "recipes", "cli_data"},
 }
 # What a command of the command line imports when it runs, so that --help need not wait for it.
 LAZY_IN_CLI = {"run", "data", "training", "evaluate", "report"}
@@ -42,7 +44,8 @@ LEAVES = {"cli", "serve", "figures", "report", "export"}
 
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 60
-LONGER_FUNCTIONS = {"training/loop.py:_train_stage": 90}
+# The help of a command is its docstring.
+LONGER_FUNCTIONS = {"training/loop.py:_train_stage": 90, "cli.py:train": 75}
 
 FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {file.relative_to(SOURCE).as_posix(): ast.parse(file.read_text()) for file in FILES}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import reference
 import torch
@@ -67,3 +69,41 @@ def test_equation_10_has_the_noise_floor_of_independent_codes() -> None:
     torch.manual_seed(0)
     floor = torch.stack([losses.cross_covariance(torch.randn(128, 40), torch.randn(128, 512)) for _ in range(20)])
     assert floor.mean().item() == pytest.approx(155, rel=0.05)
+
+
+LABELS = torch.tensor(
+    [[1, -1, 0.3], [-1, -1, -2.0], [1, math.nan, 0.9], [math.nan, math.nan, math.nan], [-1, 1, math.nan], [1, 1, 0]],
+    dtype=torch.float64,
+)
+
+
+@pytest.mark.parametrize("continuous", [[False, False, False], [False, False, True]])
+def test_the_attribute_losses_are_equations_11_and_12(continuous: list[bool]) -> None:
+    y = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    kinds = torch.tensor(continuous) if any(continuous) else None
+    for ours, naive in (
+        (losses.prediction, reference.prediction),
+        (losses.cycle_factors, reference.cycle_factors),
+    ):
+        expected = naive(y.tolist(), LABELS.tolist(), continuous)
+        assert ours(y, LABELS, kinds).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_attributes_beyond_the_margin_cost_nothing_and_missing_ones_have_no_gradient() -> None:
+    labels = LABELS[:, :2]
+    assert losses.prediction(1.5 * labels.nan_to_num(7), labels).item() == 0
+    y = torch.zeros_like(labels, requires_grad=True)
+    (gradient,) = torch.autograd.grad(losses.prediction(y, labels), y)
+    assert gradient.isfinite().all()
+    assert (gradient != 0).equal(~labels.isnan())
+
+
+def test_no_label_at_all_costs_nothing() -> None:
+    y, labels = torch.randn(4, 2), torch.full((4, 2), math.nan)
+    assert losses.prediction(y, labels).item() == losses.cycle_factors(y, labels).item() == 0
+
+
+def test_cycle_nuisance_is_equation_13(tensors: dict[str, Tensor]) -> None:
+    z, again = tensors["z"], tensors["z"].roll(1, 0) * 0.9
+    expected = reference.cycle_nuisance(again.tolist(), z.tolist())
+    assert losses.cycle_nuisance(again, z).item() == pytest.approx(expected, rel=1e-12)

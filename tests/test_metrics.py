@@ -145,8 +145,8 @@ def test_the_jacobian_error_agrees_with_its_naive_twin(num_factors: int | None) 
 def test_the_jacobian_error_of_models_that_agree_is_zero() -> None:
     teacher, images = random_model(2), random_images()
     assert jacobian_error(teacher, teacher, images) == 0
-    assert jacobian_error(grow(teacher, 4, Growth()).eval(), teacher, images) < 1e-5
-    assert jacobian_error(grow(teacher, 4, Growth(new="random")).eval(), teacher, images) > 1e-3
+    assert jacobian_error(grow(teacher, 4, 0, Growth()).eval(), teacher, images) < 1e-5
+    assert jacobian_error(grow(teacher, 4, 0, Growth(new="random")).eval(), teacher, images) > 1e-3
 
 
 def test_the_jacobian_error_of_known_models() -> None:

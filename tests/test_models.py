@@ -66,7 +66,7 @@ def test_the_first_teachers_code_is_normalized() -> None:
 @pytest.mark.parametrize("num_units", [3, 7])
 def test_a_grown_student_starts_with_its_teachers_output(num_units: int, normalized: bool) -> None:
     teacher = make_teacher(normalized=normalized)
-    student = grow(teacher, num_units, Growth()).eval()
+    student = grow(teacher, num_units, 0, Growth()).eval()
     x = torch.rand(16, *SHAPE)
     code, teacher_code = student.encode(x), teacher.encode(x)
     assert code.units[:, :2].allclose(teacher_code.units, atol=1e-5)
@@ -76,7 +76,7 @@ def test_a_grown_student_starts_with_its_teachers_output(num_units: int, normali
 
 
 def test_a_new_units_decoder_column_learns_from_the_first_step() -> None:
-    student = grow(make_teacher(), 3, Growth())
+    student = grow(make_teacher(), 3, 0, Growth())
     x = torch.rand(16, *SHAPE)
     loss = (student.decode(student.encode(x)) - x).square().mean()
     first_layer = student.decoder.get_submodule("0")
@@ -87,7 +87,7 @@ def test_a_new_units_decoder_column_learns_from_the_first_step() -> None:
 
 def test_random_growth_keeps_the_old_weights_and_changes_the_output() -> None:
     teacher = make_teacher()
-    student = grow(teacher, 3, Growth(new="random")).eval()
+    student = grow(teacher, 3, 0, Growth(new="random")).eval()
     for name, old in folded_state(teacher).items():
         assert student.get_parameter(name)[tuple(slice(size) for size in old.shape)].equal(old)
     x = torch.rand(16, *SHAPE)

@@ -6,9 +6,12 @@ import pytest
 import reference
 import torch
 
-from jacsup.config import MLP, Adam, Stage, Weights
+from jacsup import losses
+from jacsup.code import Code, partners
+from jacsup.config import MLP, Adam, Conv, Stage, Weights
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
-from jacsup.objectives import Batch, student, updates
+from jacsup.objectives import Batch, cycle, student, teacher, updates
 from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
 
 SHAPE = (1, 3, 3)
@@ -21,7 +24,10 @@ def make_student() -> MLPAutoencoder:
 
 def make_batch() -> Batch:
     torch.manual_seed(1)
-    return Batch(*(torch.rand(*shape, dtype=torch.float64) for shape in ((5, *SHAPE), (5, 3), (5, *SHAPE))))
+    x, teacher_y, teacher_x_hat = (
+        torch.rand(*shape, dtype=torch.float64) for shape in ((5, *SHAPE), (5, 3), (5, *SHAPE))
+    )
+    return Batch(x, None, teacher_y, teacher_x_hat, partners(teacher_x_hat))
 
 
 def naive_terms(model: MLPAutoencoder, batch: Batch, num_factors: int) -> dict[str, float]:
@@ -51,7 +57,7 @@ def naive_terms(model: MLPAutoencoder, batch: Batch, num_factors: int) -> dict[s
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_student_has_the_papers_losses(norm: bool) -> None:
     model, batch = make_student(), make_batch()
-    terms = student(Weights(xcov_norm=norm), 3).losses(model, batch)
+    terms = student(Weights(xcov_norm=norm), 3).losses(model, batch, model.encode(batch.x))
     expected = naive_terms(model, batch, 3)
     expected["xcov"] **= 0.5 if norm else 1
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, rel=1e-9)
@@ -60,13 +66,14 @@ def test_the_student_has_the_papers_losses(norm: bool) -> None:
 @pytest.mark.parametrize("off", ["rec", "y", "diff", "xcov"])
 def test_a_term_of_weight_zero_is_not_computed(off: str) -> None:
     update = student(replace(Weights(), **{off: 0.0}), 3)
-    terms = update.losses(make_student(), make_batch())
+    model, batch = make_student(), make_batch()
+    terms = update.losses(model, batch, model.encode(batch.x))
     assert set(terms) == set(update.weights) == {"rec", "y", "diff", "xcov"} - {off}
 
 
 def test_gradients_flow_through_the_partners_factors() -> None:
     model, batch = make_student(), make_batch()
-    terms = student(Weights(), 3).losses(model, batch)
+    terms = student(Weights(), 3).losses(model, batch, model.encode(batch.x))
     (gradient,) = torch.autograd.grad(terms["diff"], model.encoder.get_parameter("0.weight"))
     assert gradient.abs().max() > 0
 
@@ -80,7 +87,7 @@ def test_a_step_is_adam_on_the_weighted_sum() -> None:
     start = model.get_parameter(name)[2].item()
     gradients = []
     for _ in range(3):
-        terms = iteration[0].losses(model, batch)
+        terms = iteration[0].losses(model, batch, model.encode(batch.x))
         loss = terms["rec"] + 0.1 * terms["y"] + terms["diff"] + 1e-3 * terms["xcov"]
         gradients.append(torch.autograd.grad(loss, model.get_parameter(name))[0][2].item())
         values = train_step(model, iteration, optimizers, batch)
@@ -95,6 +102,119 @@ def test_a_stage_chooses_its_losses() -> None:
     assert [set(update.weights) for update in updates(Stage(name="b", num_units=3), 2)] == [
         {"rec", "y", "diff", "xcov"}
     ]
+
+
+FACES = Weights(rec=2.0, y=0.5, diff=3.0, xcov=0.1, pred=0.7, cycle_y=0.2, cycle_z=0.3)
+
+
+def make_supervised(seed: int = 0) -> ConvAutoencoder:
+    torch.manual_seed(seed)
+    return ConvAutoencoder(Conv(channels=(4, 4)), (3, 32, 32), 3, 2).double()
+
+
+def supervised_batch() -> Batch:
+    torch.manual_seed(1)
+    x = torch.rand(6, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        teacher = make_supervised(3).eval()
+        code = teacher.encode(x)
+        swapped = teacher.decode(Code(partners(code.y), code.z))
+        labels = torch.randn(6, 3, dtype=torch.float64).sign()
+        return Batch(x, labels, code.y, teacher.decode(code), swapped)
+
+
+def test_a_teacher_has_equations_8_10_and_11() -> None:
+    model, batch = make_supervised(), supervised_batch()
+    code = model.encode(batch.x)
+    terms = teacher(FACES).losses(model, batch, code)
+    assert batch.attributes is not None
+    labels = batch.attributes.tolist()
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {
+            "rec": reference.reconstruction(batch.x.flatten(1).tolist(), model.decode(code).flatten(1).tolist()),
+            "xcov": reference.cross_covariance(code.y.tolist(), code.z.tolist()),
+            "pred": reference.prediction(code.y.tolist(), labels, [False] * 3),
+        }
+    )
+
+
+def test_a_supervised_student_is_held_to_the_teachers_swapped_images() -> None:
+    model, batch = make_supervised(), supervised_batch()
+    code = model.encode(batch.x)
+    terms = student(FACES, 3).losses(model, batch, code)
+    # One batch of 2B: both sides share their batch statistics.
+    both = model.decode(Code(torch.cat([code.y, code.y.roll(1, 0)]), torch.cat([code.z, code.z])))
+    x_hat, swapped = (part.flatten(1).tolist() for part in both.chunk(2))
+    assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
+    of_teacher = batch.teacher_x_hat.flatten(1).tolist(), batch.teacher_x_hat_swapped.flatten(1).tolist()
+    nothing = [[0.0]]
+    expected = reference.jacobian(nothing, nothing, x_hat, swapped, *of_teacher, 0, 1)
+    assert terms["diff"].item() == pytest.approx(expected)
+    assert set(terms) == {"rec", "y", "diff", "xcov", "pred"}
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_the_cycle_judges_swapped_images_with_the_encoder_as_it_will_be_used(predicted: bool) -> None:
+    model, batch = make_supervised(), supervised_batch()
+    code = model.encode(batch.x)
+    weights = replace(FACES, cycle_predicted=predicted)
+    statistics = [value.clone() for value in model.encoder.buffers()]
+    terms = cycle(weights).losses(model, batch, code)
+    assert all(a.equal(b) for a, b in zip(statistics, model.encoder.buffers(), strict=True))
+    assert model.training and model.encoder.training
+    fabricated = model.decode(Code(code.y.roll(1, 0), code.z))
+    again = model.eval().encode(fabricated)
+    assert batch.attributes is not None
+    labels = (code.y.sign() if predicted else batch.attributes).roll(1, 0)
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {
+            "cycle_y": reference.cycle_factors(again.y.tolist(), labels.tolist(), [False] * 3),
+            "cycle_z": reference.cycle_nuisance(again.z.tolist(), code.z.tolist()),
+        }
+    )
+    norm = cycle(replace(weights, cycle_z_norm=True)).losses(model.train(), batch, code)
+    assert norm["cycle_z"].item() == pytest.approx(terms["cycle_z"].item() ** 0.5)
+
+
+def test_an_iteration_steps_all_on_l1_then_the_decoder_on_l2_with_the_same_moments() -> None:
+    """Section 4's two updates, against plain Adam on hand-made gradients."""
+    stage = Stage(name="b", objective="teacher", z_channels=2, weights=FACES)
+    adam = Adam(lr=0.01, weight_decay=0.0)
+    model, twin, batch = make_supervised(), make_supervised(), supervised_batch()
+    optimizers, iteration = make_optimizers(model, adam), updates(stage, 3)
+    assert [update.trains for update in iteration] == [("encoder", "decoder"), ("decoder",)]
+    moments = {name: torch.optim.Adam(net.parameters(), lr=0.01) for name, net in twin.named_children()}
+    for _ in range(3):
+        values = train_step(model, iteration, optimizers, batch)
+        assert batch.attributes is not None
+        code = twin.encode(batch.x)
+        l1 = 2.0 * (twin.decode(code) - batch.x).square().mean()
+        l1 = l1 + 0.1 * losses.cross_covariance(code.y, code.z) + 0.7 * losses.prediction(code.y, batch.attributes)
+        twin.zero_grad()
+        l1.backward()
+        for optimizer in moments.values():
+            optimizer.step()
+        y, z = code.y.detach().roll(1, 0), code.z.detach()
+        fabricated = twin.decode(Code(y, z))
+        twin.encoder.eval()
+        again = twin.encode(fabricated)
+        twin.encoder.train()
+        l2 = 0.2 * losses.cycle_factors(again.y, batch.attributes.roll(1, 0))
+        l2 = l2 + 0.3 * losses.cycle_nuisance(again.z, z)
+        twin.zero_grad()
+        l2.backward()
+        moments["decoder"].step()
+        assert values[3:].detach().dot(torch.tensor([0.2, 0.3], dtype=torch.float64)).item() == pytest.approx(l2.item())
+    for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert a.allclose(b, atol=1e-10), name
+
+
+def test_a_gradient_longer_than_the_clip_is_shortened() -> None:
+    stage = Stage(name="a", objective="teacher", z_channels=2, weights=replace(FACES, cycle_y=0.0, cycle_z=0.0))
+    model, batch = make_supervised(), supervised_batch()
+    train_step(model, updates(stage, 3), make_optimizers(model, Adam()), batch, 1e-3)
+    gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+    assert torch.cat(gradients).norm().item() == pytest.approx(1e-3, rel=1e-4)
 
 
 def test_learning_rates() -> None:

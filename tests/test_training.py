@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,8 +22,11 @@ from safetensors.torch import save_file
 
 import jacsup
 from jacsup import run as run_module
-from jacsup.config import Recipe, set_field
+from jacsup.code import to_float
+from jacsup.config import Recipe
 from jacsup.data import load_dataset
+from jacsup.data.dataset import Attribute
+from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training import loop
@@ -82,12 +86,24 @@ def test_images_from_python_train_and_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]
-    shape = {"SVHN": (3, 32, 32), "MNIST": (1, 28, 28)}.get(type(recipe.data).__name__, (1, 8, 8))
+    size = getattr(recipe.data, "size", 0)
+    shape = {"SVHN": (3, 32, 32), "MNIST": (1, 28, 28), "Digits": (1, 8, 8)}.get(
+        type(recipe.data).__name__, (3, size, size)
+    )
     images = np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8)
     recipe = set_field(set_field(recipe, "stages.batch_size", 2), "stages.epochs", 1)
-    out = jacsup.train(recipe, jacsup.Dataset.from_arrays(images[:2], test_images=images[2:]), tmp_path / "run")
+    data = jacsup.Dataset.from_arrays(images[:2], test_images=images[2:])
+    if recipe.supervised:
+        # The paper's widths are for a GPU.
+        recipe = set_field(recipe, "model.channels", [min(width, 32) for width in recipe.model.channels])
+        recipe = set_field(recipe, "stages.z_channels", 8)
+        labels = torch.tensor([[-1.0, 1.0, 0.5], [1.0, -1.0, math.nan]] * 6)
+        train, test = (replace(split, attributes=labels[: len(split)]) for split in (data.train, data.test))
+        attributes = Attribute(name="Hat"), Attribute(name="Tie", rivals=("Hat",)), Attribute(name="Age", std=2.0)
+        data = replace(data, train=train, test=test, attributes=attributes)
+    out = jacsup.train(recipe, data, tmp_path / "run")
     assert len(Run(out).finished_stages()) == len(recipe.stages)
-    assert jacsup.load(out).num_units == recipe.stages[-1].num_units
+    assert jacsup.load(out).num_units == (3 if recipe.supervised else recipe.stages[-1].num_units)
 
 
 class Stop(BaseException):
@@ -107,7 +123,7 @@ def test_a_crash_at_any_step_is_resumed_bit_exactly(
 def start(out: Path, *, threads: int) -> subprocess.Popen[bytes]:
     """The debug recipe with longer stages in a process of its own, checkpointing all the time."""
     program = (
-        "import sys, torch, jacsup; from pathlib import Path; from jacsup.config import set_field\n"
+        "import sys, torch, jacsup; from pathlib import Path; from jacsup.jsonable import set_field\n"
         "from jacsup.training import loop; loop.SECONDS_BETWEEN_CHECKPOINTS = 0.05\n"
         f"torch.set_num_threads({threads})\n"
         "recipe = set_field(jacsup.recipe('debug'), 'stages.epochs', 6)\n"
@@ -325,8 +341,9 @@ def test_the_teacher_pass_is_the_same_cached_or_not() -> None:
     torch.manual_seed(0)
     teacher = jacsup.models.mlp.MLPAutoencoder(DEBUG.model, data.image_shape, 2, normalized=True).eval()
     index = torch.tensor([5, 0, 77])
-    cached = TeacherOutputs(teacher, data.train.images)[index]
-    fresh = TeacherOutputs(teacher, data.train.images, cache_bytes=0)[index]
+    x = to_float(data.train.images[index], (0.0, 1.0))
+    cached = TeacherOutputs(teacher, data.train.images).of(index, x)
+    fresh = TeacherOutputs(teacher, data.train.images, cache_bytes=0).of(index, x)
     for ours, theirs in zip(cached, fresh, strict=True):
         assert ours.allclose(theirs, atol=1e-6)
         assert not ours.requires_grad
@@ -377,6 +394,12 @@ def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> 
 def test_a_recipe_that_began_elsewhere_asks_where(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="starts from another run's stage; pass it as --init RUN/STAGE"):
         jacsup.train(replace(DEBUG, init="0" * 64), out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("part", ["units", "3", "its-3", "01", "01-units"])
+def test_init_matches_a_stages_whole_name(part: str, tmp_path: Path, finished: Path) -> None:
+    with pytest.raises(ValueError, match=f"no finished stage '{part}'; allowed are units-2, units-3, units-4"):
+        jacsup.train(DEBUG, out=tmp_path / "run", init=finished / part)
 
 
 def test_init_from_a_run_that_went_on_still_resumes(tmp_path: Path) -> None:

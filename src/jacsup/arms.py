@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import Arrays, set_field
-from jacsup.recipes import ARMS, RECIPES, with_arm
+from jacsup.config import Arrays, Recipe
+from jacsup.jsonable import set_field
+from jacsup.recipes import RECIPES, arms_of, with_arm
 from jacsup.run import Run
 
 
@@ -17,9 +18,9 @@ def arm_label(arm: str) -> str:
     return arm or "Jacobian supervision"
 
 
-def purpose(arm: str) -> str:
-    """What sets a run of this arm apart."""
-    return ARMS.get(arm, "each student's decoder is held to its teacher's Jacobian")
+def purpose(recipe: Recipe) -> str:
+    """What sets a run of this recipe's arm apart."""
+    return arms_of(recipe).get(recipe.arm, "each student's decoder is held to its teacher's Jacobian")
 
 
 def progress(run: Run) -> str:
@@ -36,17 +37,24 @@ def last_lines(run: Run) -> list[dict[str, Any]]:
 def find_siblings(run: Run) -> dict[str, Run]:
     """The runs in the same folder that differ in their arm alone, by arm; of several the furthest trained one.
 
-    They share the recipe's name, data, model, seed and first stage, hence the first teacher.
+    They share the recipe's name, data, model, seed and teachers.
     """
     ours = run.recipe
     found: dict[str, Run] = {}
     for sibling, theirs in run.neighbours():
-        comparable = (
-            replace(theirs, arm=ours.arm, init=ours.init, stages=(*theirs.stages[:1], *ours.stages[1:])) == ours
+        shared = _num_teachers(ours, theirs)
+        same_start = replace(
+            theirs, arm=ours.arm, init=ours.init, stages=(*theirs.stages[:shared], *ours.stages[shared:])
         )
-        if comparable and theirs.arm != ours.arm and theirs.arm in ("", *ARMS):
+        if same_start == ours and theirs.arm != ours.arm and theirs.arm in ("", *arms_of(ours)):
             found[theirs.arm] = max(found.get(theirs.arm, sibling), sibling, key=lambda each: len(each.stats()))
     return found
+
+
+def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
+    """How many stages two arms share: those before the first student, which only a run without an arm has."""
+    objectives = [stage.objective for recipe in (ours, theirs) if not recipe.arm for stage in recipe.stages]
+    return objectives.index("student") if "student" in objectives else 1
 
 
 def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
@@ -54,7 +62,7 @@ def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
     ours = run.recipe
     if len(ours.stages) < 2:
         return {}
-    missing = [arm for arm in ("", *ARMS) if arm != ours.arm and arm not in siblings]
+    missing = [arm for arm in ("", *arms_of(ours)) if arm != ours.arm and arm not in siblings]
     commands = {arm: _train_command(run, siblings, arm) for arm in missing}
     return {arm: command for arm, command in commands.items() if command}
 
@@ -90,7 +98,7 @@ def _train_command(run: Run, siblings: dict[str, Run], arm: str) -> str:
 def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
     """The run's recipe without its arm, as `jacsup train` takes it; empty where no file here holds it."""
     ours = run.recipe
-    if ours.name in RECIPES and ours.arm in ("", *ARMS):
+    if ours.name in RECIPES and ours.arm in ("", *arms_of(ours)):
         builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)
         epochs = ours.stages[0].epochs
         for extra, recipe in (([], builtin), (["--epochs", str(epochs)], set_field(builtin, "stages.epochs", epochs))):

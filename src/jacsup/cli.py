@@ -12,7 +12,9 @@ from typing import Any
 import tyro
 
 from jacsup import recipes
-from jacsup.config import Recipe, set_field
+from jacsup.cli_data import DATA_COMMANDS, prepare_folder
+from jacsup.config import Recipe, Stage
+from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
 
@@ -29,6 +31,12 @@ def train(
     stages: int | None = None,
     arm: str | None = None,
     init: str | None = None,
+    size: int | None = None,
+    images: str | None = None,
+    attributes: Path | None = None,
+    drop: tuple[str, ...] = (),
+    unsupervised: bool = False,
+    skip_bad: bool = False,
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     deterministic: bool = False,
     tensorboard: bool = False,
@@ -44,18 +52,28 @@ def train(
         device: auto, cpu, cuda or cuda:N.
         epochs: Epochs per stage.
         stages: Stop after that many stages; the same command without it goes on.
-        arm: A baseline to compare with: plain or plain-jump.
+        arm: A baseline to compare with; `jacsup list` shows them.
         init: RUN or RUN/STAGE whose finished stages the new run starts from.
+        size: Side of the images of a face or folder recipe: 32, 64, 128, 256 or 512.
+        images: For the recipe folder: a folder, a .zip, a .parquet file or hf:owner/name.
+        attributes: For the recipe folder: a CSV, file names in the first column, one attribute in each other one.
+        drop: Attributes to leave out.
+        unsupervised: For the recipe folder: learn an ordered code without attributes.
+        skip_bad: Leave damaged images out.
         set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 or stages.3.epochs=20.
         deterministic: Bit-exact on a GPU too, slower.
         tensorboard: Also write TensorBoard event files into the run folder.
         dry_run: Show the recipe and its curriculum, train nothing.
     """
-    chosen = _changed(recipes.find(recipe), seed, epochs, [assignment for group in set for assignment in group])
+    chosen = recipes.find("folder-ordered" if recipe == "folder" and unsupervised else recipe)
+    chosen = recipes.with_size(chosen, size) if size else chosen
+    chosen = _changed(chosen, seed, epochs, [assignment for group in set for assignment in group])
     chosen = recipes.with_arm(chosen, arm) if arm else chosen
     if dry_run:
         _print_curriculum(chosen)
         return
+    if images:
+        data_root = prepare_folder(chosen, images, attributes, drop, skip_bad=skip_bad)
     from jacsup.training.loop import train as run_training
 
     run = run_training(
@@ -89,20 +107,24 @@ def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: 
 
 
 def _print_curriculum(recipe: Recipe) -> None:
-    from jacsup.config import to_dict
+    from jacsup.jsonable import to_dict
 
     summary = {name: value for name, value in to_dict(recipe).items() if name != "stages"}
     print(json.dumps(summary))
     rows = [
         (
-            stage.name, stage.objective, stage.num_units, stage.epochs, stage.batch_size,
+            stage.name, stage.objective, _code(stage), stage.epochs, stage.batch_size,
             f"{stage.adam.lr:g} {stage.adam.schedule}", stage.growth.new,
             " ".join(f"{name} {value:g}" for name, value in vars(stage.weights).items() if value)
-            if stage.objective == "student" else f"rec {stage.weights.rec:g}",
+            if stage.objective != "reconstruction" else f"rec {stage.weights.rec:g}",
         )
         for stage in recipe.stages
     ]  # fmt: skip
-    _print_table(("stage", "objective", "units", "epochs", "batch", "rate", "new units", "weights"), rows)
+    _print_table(("stage", "objective", "code", "epochs", "batch", "rate", "new units", "weights"), rows)
+
+
+def _code(stage: Stage) -> str:
+    return f"attributes + {stage.z_channels} channels" if stage.z_channels else f"{stage.num_units} units"
 
 
 def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: bool = False) -> None:
@@ -146,23 +168,8 @@ def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
     print(f"the report is in {write_report(run, data, metrics)}")
 
 
-def download(name: Positional[str], /, *, data_root: Path | None = None) -> None:
-    """Download a public data set: mnist or svhn.
-
-    Args:
-        name: mnist or svhn.
-        data_root: Where to put the files; the user's cache without one.
-    """
-    from jacsup.data import cache_folder
-    from jacsup.data.download import download as fetch
-
-    root = data_root or cache_folder() / name
-    fetch(name, root)
-    print(f"{name} is in {root}")
-
-
 def data(arguments: Positional[tuple[str, ...]] = (), /) -> None:
-    """Get data sets: jacsup data download mnist."""
+    """Get data sets ready: jacsup data download mnist, jacsup data prepare celeba."""
     _run(DATA_COMMANDS, "jacsup data", arguments)
 
 
@@ -172,15 +179,17 @@ def show_list() -> None:
 
     rows = [
         (recipe.name, type(recipe.data).__name__, type(recipe.model).__name__, len(recipe.stages),
-         sum(stage.epochs for stage in recipe.stages), recipe.stages[-1].num_units)
+         sum(stage.epochs for stage in recipe.stages), _code(recipe.stages[-1]))
         for recipe in recipes.RECIPES.values()
     ]  # fmt: skip
-    _print_table(("recipe", "data", "model", "stages", "epochs", "units"), rows)
+    _print_table(("recipe", "data", "model", "stages", "epochs", "code"), rows)
     print()
     _print_table(("arm", "what it trains"), list(recipes.ARMS.items()))
     print()
+    _print_table(("arm, with attributes", "what it trains"), list(recipes.SUPERVISED_ARMS.items()))
+    print()
     kinds = DataConfig.__args__
-    _print_table(("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip()) for kind in kinds])
+    _print_table(("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in kinds])
 
 
 def _print_json(value: Any) -> None:
@@ -208,7 +217,6 @@ COMMANDS = {
     "data": data,
     "list": show_list,
 }
-DATA_COMMANDS = {"download": download}
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ class Code:
 
     def split(self, num_factors: int) -> Code:
         """The same code with its first `num_factors` units as y and the rest as z."""
+        if num_factors == self.y.shape[1]:
+            return self
         units = self.units
         if not 0 <= num_factors <= units.shape[1]:
             raise ValueError(f"num_factors is {num_factors}; allowed are 0 to {units.shape[1]}, the units of this code")

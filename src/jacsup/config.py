@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-import types
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-Objective = Literal["reconstruction", "student"]
+from jacsup.jsonable import from_dict
+
+# Sides of images that the convolutional model takes.
+IMAGE_SIZES = (32, 64, 128, 256, 512)
+
+Objective = Literal["reconstruction", "teacher", "student"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,43 @@ class Digits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Faces:
+    """Drawn faces with 32 and more attributes and known counterfactuals; embedded, the last tenth is the test set."""
+
+    size: int = 64
+    num_images: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CelebA:
+    """202,599 photographs of celebrities with 40 attributes, in the official layout and partition, cropped square.
+
+    judged_on: the partition that metrics see; choose settings on `validation`, report on `test`.
+    """
+
+    size: int = 64
+    judged_on: Literal["test", "validation"] = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Images of one's own, with a table of attributes or without; the last tenth of a fixed shuffle is the test set.
+
+    sha256: filled in when the images are read; it tells a resumed run whether they are the same.
+    """
+
+    size: int = 64
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arrays:
     """Images that the caller passed; the digest tells a resumed run whether they are the same."""
 
     sha256: str
 
 
-DataConfig = MNIST | SVHN | Digits | Arrays
+DataConfig = MNIST | SVHN | Digits | Faces | CelebA | Folder | Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +80,53 @@ class MLP:
     value_range: tuple[float, float] = (0.0, 1.0)
 
 
-ModelConfig = MLP
+@dataclass(frozen=True, kw_only=True)
+class Conv:
+    """The paper's appendix A.2: convolutions of stride 2 with the given widths, then one to the code; mirrored decoder.
+
+    code_block: end the encoder in batch normalisation and LeakyReLU, as A.2 can be read, not in a bare convolution.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    code_block: bool = False
+    value_range: tuple[float, float] = (-1.0, 1.0)
+
+
+ModelConfig = MLP | Conv
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam with its L2 term; `one-cycle` warms up over 30 % of the stage, then falls to zero on a cosine."""
+    """Adam with its L2 term; `one-cycle` warms up over 30 % of the stage, then falls to zero on a cosine.
+
+    clip: the largest norm of an update's gradient; 0 does not clip.
+    """
 
     lr: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-6
     schedule: Literal["constant", "one-cycle"] = "constant"
+    clip: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights of the loss terms; a term of weight 0 is not computed.
+    """Weights of the loss terms: eq. 8 (rec), 9 (y, diff), 10 (xcov), 11 (pred), 12 (cycle_y) and 13 (cycle_z).
 
-    `xcov_norm` takes the square root of eq. 10 (the author's code does).
+    A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
+    roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
     """
 
     rec: float = 1.0
     y: float = 0.1
     diff: float = 1.0
     xcov: float = 1e-3
+    pred: float = 0.0
+    cycle_y: float = 0.0
+    cycle_z: float = 0.0
     xcov_norm: bool = False
+    cycle_z_norm: bool = False
+    cycle_predicted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +138,32 @@ class Growth:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One phase of a curriculum. Its teacher, and its starting point, is the stage before it.
+    """One phase of a curriculum; it starts from the weights of the stage before it.
 
-    `reconstruction` trains on eq. 8; `student` on eq. 8, 9 and 10, with all units of the stage before as factors y.
+    objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on 12 and 13 too;
+    `student` on eq. 8 and 9, and on the others where they have weights.
+    num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
+    z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
+    teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
     """
 
     name: str
     objective: Objective = "student"
-    num_units: int
+    num_units: int = 0
+    z_channels: int = 0
     epochs: int = 100
     batch_size: int = 128
     weights: Weights = Weights()
     adam: Adam = Adam()
     growth: Growth = Growth()
+    teacher: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A named run: data, model, curriculum and seed. Two runs with equal recipes give equal weights.
 
+    flips: mirror each image with probability one half whenever it is seen.
     init: the SHA-256 of the model that the first stages were taken from, if any.
     """
 
@@ -110,6 +171,7 @@ class Recipe:
     data: DataConfig
     model: ModelConfig = MLP()
     stages: tuple[Stage, ...]
+    flips: bool = False
     seed: int = 0
     arm: str = ""
     init: str = ""
@@ -122,8 +184,9 @@ class Recipe:
         if self.stages[0].objective == "student":
             raise ValueError(f"recipe '{self.name}' starts with a student; its first stage has no teacher to follow")
         _check_model(self.model)
-        for before, stage in zip((None, *self.stages), self.stages, strict=False):
-            _check_stage(stage, before)
+        for stage in self.stages:
+            _check_stage(stage)
+        self._check_curriculum()
         names = [stage.name for stage in self.stages]
         for name in (self.name, self.arm or "plain", *names):
             if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
@@ -131,9 +194,30 @@ class Recipe:
         if len({*names}) < len(names):
             raise ValueError(f"recipe '{self.name}' has two stages of one name; give each its own")
 
+    def _check_curriculum(self) -> None:
+        if self.supervised and isinstance(self.model, MLP):
+            raise ValueError(f"recipe '{self.name}' has z_channels; its model must be Conv")
+        for number, stage in enumerate(self.stages):
+            earlier = self.stages[:number]
+            _check_size(stage, earlier[-1] if earlier else None, self.supervised)
+            if stage.teacher and stage.teacher not in [each.name for each in earlier]:
+                raise ValueError(
+                    f"stage '{stage.name}': teacher is '{stage.teacher}'; allowed are earlier stages' names"
+                )
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the factors are the data's attributes."""
+        return bool(self.stages[0].z_channels)
+
+    def teacher_of(self, number: int) -> int:
+        """The number of the stage that stage `number` has as its Jacobian teacher."""
+        name = self.stages[number].teacher
+        return next((i for i, stage in enumerate(self.stages[:number]) if stage.name == name), number - 1)
+
     def prefix(self, num_stages: int) -> tuple[Any, ...]:
         """What decides the weights after `num_stages` stages: runs that agree in it may share them."""
-        return (self.data, self.model, self.seed, self.init, self.stages[:num_stages])
+        return (self.data, self.model, self.flips, self.seed, self.init, self.stages[:num_stages])
 
     @property
     def run_name(self) -> str:
@@ -145,90 +229,38 @@ def _check_model(model: ModelConfig) -> None:
     low, high = model.value_range
     if not -1 <= low < high <= 1:
         raise ValueError(f"model.value_range is {low}, {high}; allowed is low < high inside [-1, 1] (tanh output)")
-    if not model.hidden or min(model.hidden) < 1:
-        raise ValueError(f"model.hidden is {model.hidden}; allowed are one or more layers of 1 and more units")
+    name, widths = ("hidden", model.hidden) if isinstance(model, MLP) else ("channels", model.channels)
+    if not widths or min(widths) < 1:
+        raise ValueError(f"model.{name} is {widths}; allowed are one or more layers of 1 and more units")
 
 
-def _check_stage(stage: Stage, before: Stage | None) -> None:
-    if stage.epochs < 1:
-        raise ValueError(f"stage '{stage.name}': epochs is {stage.epochs}; allowed are 1 and more")
-    if stage.batch_size < 2:
-        raise ValueError(f"stage '{stage.name}': batch_size is {stage.batch_size}; allowed are 2 and more (partners)")
+def _check_stage(stage: Stage) -> None:
+    def require(holds: bool, name: str, value: Any, allowed: str) -> None:
+        if not holds:
+            raise ValueError(f"stage '{stage.name}': {name} is {value}; allowed are {allowed}")
+
     adam, weights = stage.adam, stage.weights
-    if not 0 < adam.lr < math.inf:
-        raise ValueError(f"stage '{stage.name}': adam.lr is {adam.lr}; allowed are positive numbers")
-    if not all(0 <= beta < 1 for beta in adam.betas):
-        raise ValueError(f"stage '{stage.name}': adam.betas are {adam.betas}; allowed are numbers from 0 to below 1")
-    for name, value in {"adam.weight_decay": adam.weight_decay, **vars(weights)}.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"stage '{stage.name}': {name} is {value}; allowed are 0 and more")
-    needed = ("rec",) if stage.objective == "reconstruction" else ("rec", "diff")
+    require(stage.epochs >= 1, "epochs", stage.epochs, "1 and more")
+    require(stage.batch_size >= 2, "batch_size", stage.batch_size, "2 and more (partners)")
+    require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "positive numbers")
+    require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
+    for name, value in {"adam.weight_decay": adam.weight_decay, "adam.clip": adam.clip, **vars(weights)}.items():
+        require(0 <= value < math.inf, name, value, "0 and more")
+    needed = {"reconstruction": ("rec",), "teacher": ("rec", "pred"), "student": ("rec", "diff")}[stage.objective]
     if not any(getattr(weights, name) for name in needed):
         raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
-    smallest = before.num_units + 1 if before else 1
-    if stage.num_units < smallest:
-        raise ValueError(f"stage '{stage.name}': num_units is {stage.num_units}; allowed are {smallest} and more")
 
 
-def to_dict(config: Any) -> Any:
-    """A config as plain JSON values; dataclasses that a union may hold carry their class name under `type`."""
-    if is_dataclass(config) and not isinstance(config, type):
-        values = {field.name: to_dict(getattr(config, field.name)) for field in fields(config)}
-        tagged = isinstance(config, DataConfig | ModelConfig)
-        return {"type": type(config).__name__, **values} if tagged else values
-    if isinstance(config, tuple | list):
-        return [to_dict(item) for item in config]
-    return config
-
-
-def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
-    """The inverse of to_dict. Raises ValueError with the field's path for anything that does not fit."""
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _from_union(get_args(kind), value, path)
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise ValueError(f"{path} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{path} is {value!r}; allowed is a list")
-        kinds = get_args(kind)
-        item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
-        if len(item_kinds) != len(value):
-            raise ValueError(f"{path} has {len(value)} values; allowed are {len(item_kinds)}")
-        return tuple(
-            from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True))
-        )
-    if is_dataclass(kind):
-        return _from_mapping(kind, value, path)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{path} is {value!r}; allowed is one {kind.__name__}")
-    return value
-
-
-def _from_union(kinds: Sequence[type], value: Any, path: str) -> Any:
-    names = {kind.__name__: kind for kind in kinds}
-    tag = value.get("type") if isinstance(value, dict) else None
-    if tag not in names:
-        raise ValueError(f"{path}.type is {tag!r}; allowed are {', '.join(names)}")
-    return from_dict(names[tag], value, path)
-
-
-def _from_mapping(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
-        raise ValueError(f"{path} is {value!r}; allowed is an object with the fields of {kind.__name__}")
-    hints = get_type_hints(kind)
-    given = {name: item for name, item in value.items() if name != "type"}
-    for name in given:
-        if name not in hints:
-            raise ValueError(f"{path} has no field '{name}'; {suggestion(name, hints)}")
-    missing = [f.name for f in fields(kind) if f.name not in given and f.default is f.default_factory]
-    if missing:
-        raise ValueError(f"{path} lacks the field '{missing[0]}'")
-    return kind(**{name: from_dict(hints[name], item, f"{path}.{name}") for name, item in given.items()})
+def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
+    name, other = ("z_channels", "num_units") if supervised else ("num_units", "z_channels")
+    size = getattr(stage, name)
+    smallest = 1 if before is None else getattr(before, name) + (0 if supervised else 1)
+    if size < smallest:
+        raise ValueError(f"stage '{stage.name}': {name} is {size}; allowed are {smallest} and more")
+    if getattr(stage, other):
+        raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; allowed is 0 beside {name}")
+    if stage.objective == "teacher" and not supervised:
+        raise ValueError(f"stage '{stage.name}': a teacher learns attributes; give it z_channels, not num_units")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -239,54 +271,3 @@ def read_recipe(path: Path) -> Recipe:
         raise ValueError(f"{path}: there is no such file; give the path of a recipe.json") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a recipe: {error}") from None
-
-
-def set_field(recipe: Recipe, path: str, value: Any) -> Recipe:
-    """A recipe with one field changed, such as ("stages.adam.lr", 1e-3).
-
-    Inside `stages` a number picks one stage (`stages.3.epochs`); without one the change applies to all.
-    """
-    changed = to_dict(recipe)
-    _assign(changed, path.split("."), value, path)
-    return from_dict(Recipe, changed)
-
-
-def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
-    key, rest = keys[0], keys[1:]
-    if isinstance(node, list) and not key.isdecimal():
-        for item in node:
-            _assign(item, keys, value, path)
-        return
-    if isinstance(node, list):
-        if int(key) >= len(node):
-            raise ValueError(f"'{path}': there is no number {key}; allowed are 0 to {len(node) - 1}")
-    elif not isinstance(node, dict) or key not in node or key == "type":
-        known = [name for name in node if name != "type"] if isinstance(node, dict) else []
-        raise ValueError(f"a recipe has no field '{path}'; {suggestion(key, known)}")
-    place: Any = int(key) if isinstance(node, list) else key
-    if rest:
-        _assign(node[place], rest, value, path)
-    else:
-        node[place] = value
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """The fields in which two configs (or their dicts) differ, as `path: old -> new`."""
-    old, new = to_dict(old), to_dict(new)
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(str(key), old.get(key), new.get(key)) for key in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list):
-        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=False))]
-        if len(old) != len(new):
-            pairs.append(("length", len(old), len(new)))
-    else:
-        return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
-    return [line for key, a, b in pairs for line in differences(a, b, f"{path}.{key}".lstrip("."))]
-
-
-def suggestion(name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """A closing clause for an error: the closest known name, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"allowed are {', '.join(known)}" if known else "it is a single value"

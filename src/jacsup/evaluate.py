@@ -9,18 +9,24 @@ from typing import Any
 
 import torch
 
-from jacsup.config import DataConfig, from_dict
+from jacsup.config import DataConfig, Faces
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
-from jacsup.metrics.images import mse, psnr, reconstruct, ssim
+from jacsup.data.drawn import counterfactual
+from jacsup.jsonable import from_dict
+from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
+from jacsup.metrics.attributes import counterfactual_gain, edit_scores
+from jacsup.metrics.images import reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
-from jacsup.models import Model, load, load_info, load_metadata, model_file, num_parameters
+from jacsup.models import Factor, Model, load, load_info, load_metadata, model_file, num_parameters
 from jacsup.progress import track
 from jacsup.run import Run, write_atomically
 
 NUM_JACOBIAN_IMAGES = 256
+# Test faces that are drawn again for each attribute.
+NUM_DRAWN = 500
 
 
 def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str | Path | None = None) -> dict[str, Any]:
@@ -32,15 +38,17 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
-    judge = get_judge(data)
+    judge = get_attribute_judge(data) if load(newest).z_channels else get_judge(data)
     if not path.is_dir():
         return _figures(newest, None, None, data, judge)
     run = Run(path)
-    files = [run.stage_file(number) for number in run.finished_stages()]
+    recipe, numbers = run.recipe, run.finished_stages()
+    files = [run.stage_file(number) for number in numbers]
     stages = []
-    for number, file in track(list(enumerate(files)), "judging stages"):
-        figures = _figures(file, files[number - 1] if number else None, files[0] if number else None, data, judge)
-        stages.append({"name": run.recipe.stages[number].name, **figures})
+    for number in track(numbers, "judging stages"):
+        teacher, first = (files[recipe.teacher_of(number)], files[0]) if number else (None, None)
+        figures = _figures(files[number], teacher, first, data, judge)
+        stages.append({"name": recipe.stages[number].name, **figures})
     metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
     write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
     return metrics
@@ -65,39 +73,90 @@ def current_metrics(run: Run) -> dict[str, Any] | None:
 
 
 def _figures(
-    file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | None
+    file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | AttributeJudge | None
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
     if model.image_shape != data.image_shape:
         raise ValueError(
             f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
         )
-    pixels = reconstruct(model, images)
-    error = mse(pixels, images)
-    factors = load_info(file).factors
-    prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in factors]))
-    some = images[:NUM_JACOBIAN_IMAGES]
-    swap = swap_scores(model, data.test, judge) if judge else {"swap_classifier": None, "swap_label": None}
     figures = {
-        "mse": error,
-        "psnr": psnr(error),
-        "ssim": ssim(pixels, images),
-        "code_size": model.num_units,
+        **reconstruction_scores(model, images),
+        "code_size": model.code_size,
         "num_parameters": num_parameters(model),
+        "jacobian_error": _against(teacher, model, images, None),
+        "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
+    }
+    if isinstance(judge, AttributeJudge):
+        figures |= _attribute_figures(model, load_info(file).factors, data, judge)
+    elif not model.z_channels:
+        figures |= _unit_figures(model, load_info(file).factors, first, data, judge)
+    return _without_nan(figures)
+
+
+def _unit_figures(
+    model: Model, factors: tuple[Factor, ...], first: Path | None, data: Dataset, judge: Judge | None
+) -> dict[str, Any]:
+    """What there is to say of an ordered code learned without labels."""
+    images = data.test.images
+    prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in factors]))
+    spread = torch.tensor([factor.std for factor in factors])
+    swap = swap_scores(model, data.test, judge) if judge else {"swap_classifier": None, "swap_label": None}
+    return {
         **swap,
         "classifier_accuracy": judge.accuracy if judge else None,
-        "jacobian_error": _against(teacher, model, some, None),
-        "jacobian_error_first_teacher": _against(first, model, some, NUM_SWAPPED),
-        "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
+        "jacobian_error_first_teacher": _against(first, model, images, NUM_SWAPPED),
         "prefix_mse": prefix,
         "drop_per_unit": drop_per_unit(prefix),
-        "energy_per_unit": energy_per_unit(model, some, torch.tensor([factor.std for factor in factors])),
+        "energy_per_unit": energy_per_unit(model, images[:NUM_JACOBIAN_IMAGES], spread),
     }
+
+
+def _attribute_figures(
+    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge
+) -> dict[str, Any]:
+    """What there is to say of a code whose factors are attributes."""
+    means = torch.tensor([factor.m_minus for factor in factors]), torch.tensor([factor.m_plus for factor in factors])
+    scores = edit_scores(model, data.test, judge, data.attributes, means)
+    quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
+    attributes = {
+        factor.name: {
+            **scores["per_attribute"][factor.name],
+            "classifier_accuracy": accuracy,
+            "classifier_balanced_accuracy": balanced,
+            "classifier_auc": auc,
+            "m_minus": factor.m_minus,
+            "m_plus": factor.m_plus,
+            "learned": factor.learned,
+        }
+        for factor, (accuracy, balanced, auc) in zip(factors, quality, strict=True)
+    }
+    gain = {"mean": None, "full": None}
+    if isinstance(data.config, Faces):
+        gain = counterfactual_gain(
+            model, data.test.images[:NUM_DRAWN], data.attributes, means,
+            lambda factor: counterfactual(data.config, factor, NUM_DRAWN),
+        )  # fmt: skip
+        for name, value in gain["per_attribute"].items():
+            attributes[name]["counterfactual_gain"] = value
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
+        "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
+        "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
+        "counterfactual_gain": gain["mean"],
+        "counterfactual_gain_full": gain["full"],
+        "classifier_accuracy": sum(judge.accuracy) / len(judge.accuracy),
+        "attributes": attributes,
     }
 
 
 def _against(teacher: Path | None, model: Model, images: torch.Tensor, num_factors: int | None) -> float | None:
-    return jacobian_error(model, load(teacher), images, num_factors) if teacher else None
+    return jacobian_error(model, load(teacher), images[:NUM_JACOBIAN_IMAGES], num_factors) if teacher else None
+
+
+def _without_nan(value: Any) -> Any:
+    """The same figures with None for what is no number, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,7 +17,7 @@ from jacsup.arms import arm_label
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.metrics.images import reconstruct
 from jacsup.models import Factor, Model, load, load_info
-from jacsup.recipes import ARMS
+from jacsup.recipes import ARMS, SUPERVISED_ARMS
 from jacsup.run import Run, write_atomically
 
 GRID_STEPS, GRID_STDS, UNIT_STEPS = 11, 2.0, 9
@@ -25,7 +25,7 @@ MINUS = "\N{MINUS SIGN}"
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; a run without an arm is always the blue one.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-ARM_COLOURS = dict(zip(("", *ARMS), PALETTE, strict=False))
+ARM_COLOURS = dict(zip(("", *(ARMS | SUPERVISED_ARMS)), PALETTE, strict=False))
 INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 
 # A power of two: sizes in inches are then exact, and no pixel is lost to rounding.

@@ -1,10 +1,11 @@
-"""Equations 8 to 10 of the paper as pure functions of tensors: any encoder and decoder may use them."""
+"""Equations 8 to 13 of the paper as pure functions of tensors: any encoder and decoder may use them."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 Scalar = Float[Tensor, ""]
 
@@ -70,3 +71,38 @@ def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"]) -> S
 def _covariances(y: Tensor, z: Tensor) -> Tensor:
     y_centred, z_centred = y - y.mean(dim=0), z - z.mean(dim=0)
     return z_centred.T @ y_centred / len(y)
+
+
+def prediction(
+    y: Float[Tensor, "b k"], y_bar: Float[Tensor, "b k"], continuous: Bool[Tensor, " k"] | None = None
+) -> Scalar:
+    """Eq. 11: max(1 - y_i * y_bar_i, 0) between predicted attributes and labels, mean over what is known.
+
+    y_bar: -1 or 1; nan where the label is missing. continuous: columns that hold standardised numbers; their error is
+    squared (the paper has binary attributes alone).
+    """
+    errors, num_known = _attribute_errors(y, y_bar, continuous)
+    return errors.sum() / num_known.clamp(min=1)
+
+
+def cycle_factors(
+    y_again: Float[Tensor, "b k"], y_bar: Float[Tensor, "b k"], continuous: Bool[Tensor, " k"] | None = None
+) -> Scalar:
+    """Eq. 12: the same errors of E(D(y_2, z_1)) against the labels y_bar of image 2; sum over attributes, batch mean."""
+    errors, _ = _attribute_errors(y_again, y_bar, continuous)
+    return errors.sum() / len(y_again)
+
+
+def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Scalar:
+    """Eq. 13: (z_1 - z_1')^2 with z_1' from E(D(y_2, z_1)); sum over z, mean over batch."""
+    return (z_again - z).square().sum() / len(z)
+
+
+def _attribute_errors(y: Tensor, y_bar: Tensor, continuous: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The error of each attribute, 0 where its label is missing, and the number of labels that are not."""
+    known = ~y_bar.isnan()
+    target = y_bar.nan_to_num()
+    errors = F.relu(1 - y * target)
+    if continuous is not None:
+        errors = torch.where(continuous, (y - target).square(), errors)
+    return errors * known, known.sum()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from jacsup import losses
 from jacsup.code import Code, partners
@@ -17,24 +18,29 @@ from jacsup.models import Autoencoder
 
 @dataclass(frozen=True)
 class Batch:
-    """Images in the model's value range and, for a student, what its teacher makes of them.
+    """Images in the model's value range, their labels, and, for a student, what its teacher makes of them.
 
-    teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions.
+    attributes: -1, 1 or nan (missing), standardised numbers in the continuous columns.
+    teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions D_T(y_T, z_T).
+    teacher_x_hat_swapped: the same with the partners' factors, D_T(y_T', z_T).
     """
 
     x: Float[Tensor, "b c h w"]
-    teacher_y: Float[Tensor, "b k"] | None = None
+    attributes: Float[Tensor, "b k"] | None = None
+    teacher_y: Float[Tensor, "b j"] | None = None
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
+    teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
 
 
-Losses = Callable[[Autoencoder, Batch], dict[str, Float[Tensor, ""]]]
+Losses = Callable[[Autoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
 
 
 @dataclass(frozen=True)
 class Update:
     """One optimiser step per iteration: the weighted sum of `losses`, taken by the networks in `trains`.
 
-    losses: (model, batch) -> unweighted scalars by name, for exactly the names in `weights`.
+    losses: (model, batch, code) -> unweighted scalars by name, for exactly the names in `weights`. The code is E(x) of
+    the iteration's first update, with its gradient there and as constants in later ones.
     """
 
     trains: tuple[str, ...]
@@ -42,44 +48,104 @@ class Update:
     weights: dict[str, float]
 
 
-def updates(stage: Stage, num_factors: int) -> tuple[Update, ...]:
-    """The updates of a stage's iteration. num_factors: units of the stage's teacher, the student's y."""
-    if stage.objective == "reconstruction":
-        return (reconstruction(stage.weights),)
-    return (student(stage.weights, num_factors),)
+def updates(stage: Stage, num_factors: int, continuous: Bool[Tensor, " k"] | None = None) -> tuple[Update, ...]:
+    """The updates of a stage's iteration.
+
+    num_factors: a student's y: the units of its teacher. continuous: which attributes are numbers, not -1 and 1.
+    """
+    weights = stage.weights
+    match stage.objective:
+        case "reconstruction":
+            return (reconstruction(weights),)
+        case "teacher":
+            first = teacher(weights, continuous)
+        case "student":
+            first = student(weights, num_factors, continuous)
+    cycles = (cycle(weights, continuous),) if weights.cycle_y or weights.cycle_z else ()
+    return (first, *cycles)
 
 
 def reconstruction(weights: Weights = Weights()) -> Update:
     """Eq. 8 alone."""
 
-    def terms(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-        return {"rec": losses.reconstruction(batch.x, model.decode(model.encode(batch.x)))}
+    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        return {"rec": losses.reconstruction(batch.x, model.decode(code))}
 
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
 
 
-def student(weights: Weights, num_factors: int) -> Update:
-    """Eq. 8, 9 and 10 for a student whose first `num_factors` units are its teacher's factors."""
-    active = {name: getattr(weights, name) for name in ("rec", "y", "diff", "xcov") if getattr(weights, name)}
-    cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
+def teacher(weights: Weights, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+    """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes."""
+    active = _active(weights, "rec", "xcov", "pred")
 
-    def terms(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
-        code = model.encode(batch.x).split(num_factors)
+    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        values = _code_terms(active, weights, batch, code, continuous)
+        return {"rec": losses.reconstruction(batch.x, model.decode(code)), **values} if "rec" in active else values
+
+    return Update(("encoder", "decoder"), terms, active)
+
+
+def student(weights: Weights, num_factors: int, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+    """Eq. 8, 9, 10 and 11 for a student whose first `num_factors` units are its teacher's factors."""
+    active = _active(weights, "rec", "y", "diff", "xcov", "pred")
+
+    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert batch.teacher_y is not None
+        assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
+        code = code.split(num_factors)
         x_hat, x_hat_swapped = _decode_with_swapped(model, code) if "diff" in active else (model.decode(code), None)
-        values = {"rec": losses.reconstruction(batch.x, x_hat)} if "rec" in active else {}
+        values = _code_terms(active, weights, batch, code, continuous)
+        if "rec" in active:
+            values["rec"] = losses.reconstruction(batch.x, x_hat)
         if "y" in active:
             values["y"] = losses.factor_difference(code.y, batch.teacher_y)
         if x_hat_swapped is not None:
-            # Without a z, D_T(y_T') is the teacher's reconstruction of the partner.
             values["diff"] = losses.jacobian_difference(
-                x_hat, x_hat_swapped, batch.teacher_x_hat, partners(batch.teacher_x_hat)
+                x_hat, x_hat_swapped, batch.teacher_x_hat, batch.teacher_x_hat_swapped
             )
-        if "xcov" in active:
-            values["xcov"] = cross_covariance(code.y, code.z)
         return values
 
     return Update(("encoder", "decoder"), terms, active)
+
+
+def cycle(weights: Weights, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+    """Eq. 12 and 13: L2, for the decoder alone, on images decoded from the partners' factors and their own z."""
+    active = _active(weights, "cycle_y", "cycle_z")
+
+    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert batch.attributes is not None
+        y = partners(code.y)
+        y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes)
+        # The encoder as it will be used: with its running statistics.
+        with _in_eval_mode(model.encoder):
+            again = model.encode(model.decode(Code(y, code.z)))
+        values: dict[str, Tensor] = {}
+        if "cycle_y" in active:
+            values["cycle_y"] = losses.cycle_factors(again.y, y_bar, continuous)
+        if "cycle_z" in active:
+            squared = losses.cycle_nuisance(again.z, code.z)
+            values["cycle_z"] = squared.sqrt() if weights.cycle_z_norm else squared
+        return values
+
+    return Update(("decoder",), terms, active)
+
+
+def _active(weights: Weights, *names: str) -> dict[str, float]:
+    return {name: getattr(weights, name) for name in names if getattr(weights, name)}
+
+
+def _code_terms(
+    active: dict[str, float], weights: Weights, batch: Batch, code: Code, continuous: Tensor | None
+) -> dict[str, Tensor]:
+    """Eq. 10 and 11, which need no images."""
+    values: dict[str, Tensor] = {}
+    if "xcov" in active:
+        cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
+        values["xcov"] = cross_covariance(code.y, code.z)
+    if "pred" in active:
+        assert batch.attributes is not None
+        values["pred"] = losses.prediction(code.y, batch.attributes, continuous)
+    return values
 
 
 def _decode_with_swapped(model: Autoencoder, code: Code) -> tuple[Tensor, Tensor]:
@@ -87,3 +153,12 @@ def _decode_with_swapped(model: Autoencoder, code: Code) -> tuple[Tensor, Tensor
     both = Code(torch.cat([code.y, partners(code.y)]), torch.cat([code.z, code.z]))
     x_hat, x_hat_swapped = model.decode(both).chunk(2)
     return x_hat, x_hat_swapped
+
+
+@contextlib.contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()

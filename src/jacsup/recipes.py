@@ -5,25 +5,37 @@ from __future__ import annotations
 import runpy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jacsup.config import (
+    IMAGE_SIZES,
     MLP,
     MNIST,
     SVHN,
     Adam,
+    CelebA,
+    Conv,
     DataConfig,
     Digits,
+    Faces,
+    Folder,
     Growth,
+    ModelConfig,
     Recipe,
     Stage,
     Weights,
     read_recipe,
-    suggestion,
 )
+from jacsup.jsonable import suggestion
 
 ARMS = {
     "plain": "the same curriculum with the reconstruction loss (eq. 8) alone",
     "plain-jump": "from the first teacher to the longest code at once, reconstruction loss alone",
+}
+SUPERVISED_ARMS = {
+    "plain": "the long code trained on as the teacher was, without Jacobian supervision",
+    "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
+    "longer": "the teacher's short code trained on for as many images as the students",
 }
 
 
@@ -46,8 +58,72 @@ def curriculum(
     )
 
 
-def _recipe(name: str, data: DataConfig, stages: tuple[Stage, ...], model: MLP = MLP()) -> Recipe:
-    return Recipe(name=name, data=data, model=model, stages=stages)
+def face_curriculum(
+    *,
+    z_channels: tuple[int, ...],
+    epochs: tuple[int, ...],
+    batch_size: int,
+    teacher: Weights,
+    cycles: dict[str, float | bool],
+    student: Weights,
+    adam: Adam,
+) -> tuple[Stage, ...]:
+    """Section 4: a teacher without cycles (A) and with (B), then two students (C, D), all held to B's Jacobian.
+
+    z_channels, epochs: of A, B, C and D. cycles: what B's weights add to A's.
+    """
+    plans = (
+        ("teacher", "teacher", teacher, ""),
+        ("teacher-cycles", "teacher", replace(teacher, **cycles), ""),
+        ("student-1", "student", student, "teacher-cycles"),
+        ("student-2", "student", student, "teacher-cycles"),
+    )
+    return tuple(
+        Stage(
+            name=name, objective=objective, z_channels=channels, epochs=count, batch_size=batch_size, weights=weights,
+            adam=adam, teacher=held_to,
+        )
+        for (name, objective, weights, held_to), channels, count in zip(plans, z_channels, epochs, strict=False)
+    )  # fmt: skip
+
+
+def conv_for(size: int, first: int = 16) -> Conv:
+    """The paper's encoder for images of a side of `size`: widths double up to 512, a 2x2 map at the end."""
+    return Conv(channels=tuple(min(first << i, 512) for i in range(size.bit_length() - 3)))
+
+
+def with_size(recipe: Recipe, size: int) -> Recipe:
+    """The recipe for images of another side; smaller ones drop layers at the deep end."""
+    if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
+        raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
+    if size not in IMAGE_SIZES:
+        raise ValueError(f"size is {size}; allowed are {', '.join(map(str, IMAGE_SIZES))}")
+    channels = conv_for(size, recipe.model.channels[0]).channels
+    return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
+
+
+def _recipe(name: str, data: DataConfig, stages: tuple[Stage, ...], model: ModelConfig = MLP(), **more: Any) -> Recipe:
+    return Recipe(name=name, data=data, model=model, stages=stages, **more)
+
+
+_PAPER_FACES_ADAM = Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)
+_PAPER_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
+_STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
+# Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor).
+_FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
+_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=100.0, xcov_norm=True)
+_FACES_CYCLES: dict[str, float | bool] = {"cycle_y": 1.0, "cycle_z": 0.01}
+
+
+def _faces(
+    name: str, data: Faces | CelebA | Folder, z_channels: tuple[int, ...], epochs: tuple[int, ...], *, flips: bool
+) -> Recipe:
+    """Our own curriculum for faces; three stages leave D out."""
+    stages = face_curriculum(
+        z_channels=z_channels, epochs=epochs, batch_size=64,
+        teacher=_FACES_TEACHER, cycles=_FACES_CYCLES, student=_STUDENT, adam=_FACES_ADAM,
+    )  # fmt: skip
+    return _recipe(name, data, stages, conv_for(data.size), flips=flips)
 
 
 RECIPES = {
@@ -77,6 +153,55 @@ RECIPES = {
             "digits",
             Digits(),
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
+        ),
+        _faces("faces", Faces(), (64, 64, 128, 256), (8, 8, 8, 8), flips=False),
+        _faces("faces-mini", Faces(size=32, num_images=6000), (32, 32, 128), (8, 8, 8), flips=False),
+        _faces("celeba64", CelebA(), (64, 64, 128, 256), (8, 8, 8, 8), flips=True),
+        _faces("folder", Folder(), (64, 64, 128, 256), (30, 30, 30, 30), flips=True),
+        _recipe(
+            "folder-ordered",
+            Folder(),
+            curriculum(epochs=10, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
+            conv_for(64),
+        ),
+        # Section 4 and A.2 to the letter; the weights of C and D, which it does not print, are the author's.
+        _recipe(
+            "celeba",
+            CelebA(size=256),
+            face_curriculum(
+                z_channels=(512, 512, 1024, 2048),
+                epochs=(100, 100, 200, 200),
+                batch_size=128,
+                teacher=_PAPER_TEACHER,
+                cycles={"cycle_y": 1e-3, "cycle_z": 1e-4},
+                student=_STUDENT,
+                adam=_PAPER_FACES_ADAM,
+            ),
+            replace(conv_for(256), code_block=True),
+        ),
+        # As the author's public code ran it; its hinge is summed over the 40 attributes.
+        _recipe(
+            "celeba-author",
+            CelebA(size=256),
+            face_curriculum(
+                z_channels=(512, 512, 1024, 2048),
+                epochs=(100, 100, 200, 200),
+                batch_size=64,
+                teacher=replace(_PAPER_TEACHER, pred=4.0, xcov_norm=True),
+                cycles={"cycle_y": 1e-4, "cycle_z": 1e-5, "cycle_z_norm": True, "cycle_predicted": True},
+                student=replace(
+                    _STUDENT,
+                    xcov=1e-2,
+                    xcov_norm=True,
+                    cycle_y=1e-3,
+                    cycle_z=1e-4,
+                    cycle_z_norm=True,
+                    cycle_predicted=True,
+                ),
+                adam=replace(_PAPER_FACES_ADAM, clip=10.0),
+            ),
+            replace(conv_for(256, first=32), code_block=True),
+            flips=True,
         ),
         # Seconds: for tests and for trying the tool out.
         _recipe("debug", Digits(), curriculum(max_units=4, epochs=3), MLP(hidden=(32, 16))),
@@ -115,14 +240,30 @@ def _from_python(path: Path, name: str) -> Recipe:
     return found[name]
 
 
+def arms_of(recipe: Recipe) -> dict[str, str]:
+    """The baselines of a recipe, and what each trains."""
+    return SUPERVISED_ARMS if recipe.supervised else ARMS
+
+
 def with_arm(recipe: Recipe, arm: str) -> Recipe:
-    """The recipe's baseline called `arm`; it keeps the first stage, so both start from the same first teacher."""
-    if arm not in ARMS:
-        raise ValueError(f"there is no arm '{arm}'; {suggestion(arm, ARMS)}")
+    """The recipe's baseline called `arm`; it keeps the stages before the first student, so both share their teacher."""
+    arms = arms_of(recipe)
+    if arm not in arms:
+        raise ValueError(f"there is no arm '{arm}' of recipe '{recipe.name}'; {suggestion(arm, arms)}")
     if recipe.arm:
         raise ValueError(f"recipe '{recipe.name}' already is the arm '{recipe.arm}'; start from the one without an arm")
-    teacher, *students = recipe.stages
+    students = [stage for stage in recipe.stages if stage.objective == "student"]
     if not students:
-        raise ValueError(f"recipe '{recipe.name}' has one stage; arms differ in the later ones")
-    plain = [replace(stage, objective="reconstruction") for stage in students]
-    return replace(recipe, arm=arm, stages=(teacher, *(plain if arm == "plain" else plain[-1:])))
+        raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
+    teachers = recipe.stages[: recipe.stages.index(students[0])]
+    short = teachers[-1]
+    on_images = [replace(stage, objective="reconstruction", teacher="") for stage in students]
+    as_teacher = [replace(stage, objective="teacher", weights=short.weights, teacher="") for stage in students]
+    if not recipe.supervised:
+        replaced = on_images if arm == "plain" else on_images[-1:]
+    elif arm == "longer":
+        epochs = sum(stage.epochs for stage in students)
+        replaced = [replace(as_teacher[-1], name="longer", z_channels=short.z_channels, epochs=epochs)]
+    else:
+        replaced = as_teacher if arm == "plain" else on_images
+    return replace(recipe, arm=arm, stages=(*teachers, *replaced))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def _headline(report: _Report, newest: Path) -> str:
         "parameters": _number(metrics.get("num_parameters"), ",d"),
     }
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>\n" for name, value in numbers.items() if value)
-    lead = f"Recipe <b>{escape(recipe.name)}</b>, seed {recipe.seed}: {escape(purpose(recipe.arm))}."
+    lead = f"Recipe <b>{escape(recipe.name)}</b>, seed {recipe.seed}: {escape(purpose(recipe))}."
     if len(report.run.finished_stages()) < len(recipe.stages):
         lead += f" <b>Unfinished: {progress(report.run)}.</b> What follows shows the last finished one."
     closing = ""
@@ -250,7 +250,7 @@ def _arms(report: _Report) -> str:
         cells = _cells(values, (("", "units", "d"), *TEST_COLUMNS))
         rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), *cells])
     missing = [
-        f"<p>Not here yet: <b>{arm_label(arm)}</b>, {escape(purpose(arm))}.</p>\n{_command(command)}"
+        f"<p>Not here yet: <b>{arm_label(arm)}</b>, {escape(purpose(replace(report.run.recipe, arm=arm)))}.</p>\n{_command(command)}"
         for arm, command in missing_arms(report.run, report.siblings).items()
     ]
     text = "Same recipe, seed and first teacher; on the first 2,000 test images, at the end of the last finished stage."

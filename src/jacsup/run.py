@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import Recipe, read_recipe, to_dict
+from jacsup.config import Recipe, read_recipe
+from jacsup.jsonable import to_dict
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jacsup.config import MNIST, SVHN, Arrays, DataConfig, Digits
+from jacsup.config import MNIST, SVHN, Arrays, CelebA, DataConfig, Digits, Faces, Folder
+from jacsup.data.celeba import load_celeba
 from jacsup.data.dataset import Dataset
 from jacsup.data.digits import load_digits
+from jacsup.data.drawn import load_faces
 from jacsup.data.files import load_mnist, load_svhn
+from jacsup.data.prepared import load_folder
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
@@ -23,6 +26,12 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
             return Dataset(*load_svhn(root or _downloaded("svhn")), config)
         case Digits():
             return Dataset(*load_digits(), config)
+        case Faces():
+            return load_faces(config, cache_folder())
+        case CelebA():
+            return load_celeba(config, root, cache_folder())
+        case Folder():
+            return load_folder(config, root)
         case Arrays():
             raise ValueError(
                 "this run's images were passed from Python: there, call "

@@ -3,40 +3,86 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64, UInt8
+from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from jacsup.config import Arrays, DataConfig
 
+# Sets up to this size live on the device; larger ones stay in their memory-mapped file. A constant, as the same run
+# must do the same arithmetic everywhere.
+DEVICE_BYTES = 8 * 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """One column of a table of attributes.
+
+    rivals: attributes that this one excludes: setting it on takes them off.
+    mean, std: of a continuous attribute, whose values are stored as (value - mean) / std; std 0 marks a binary one.
+    """
+
+    name: str
+    rivals: tuple[str, ...] = ()
+    mean: float = 0.0
+    std: float = 0.0
+
+    @property
+    def continuous(self) -> bool:
+        """Whether values are numbers, not -1 and 1."""
+        return self.std > 0
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, c, h, w) as uint8 and, where known, their class labels (n,)."""
+    """Images (n, c, h, w) as uint8 and, where known, their class labels (n,) and attributes (n, k).
+
+    attributes: -1 and 1, or a standardised number for a continuous one; nan where the value is missing.
+    """
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"] | None = None
+    attributes: Float[Tensor, "n k"] | None = None
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.images)
 
     def to(self, device: str | torch.device) -> Split:
-        """The same split on another device."""
-        return Split(self.images.to(device), None if self.labels is None else self.labels.to(device))
+        """The same split on another device; images beyond DEVICE_BYTES stay where they are."""
+        images = self.images if self.images.numel() > DEVICE_BYTES else self.images.to(device)
+        labels, attributes = (value if value is None else value.to(device) for value in (self.labels, self.attributes))
+        return Split(images, labels, attributes)
+
+    def pixels(
+        self, index: Int[Tensor, " b"], device: torch.device, mirrored: Bool[Tensor, " b"] | None = None
+    ) -> UInt8[Tensor, "b c h w"]:
+        """The images numbered `index` on a device, left and right exchanged in those that are `mirrored`."""
+        images = self.images[index.to(self.images.device)].to(device)
+        return images if mirrored is None else torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+    def first(self, count: int) -> Split:
+        """The first `count` images with all that is known of them."""
+        return self.rows(slice(count))
+
+    def rows(self, rows: slice) -> Split:
+        """Some of the images with all that is known of them."""
+        labels, attributes = (value if value is None else value[rows] for value in (self.labels, self.attributes))
+        return Split(self.images[rows], labels, attributes)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, and the config that names them."""
+    """A training and a test split, the config that names them, and what the columns of `attributes` mean."""
 
     train: Split
     test: Split
     config: DataConfig
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -46,7 +92,7 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same data on another device."""
-        return Dataset(self.train.to(device), self.test.to(device), self.config)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     @classmethod
     def from_arrays(cls, images: Any, labels: Any = None, test_images: Any = None, test_labels: Any = None) -> Dataset:
@@ -64,7 +110,7 @@ class Dataset:
             held_out = min(len(train) // 10, 10_000)
             if held_out < 1:
                 raise ValueError(f"images has {len(train)} rows; give at least 10, or test_images")
-            train, test = _cut(train, slice(None, -held_out)), _cut(train, slice(-held_out, None))
+            train, test = train.rows(slice(-held_out)), train.rows(slice(-held_out, None))
         else:
             test = Split(_images(test_images, "test_images"), _labels(test_labels, test_images, "test_labels"))
         if train.images.shape[1:] != test.images.shape[1:]:
@@ -113,15 +159,19 @@ def _labels(values: Any, images: Any, name: str) -> Tensor | None:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _cut(split: Split, rows: slice) -> Split:
-    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
-
-
 def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
     """Image numbers of each batch of an epoch: a pure function of its arguments; an incomplete batch is dropped."""
     require_full_batch(num_images, batch_size)
     order = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch])).permutation(num_images)
     return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))
+
+
+def flip_mask(
+    num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int
+) -> Bool[Tensor, "steps b"]:
+    """Which images of an epoch's batches are mirrored: one in two, a pure function of its arguments."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 1]))
+    return torch.from_numpy(rng.random((num_images // batch_size, batch_size)) < 0.5)
 
 
 def require_full_batch(num_images: int, batch_size: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jacsup.config import suggestion
 from jacsup.data.files import MNIST_FILES, SVHN_FILES
+from jacsup.jsonable import suggestion
 
 SOURCES = {
     "mnist": (

@@ -12,14 +12,20 @@ from torch import Tensor
 from jacsup.code import UNIT, to_float, to_unit
 from jacsup.models import Model
 
-# A constant, so that results do not depend on the machine's memory.
-CHUNK = 2000
+# Constants, so that results do not depend on the machine's memory: images in a chunk, at most, and their numbers.
+CHUNK, CHUNK_NUMBERS = 2000, 2**22
+
+
+def chunk_size(images: UInt8[Tensor, "n c h w"]) -> int:
+    """How many of such images a model sees at once."""
+    return max(1, min(CHUNK, CHUNK_NUMBERS // images[0].numel()))
 
 
 def chunks(model: Model, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
-    """The images in the model's value range, CHUNK at a time."""
-    for part in images.split(CHUNK):
-        yield to_float(part, model.config.value_range)
+    """The images in the model's value range, on the model's device, some at a time."""
+    device = next(model.parameters()).device
+    for part in images.split(chunk_size(images)):
+        yield to_float(part.to(device), model.config.value_range)
 
 
 @torch.no_grad()
@@ -35,11 +41,29 @@ def encode_all(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, 
     return torch.cat([model.encode(x).units for x in chunks(model, images)])
 
 
+@torch.no_grad()
+def encode_factors(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """The factors y of all images."""
+    return torch.cat([model.encode(x).y for x in chunks(model, images)])
+
+
+def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
+    """mse, psnr and ssim of the model's reconstructions, without holding all of them."""
+    parts = images.split(chunk_size(images))
+    sums = {"mse": 0.0, "ssim": 0.0}
+    for part in parts:
+        pixels = reconstruct(model, part)
+        sums["mse"] += len(part) * mse(pixels, part)
+        sums["ssim"] += len(part) * ssim(pixels, part)
+    error = sums["mse"] / len(images)
+    return {"mse": error, "psnr": psnr(error), "ssim": sums["ssim"] / len(images)}
+
+
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
     # Squares are summed in float64 by chunks: a float32 mean over 10^7 pixels would lose digits.
     total = sum(
-        (part - to_float(image, UNIT)).square().sum(dtype=torch.float64).item()
+        (part - to_float(image.to(part.device), UNIT)).square().sum(dtype=torch.float64).item()
         for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
     )
     return total / pixels.numel()
@@ -63,7 +87,9 @@ def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> 
         return math.nan
     sigma = 1.5 if size >= 11 else 0.5
     scores = [
-        structural_similarity_index_measure(part, to_float(image, UNIT), data_range=1.0, sigma=sigma, reduction="sum")
+        structural_similarity_index_measure(
+            part, to_float(image.to(part.device), UNIT), data_range=1.0, sigma=sigma, reduction="sum"
+        )
         for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
     ]
     return sum(float(score) for score in scores if isinstance(score, Tensor)) / len(images)

@@ -9,18 +9,22 @@ from torch.func import jvp
 
 from jacsup import losses
 from jacsup.code import Code, partners, to_float
-from jacsup.metrics.images import CHUNK
+from jacsup.metrics.images import CHUNK, chunks
 from jacsup.models import Model
+
+# Images whose Jacobians are held at once: k of them, as large as the images, for each.
+JACOBIAN_CHUNK = 32
 
 
 def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
     """dD(y, z)/dy_i by forward-mode differentiation, for i < num_factors: one row of p pixels per image."""
-    units = code.units.detach()
+    code = code.split(num_factors)
+    y, z = code.y.detach(), code.z.detach()
 
     def column(i: int) -> Tensor:
-        direction = torch.zeros_like(units)
+        direction = torch.zeros_like(y)
         direction[:, i] = 1
-        derivative = jvp(lambda u: model.decode(Code.of_units(u)), (units,), (direction,))[1]
+        derivative = jvp(lambda y: model.decode(Code(y, z)), (y,), (direction,))[1]
         return derivative.flatten(1).detach()
 
     return torch.stack([column(i) for i in range(num_factors)])
@@ -34,12 +38,16 @@ def jacobian_error(
     Exact, by forward-mode differentiation. num_factors: how many of the teacher's first factors count, all if None.
     """
     k = teacher.num_units if num_factors is None else min(num_factors, teacher.num_units)
-    x = to_float(images, student.config.value_range)
-    with torch.no_grad():
-        code_student, code_teacher = student.encode(x), teacher.encode(x)
-    of_teacher = decoder_jacobian(teacher, code_teacher, k)
-    difference = decoder_jacobian(student, code_student, k) - of_teacher
-    return float(_frobenius(difference).mean() / _frobenius(of_teacher).mean())
+    norms = []
+    for part in images.split(JACOBIAN_CHUNK):
+        x = to_float(part, student.config.value_range)
+        with torch.no_grad():
+            code_student, code_teacher = student.encode(x), teacher.encode(x)
+        of_teacher = decoder_jacobian(teacher, code_teacher, k)
+        difference = decoder_jacobian(student, code_student, k) - of_teacher
+        norms.append(torch.stack([_frobenius(difference), _frobenius(of_teacher)]))
+    error, size = torch.cat(norms, dim=1).mean(dim=1)
+    return float(error / size)
 
 
 def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
@@ -51,7 +59,13 @@ def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor
     """Eq. 9's second term, the finite difference that training lowers, on up to 2,000 images; squared model units."""
     # Partners are neighbours, and test images may come sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]
-    x = to_float(images[order.to(images.device)], student.config.value_range)
-    code, teacher_x_hat = student.encode(x).split(teacher.num_units), teacher.decode(teacher.encode(x))
-    swapped = student.decode(Code(partners(code.y), code.z))
-    return float(losses.jacobian_difference(student.decode(code), swapped, teacher_x_hat, partners(teacher_x_hat)))
+    errors = []
+    for x in chunks(student, images[order.to(images.device)]):
+        codes = student.encode(x).split(teacher.num_units), teacher.encode(x)
+        outputs = [
+            model.decode(each)
+            for model, code in zip((student, teacher), codes, strict=True)
+            for each in (code, Code(partners(code.y), code.z))
+        ]
+        errors.append(losses.jacobian_difference(*outputs) * len(x))
+    return float(torch.stack(errors).sum()) / len(order)

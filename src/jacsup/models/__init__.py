@@ -14,19 +14,28 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import DataConfig, ModelConfig, from_dict, to_dict
+from jacsup.config import MLP, Conv, DataConfig, ModelConfig
+from jacsup.jsonable import from_dict, to_dict
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.run import Run, write_atomically
 
 # Every kind of model there is; all of them are Autoencoders.
-Model = MLPAutoencoder
+Model = MLPAutoencoder | ConvAutoencoder
 
 FORMAT = "jacsup-model-1"
+# An attribute whose m+ and m- differ by less was not learned.
+LEARNED = 0.2
+# What the names of tensors that are no weights start with.
+TYPICAL = "typical."
 
 
 @runtime_checkable
 class Autoencoder(Protocol):
     """What losses, metrics and figures need of a model."""
+
+    encoder: nn.Module
+    decoder: nn.Module
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
         """E(x), the code of images in the model's value range."""
@@ -39,13 +48,43 @@ class Autoencoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """A factor's name and its spread in the training data, in the units of y."""
+    """A factor's name and its spread in the training data, in the units of y.
+
+    m_minus, m_plus: of an attribute, the mean y over training images without and with it.
+    rivals: attributes that this one excludes.
+    """
 
     name: str
     mean: float
     std: float
     p01: float
     p99: float
+    m_minus: float | None = None
+    m_plus: float | None = None
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def learned(self) -> bool:
+        """Whether an attribute's values with and without it lie apart."""
+        return self.m_minus is not None and self.m_plus is not None and self.m_plus - self.m_minus >= LEARNED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typical:
+    """How training images look to a model: by these one tells an image that is unlike them.
+
+    mean, std: of each number of the code. distance, mse: the 99th percentiles of `distance_from` and of the
+    reconstruction's squared error in [0, 1] pixels.
+    """
+
+    mean: Float[Tensor, " u"]
+    std: Float[Tensor, " u"]
+    distance: float
+    mse: float
+
+    def distance_from(self, units: Float[Tensor, "n u"]) -> Float[Tensor, " n"]:
+        """How far codes lie from the mean code, in standard deviations, root mean square over the code's numbers."""
+        return ((units - self.mean) / self.std.clamp(min=1e-6)).square().mean(dim=1).sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +95,7 @@ class ModelInfo:
     recipe: str
     data: DataConfig
     metrics: dict[str, Any]
+    typical: Typical | None = None
 
 
 def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
@@ -68,20 +108,37 @@ def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
     )
 
 
+def build(
+    config: ModelConfig, image_shape: tuple[int, int, int], num_units: int, z_channels: int = 0, *, normalized: bool
+) -> Model:
+    """A new model with weights from torch's global random state; see the model's class for its sizes."""
+    match config:
+        case MLP():
+            assert not z_channels
+            return MLPAutoencoder(config, image_shape, num_units, normalized=normalized)
+        case Conv():
+            return ConvAutoencoder(config, image_shape, num_units, z_channels, normalized=normalized)
+
+
 def save_model(path: Path, model: Model, info: ModelInfo) -> None:
     """Writes weights and metadata as one safetensors file, whole or not at all."""
     metadata = {
         "format": FORMAT,
-        "model": to_dict(model.config),
+        "model": to_dict(model.config, ModelConfig),
         "image_shape": list(model.image_shape),
         "num_units": model.num_units,
+        "z_channels": model.z_channels,
         "normalized": model.normalized,
         "factors": [asdict(factor) for factor in info.factors],
         "recipe": info.recipe,
-        "data": to_dict(info.data),
+        "data": to_dict(info.data, DataConfig),
         "metrics": info.metrics,
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = dict(model.state_dict())
+    if info.typical:
+        tensors |= {f"{TYPICAL}mean": info.typical.mean, f"{TYPICAL}std": info.typical.std}
+        metadata["typical"] = {"distance": info.typical.distance, "mse": info.typical.mse}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One entry: safetensors writes several in random order, and equal models should be equal files.
     write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
 
@@ -118,18 +175,27 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     metadata = load_metadata(path)
     config = from_dict(ModelConfig, metadata["model"], "model")
     shape = tuple(metadata["image_shape"])
-    model = MLPAutoencoder(config, shape, metadata["num_units"], normalized=metadata["normalized"])
+    sizes = metadata["num_units"], metadata.get("z_channels", 0)
+    model = build(config, shape, *sizes, normalized=metadata["normalized"])
     with safe_open(path, "pt") as file:
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+        weights = [name for name in file.keys() if not name.startswith(TYPICAL)]
+        model.load_state_dict({name: file.get_tensor(name) for name in weights})
     return model.to(device).eval()
 
 
 def load_info(where: str | Path) -> ModelInfo:
     """Factor names, their statistics and the metrics stored with a model."""
-    metadata = load_metadata(model_file(where))
-    factors = tuple(Factor(**factor) for factor in metadata["factors"])
+    path = model_file(where)
+    metadata = load_metadata(path)
+    factors = tuple(Factor(**{**factor, "rivals": tuple(factor.get("rivals", ()))}) for factor in metadata["factors"])
     data = from_dict(DataConfig, metadata["data"], "data")
-    return ModelInfo(factors=factors, recipe=metadata["recipe"], data=data, metrics=metadata["metrics"])
+    typical = None
+    if "typical" in metadata:
+        with safe_open(path, "pt") as file:
+            mean, std = (file.get_tensor(TYPICAL + name) for name in ("mean", "std"))
+        typical = Typical(mean=mean, std=std, **metadata["typical"])
+    recipe, metrics = metadata["recipe"], metadata["metrics"]
+    return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
 
 
 def num_parameters(model: nn.Module) -> int:

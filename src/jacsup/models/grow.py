@@ -6,37 +6,38 @@ import torch
 from torch import Tensor, nn
 
 from jacsup.config import Growth
-from jacsup.models.mlp import MLPAutoencoder
+from jacsup.models import Model, build
 
 
-def grow(teacher: MLPAutoencoder, num_units: int, growth: Growth) -> MLPAutoencoder:
-    """A student with `num_units` > teacher's units that starts from the teacher's weights; new units come last.
+def grow(teacher: Model, num_units: int, z_channels: int, growth: Growth) -> Model:
+    """A student with `num_units` or `z_channels` more than the teacher's that starts from the teacher's weights.
 
-    With Growth(new="zero") the decoder ignores the new units at first, so the output is the teacher's.
-    Their encoder rows start as a fresh layer's. Draws from torch's global random state.
+    New units and channels come last. With Growth(new="zero") the decoder ignores them at first, so the output is the
+    teacher's. What is new in the encoder starts as in a fresh layer. Draws from torch's global random state.
     """
-    assert num_units > teacher.num_units
-    student = MLPAutoencoder(teacher.config, teacher.image_shape, num_units)
+    assert num_units >= teacher.num_units and z_channels >= teacher.z_channels
+    student = build(teacher.config, teacher.image_shape, num_units, z_channels, normalized=False)
     inherited = folded_state(teacher)
     with torch.no_grad():
-        for name, weight in student.named_parameters():
+        for name, value in student.state_dict().items():
             if name.startswith("decoder.") and growth.new == "zero":
-                weight.zero_()
+                value.zero_()
             old = inherited[name]
-            weight[tuple(slice(size) for size in old.shape)] = old
+            value[tuple(slice(size) for size in old.shape)] = old
     return student
 
 
-def folded_state(model: MLPAutoencoder) -> dict[str, Tensor]:
-    """The model's weights with the BatchNorm at the encoder's end folded into the linear layer before it."""
+def folded_state(model: Model) -> dict[str, Tensor]:
+    """The model's weights with the BatchNorm at the encoder's end folded into the layer before it."""
     state = dict(model.state_dict())
-    norm = model.encoder[-1]
-    if not isinstance(norm, nn.BatchNorm1d):
+    if not model.normalized:
         return state
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None and variance is not None
-    last, norm_index = len(model.encoder) - 2, len(model.encoder) - 1
+    # Averaging over space, which comes between the two in a convolutional encoder, commutes with both.
+    mean, variance = state[f"{model.norm_layer}.running_mean"], state[f"{model.norm_layer}.running_var"]
+    weight, bias = f"{model.code_layer}.weight", f"{model.code_layer}.bias"
+    norm = model.get_submodule(model.norm_layer)
+    assert isinstance(norm, nn.BatchNorm1d)
     scale = (variance + norm.eps).rsqrt()
-    state[f"encoder.{last}.weight"] = state[f"encoder.{last}.weight"] * scale[:, None]
-    state[f"encoder.{last}.bias"] = (state[f"encoder.{last}.bias"] - mean) * scale
-    return {name: value for name, value in state.items() if not name.startswith(f"encoder.{norm_index}.")}
+    state[weight] = state[weight] * scale.view(-1, *[1] * (state[weight].ndim - 1))
+    state[bias] = (state[bias] - mean) * scale
+    return {name: value for name, value in state.items() if not name.startswith(f"{model.norm_layer}.")}

@@ -22,11 +22,14 @@ class MLPAutoencoder(nn.Module):
     Differs from the paper: the printed first layer of 768 inputs is a misprint for 784 = 28 * 28.
     """
 
+    z_channels = 0
+
     def __init__(self, config: MLP, image_shape: tuple[int, int, int], num_units: int, *, normalized: bool = False):
         super().__init__()
         self.config, self.image_shape, self.num_units = config, image_shape, num_units
         sizes = (math.prod(image_shape), *config.hidden, num_units)
         self.encoder = nn.Sequential(*_layers(sizes))
+        self.code_layer, self.norm_layer = f"encoder.{len(self.encoder) - 1}", f"encoder.{len(self.encoder)}"
         if normalized:
             self.encoder.append(nn.BatchNorm1d(num_units, affine=False))
         self.decoder = nn.Sequential(*_layers(sizes[::-1]), nn.Tanh())
@@ -35,6 +38,11 @@ class MLPAutoencoder(nn.Module):
     def normalized(self) -> bool:
         """Whether the encoder ends in a BatchNorm."""
         return isinstance(self.encoder[-1], nn.BatchNorm1d)
+
+    @property
+    def code_size(self) -> int:
+        """How many numbers a code has."""
+        return self.num_units
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
         """E(x): all units as factors y of shape (b, num_units), z empty."""

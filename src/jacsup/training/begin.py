@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 import jacsup
-from jacsup.config import Recipe, differences
+from jacsup.config import Recipe
+from jacsup.jsonable import differences
 from jacsup.models import load_metadata
 from jacsup.run import Run, write_atomically
 

@@ -22,13 +22,9 @@ from torch import Tensor
 from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, Split, batch_order, require_full_batch
-from jacsup.metrics.images import encode_all, mse, reconstruct
-from jacsup.metrics.jacobian import finite_difference_error
-from jacsup.metrics.swap import Judge, get_judge, swap_scores
-from jacsup.models import Model, ModelInfo, factor_statistics, load, save_model
+from jacsup.data.dataset import Dataset, batch_order, flip_mask, require_full_batch
+from jacsup.models import Model, build, load, save_model
 from jacsup.models.grow import grow
-from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, updates
 from jacsup.run import Run
 from jacsup.training.begin import describe_session, open_run, pick_device, take_over
@@ -36,10 +32,10 @@ from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint
 from jacsup.training.stats import Reporter, cut_stats
 from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
 from jacsup.training.teacher import TeacherOutputs
+from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
-NUM_TEST_IMAGES = 2000
 ADVICE = (
     "what was saved before is kept: start again in another folder with a lower rate or weight "
     "(--set stages.adam.lr=...)"
@@ -58,7 +54,7 @@ class _Session:
     recipe: Recipe
     data: Dataset
     device: torch.device
-    judge: Judge | None
+    judge: Judges
     reporter: Reporter
     interrupted: threading.Event
 
@@ -95,6 +91,11 @@ def train(
         raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")
     data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
     recipe = replace(recipe, data=data.config)
+    if recipe.supervised and not data.attributes:
+        raise ValueError(
+            f"recipe '{recipe.name}' learns attributes, and the images have none; pass a table with --attributes, "
+            "or --unsupervised"
+        )
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
     path = Path(out or Path("runs") / recipe.run_name)
@@ -103,7 +104,7 @@ def train(
         checkpoint = load_checkpoint(run.checkpoint_file)
         notes += take_over(run, recipe, source) if checkpoint is None else []
         data = data.to(chosen)
-        judge = get_judge(data)
+        judge = get_judges(data, supervised=recipe.supervised)
         with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
             for note in notes:
                 reporter.note(note)
@@ -131,19 +132,22 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
 def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) -> None:
     """One stage from its first step, or from a checkpoint, to its model file."""
     run, data, stage = session.run, session.data, session.recipe.stages[number]
-    teacher = load(run.stage_file(number - 1, session.recipe), session.device) if number else None
-    model = _starting_model(session, number, teacher)
+    recipe, train = session.recipe, data.train
+    teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
+    model = _starting_model(session, number)
     optimizers = make_optimizers(model, stage.adam)
-    iteration = updates(stage, teacher.num_units if teacher else 0)
+    continuous = torch.tensor([attribute.continuous for attribute in data.attributes], device=session.device)
+    iteration = updates(stage, teacher.num_units if teacher else 0, continuous if continuous.any() else None)
     term_names = [name for update in iteration for name in update.weights]
-    num_steps = len(data.train) // stage.batch_size
+    num_steps = len(train) // stage.batch_size
     record = torch.zeros(num_steps, len(term_names), device=session.device)
     position = Position(stage=number)
     if checkpoint:
         position = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizers)
-    outputs = TeacherOutputs(teacher, data.train.images) if teacher and stage.objective == "student" else None
+    is_student = teacher and stage.objective == "student"
+    outputs = TeacherOutputs(teacher, train.images, flips=recipe.flips) if is_student else None
 
     def save(at: Position) -> None:
         tensors = {**capture(model, optimizers), "record": record.cpu()}
@@ -159,13 +163,17 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
-        order = batch_order(len(data.train), stage.batch_size, seed=session.recipe.seed, stage=number, epoch=epoch)
-        order = order.to(session.device)
+        drawn = {"seed": recipe.seed, "stage": number, "epoch": epoch}
+        order = batch_order(len(train), stage.batch_size, **drawn).to(session.device)
+        mirrored = flip_mask(len(train), stage.batch_size, **drawn).to(session.device) if recipe.flips else None
         for step in range(first_step, num_steps):
             set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
-            x = to_float(data.train.images[order[step]], model.config.value_range)
-            batch = Batch(x, *outputs[order[step]]) if outputs else Batch(x)
-            record[step] = train_step(model, iteration, optimizers, batch)
+            index = order[step]
+            pixels = train.pixels(index, session.device, None if mirrored is None else mirrored[step])
+            x = to_float(pixels, model.config.value_range)
+            attributes = None if train.attributes is None else train.attributes[index]
+            batch = Batch(x, attributes, *(outputs.of(index, x) if outputs else ()))
+            record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
                 status_at = now
@@ -183,7 +191,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
         seconds = time.monotonic() - started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
-        tests = _test(model, teacher, data.test, session.judge)
+        tests = test_figures(model, teacher, data, session.judge)
         session.reporter.epoch(
             {
                 "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
@@ -192,41 +200,25 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         )  # fmt: skip
     save(Position(stage=number, epoch=stage.epochs))
     model.eval()
-    info = ModelInfo(
-        factors=factor_statistics(encode_all(model, data.train.images)),
-        recipe=session.recipe.run_name,
-        data=session.recipe.data,
-        metrics=tests or _test(model, teacher, data.test, session.judge),
-    )
-    save_model(run.stage_file(number, session.recipe), model, info)
+    tests = tests or test_figures(model, teacher, data, session.judge)
+    save_model(run.stage_file(number, recipe), model, describe(model, data, recipe, tests))
 
 
-def _starting_model(session: _Session, number: int, teacher: Model | None) -> Model:
+def _starting_model(session: _Session, number: int) -> Model:
     """The stage's model before its first step: a new one, or the one before it, grown."""
-    recipe, stage = session.recipe, session.recipe.stages[number]
+    recipe, data, stage = session.recipe, session.data, session.recipe.stages[number]
+    num_units = len(data.attributes) if recipe.supervised else stage.num_units
+    # Loading draws random numbers too, so it comes before the seed.
+    before = load(session.run.stage_file(number - 1, recipe)) if number else None
     seed = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed >> 1))
-        if teacher is None:
-            model = MLPAutoencoder(recipe.model, session.data.image_shape, stage.num_units, normalized=True)
+        if before:
+            model = grow(before, num_units, stage.z_channels, stage.growth)
         else:
-            model = grow(teacher.to("cpu"), stage.num_units, stage.growth)
-            teacher.to(session.device)
+            sizes = num_units, stage.z_channels
+            model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
     return model.to(session.device).train()
-
-
-def _test(model: Model, teacher: Model | None, split: Split, judge: Judge | None) -> dict[str, float]:
-    """The epoch's test figures, in eval mode, on the first NUM_TEST_IMAGES test images."""
-    labels = None if split.labels is None else split.labels[:NUM_TEST_IMAGES]
-    split = Split(split.images[:NUM_TEST_IMAGES], labels)
-    model.eval()
-    figures = {"test_mse": mse(reconstruct(model, split.images), split.images)}
-    if judge:
-        figures["test_swap"] = swap_scores(model, split, judge)["swap_classifier"]
-    if teacher:
-        figures["test_jacobian"] = finite_difference_error(model, teacher, split.images)
-    model.train()
-    return figures
 
 
 def _require_finite(record: Tensor, names: list[str], where: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jacsup.code import Code
 from jacsup.config import Adam
 from jacsup.models import Model
 from jacsup.objectives import Batch, Update
@@ -43,17 +44,24 @@ def set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], rate: float)
 
 
 def train_step(
-    model: Model, updates: Sequence[Update], optimizers: dict[str, torch.optim.Optimizer], batch: Batch
+    model: Model, updates: Sequence[Update], optimizers: dict[str, torch.optim.Optimizer], batch: Batch, clip: float = 0
 ) -> Float[Tensor, " terms"]:
-    """Takes each update's step and returns all unweighted losses, on the device, in the updates' order."""
+    """Takes each update's step and returns all unweighted losses, on the device, in the updates' order.
+
+    The first update sees E(x) with its gradient, the others as a constant. clip: the largest norm of a gradient, or 0.
+    """
     values: list[Tensor] = []
+    code = model.encode(batch.x)
     for update in updates:
-        terms = update.losses(model, batch)
+        terms = update.losses(model, batch, code)
         loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
         for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = gradient
+        if clip:
+            torch.nn.utils.clip_grad_norm_(weights, clip)
         for name in update.trains:
             optimizers[name].step()
         values += [terms[name].detach() for name in update.weights]
+        code = Code(code.y.detach(), code.z.detach())
     return torch.stack(values)

@@ -6,33 +6,40 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from jacsup.code import to_float
+from jacsup.code import Code, partners, to_float
 from jacsup.models import Model
 
 # Constants, never a look at free memory: the same run must do the same arithmetic on every machine.
 CACHE_BYTES = 2 * 2**30
-CHUNK = 2000
+CHUNK = 500
 
 
 class TeacherOutputs:
-    """What a teacher makes of each training image: computed once if it fits CACHE_BYTES, else per batch."""
+    """What a teacher makes of each training image: computed once if it fits CACHE_BYTES, else per batch.
 
-    def __init__(self, teacher: Model, images: UInt8[Tensor, "n c h w"], *, cache_bytes: int = CACHE_BYTES):
-        self._teacher, self._images = teacher, images
-        self._cache: tuple[Tensor, Tensor] | None = None
-        if 4 * (images.numel() + len(images) * teacher.num_units) <= cache_bytes:
-            parts = [self._compute(part) for part in images.split(CHUNK)]
-            y, x_hat = zip(*parts, strict=True)
-            self._cache = torch.cat(y), torch.cat(x_hat)
+    flips: images come mirrored at times, so that nothing can be kept.
+    """
 
-    def __getitem__(self, index: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"]]:
-        """The factors that the teacher reads in the images numbered `index`, and its reconstructions of them."""
-        if self._cache is None:
-            return self._compute(self._images[index])
-        y, x_hat = self._cache
-        return y[index], x_hat[index]
+    def __init__(
+        self, teacher: Model, images: UInt8[Tensor, "n c h w"], *, flips: bool = False, cache_bytes: int = CACHE_BYTES
+    ):
+        self._teacher = teacher
+        self._cache: tuple[Tensor, ...] | None = None
+        if not flips and 4 * (images.numel() + len(images) * teacher.code_size) <= cache_bytes:
+            parts = [self._compute(to_float(part, teacher.config.value_range)) for part in images.split(CHUNK)]
+            self._cache = tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     @torch.no_grad()
-    def _compute(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        code = self._teacher.encode(to_float(images, self._teacher.config.value_range))
-        return code.units, self._teacher.decode(code)
+    def of(
+        self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T), ' being the partner, of the images numbered `index`, which are x."""
+        y, z, x_hat = (part[index] for part in self._cache) if self._cache else self._compute(x)
+        # Without a z, D_T(y_T') is the partner's reconstruction.
+        swapped = self._teacher.decode(Code(partners(y), z)) if z.shape[1] else partners(x_hat)
+        return y, x_hat, swapped
+
+    @torch.no_grad()
+    def _compute(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        code = self._teacher.encode(x)
+        return code.y, code.z, self._teacher.decode(code)

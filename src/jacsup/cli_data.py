@@ -1,0 +1,78 @@
+"""The command line's part that gets data sets ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+from jacsup.config import Folder, Recipe
+
+Positional = tyro.conf.Positional
+
+
+def download(name: Positional[str], /, *, data_root: Path | None = None) -> None:
+    """Download a public data set: mnist or svhn.
+
+    Args:
+        name: mnist or svhn.
+        data_root: Where to put the files; the user's cache without one.
+    """
+    from jacsup.data import cache_folder
+    from jacsup.data.download import download as fetch
+
+    root = data_root or cache_folder() / name
+    fetch(name, root)
+    print(f"{name} is in {root}")
+
+
+def prepare(
+    name: Positional[str],
+    /,
+    *,
+    data_root: Path | None = None,
+    size: int = 64,
+    images: str | None = None,
+    attributes: Path | None = None,
+    drop: tuple[str, ...] = (),
+    skip_bad: bool = False,
+) -> None:
+    """Decode a set of images once, into one file that training reads: celeba or folder.
+
+    Args:
+        name: celeba or folder.
+        data_root: CelebA's folder, in its official layout.
+        size: Side of the square images.
+        images: For folder: a folder, a .zip, a .parquet file or hf:owner/name.
+        attributes: For folder: a CSV, file names in the first column, one attribute in each other one.
+        drop: For folder: attributes to leave out.
+        skip_bad: Leave damaged images out.
+    """
+    from jacsup.data import cache_folder
+    from jacsup.data.celeba import prepare_celeba
+    from jacsup.data.prepare import Source, prepare_once
+    from jacsup.data.prepared import read_manifest
+
+    if name == "celeba":
+        folder = prepare_celeba(data_root, size, cache_folder(), skip_bad=skip_bad)
+    elif name == "folder" and images:
+        folder = prepare_once(Source(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
+    else:
+        raise ValueError(f"'{name}' cannot be prepared so; allowed are celeba --data-root DIR and folder --images DIR")
+    print(f"{read_manifest(folder).count:,} images are in {folder}")
+
+
+def prepare_folder(
+    recipe: Recipe, images: str, attributes: Path | None, drop: tuple[str, ...], *, skip_bad: bool
+) -> Path:
+    """The prepared folder that a recipe for one's own images trains on."""
+    from jacsup.data import cache_folder
+    from jacsup.data.prepare import Source, prepare_once
+
+    if not isinstance(recipe.data, Folder):
+        raise ValueError(f"--images is for the recipe folder; '{recipe.name}' has its own data")
+    source = Source(images, attributes, drop=drop)
+    return prepare_once(source, recipe.data.size, cache_folder(), skip_bad=skip_bad)
+
+
+DATA_COMMANDS = {"download": download, "prepare": prepare}

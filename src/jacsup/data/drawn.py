@@ -1,0 +1,44 @@
+"""Drawn faces as a data set, and the true images of their edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from jacsup.config import IMAGE_SIZES, Faces
+from jacsup.data.dataset import Attribute, Dataset, Split
+from jacsup.data.faces import ATTRIBUTES, draw_set, flipped, render, rivals, sample
+
+SEED = 0
+FEWEST = 100
+
+
+def load_faces(config: Faces, cache: Path) -> Dataset:
+    """The drawn faces of a config, drawn once into `cache`; the last tenth is the test set."""
+    if config.size not in IMAGE_SIZES or config.num_images < FEWEST:
+        raise ValueError(
+            f"data are {config.num_images} faces of {config.size} pixels; allowed are {FEWEST} and more faces of "
+            f"{', '.join(map(str, IMAGE_SIZES))} pixels"
+        )
+    strengths, _ = sample(config.num_images, SEED)
+    images = draw_set(config.num_images, config.size, SEED, cache=cache)
+    everything = Split(images, None, strengths.gt(0).float() * 2 - 1)
+    attributes = tuple(
+        Attribute(name=name, rivals=tuple(ATTRIBUTES[rival] for rival in rivals(factor)))
+        for factor, name in enumerate(ATTRIBUTES)
+    )
+    first = num_train(config)
+    return Dataset(everything.rows(slice(first)), everything.rows(slice(first, None)), config, attributes)
+
+
+def num_train(config: Faces) -> int:
+    """How many of the faces are for training."""
+    return config.num_images - config.num_images // 10
+
+
+def counterfactual(config: Faces, factor: int, count: int) -> tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]:
+    """The first `count` test faces drawn again with attribute `factor` turned over, and where it was turned on."""
+    strengths, nuisance = (values[num_train(config) :][:count] for values in sample(config.num_images, SEED))
+    return render(flipped(strengths, factor), nuisance, config.size), strengths[:, factor] == 0

@@ -1,0 +1,92 @@
+"""Whom a drawn face shows: strengths, nuisance, colours and the outline of the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jacsup.data.face_canvas import MAX_TURN, Canvas, Planes, rgb
+
+Value = Float[Tensor, "n 1 1"]
+Colour = Float[Tensor, "n 3 1 1"]
+
+HEAD_MIDDLE = -0.03
+HAIR_COLOURS = {
+    "Black_Hair": (0.075, 0.07, 0.085),
+    "Blond_Hair": (0.95, 0.79, 0.42),
+    "Brown_Hair": (0.34, 0.20, 0.11),
+    "Gray_Hair": (0.64, 0.65, 0.68),
+}
+
+
+@dataclass(frozen=True)
+class Face:
+    """People: `on` has strengths by attribute, `choice` nuisance numbers in [-1, 1], `grid` those of textures."""
+
+    on: dict[str, Value]
+    choice: dict[str, Float[Tensor, "n _ 1 1"]]
+    grid: dict[str, Float[Tensor, "n _ _ _"]]
+    skin: Colour
+    hair: Colour
+    turn: Value
+    half_width: Value
+    chin: Value
+    taper: Value
+    square: Value
+
+    def shadow(self, depth: float) -> Colour:
+        """The skin in the shade."""
+        return self.skin * (1 - depth * rgb(0.75, 1.05, 1.1))
+
+    def head(self, canvas: Canvas) -> Planes:
+        """Signed distance of the head's outline, up to a tenth or two."""
+        down = canvas.y - HEAD_MIDDLE
+        along = down / torch.where(down > 0, self.chin - HEAD_MIDDLE, 0.35)
+        across = canvas.x / (self.half_width * (1 - self.taper * along.clamp(min=0)))
+        along, across = along.square_().clamp_(max=3), across.square_().clamp_(max=3)
+        corner = along * across * torch.where(down > 0, self.square, 0.38)
+        return along.add_(across).sub_(corner).clamp_(min=1e-4).sqrt_().sub_(1).mul_(0.26)
+
+
+def person(on: dict[str, Value], choice: dict[str, Tensor], grid: dict[str, Tensor]) -> Face:
+    """Colours and outline of a head."""
+    chubby, oval = on["Chubby"], on["Oval_Face"]
+    width, length, jaw, taper = (choice["head"][:, i] for i in range(4))
+    return Face(
+        on,
+        choice,
+        grid,
+        skin=_skin(on, choice["skin"]),
+        hair=_hair(on, choice["hair"]),
+        turn=MAX_TURN * choice["pose"][:, 4],
+        half_width=0.222 + 0.008 * width + 0.062 * chubby - 0.042 * oval,
+        chin=0.270 + 0.008 * length + 0.045 * oval + 0.006 * chubby,
+        taper=0.16 + 0.04 * taper + 0.15 * oval - 0.16 * chubby,
+        square=(0.42 + 0.08 * jaw) * (1 - 0.95 * oval) + 0.06 * chubby,
+    )
+
+
+def eased(strength: Tensor) -> Tensor:
+    """Strengths for what should be plain to see at a half already."""
+    return strength * (2 - strength)
+
+
+def between(one: Tensor, other: Tensor, choice: Tensor) -> Tensor:
+    """The mixture of two colours that a nuisance number in [-1, 1] chooses."""
+    return torch.lerp(one, other, 0.5 + 0.5 * choice)
+
+
+def _skin(on: dict[str, Value], choice: Tensor) -> Colour:
+    dark, hue = (0.5 + 0.5 * choice[:, :1]).square(), choice[:, 1:2]
+    skin = torch.lerp(rgb(0.91, 0.70, 0.55), rgb(0.56, 0.37, 0.26), dark) * (1 + hue * rgb(0.02, -0.02, -0.05))
+    return torch.lerp(skin, rgb(0.995, 0.915, 0.875), 0.92 * eased(on["Pale_Skin"])[:, None])
+
+
+def _hair(on: dict[str, Value], choice: Tensor) -> Colour:
+    hair = between(rgb(0.55, 0.17, 0.10), rgb(0.80, 0.36, 0.14), choice[:, 6:7])
+    for name, colour in HAIR_COLOURS.items():
+        hair = torch.lerp(hair, rgb(*colour), eased(on[name])[:, None])
+    return hair * (1 + 0.08 * choice[:, 7:8])

@@ -1,0 +1,226 @@
+"""Tables of attributes: CelebA's text files and CSV, matched to images by name."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from jacsup.data.dataset import Attribute
+from jacsup.jsonable import suggestion
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+
+# Attributes of CelebA that exclude each other, as a head has one colour of hair. Kinds of beard do not: of CelebA's
+# mustaches most come with a goatee.
+EXCLUSIVE = (
+    ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
+    ("5_o_Clock_Shadow", "No_Beard"),
+    ("Goatee", "No_Beard"),
+    ("Mustache", "No_Beard"),
+    ("Sideburns", "No_Beard"),
+    ("Straight_Hair", "Wavy_Hair"),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row of numbers per named image; nan where one is missing. `source` names it in errors."""
+
+    source: str
+    names: list[str]
+    columns: tuple[str, ...]
+    values: Float32[np.ndarray, "n k"]
+
+    def without(self, columns: Sequence[str]) -> Table:
+        """The table less some columns; ValueError for one that it does not have."""
+        for name in columns:
+            if name not in self.columns:
+                raise ValueError(f"{self.source} has no column '{name}'; {suggestion(name, self.columns)}")
+        kept = [i for i, name in enumerate(self.columns) if name not in columns]
+        return replace(self, columns=tuple(self.columns[i] for i in kept), values=self.values[:, kept])
+
+
+def read_table(path: Path) -> Table:
+    """A table from CelebA's format (a count, the columns' names, rows of -1 and 1) or from CSV.
+
+    CSV: a header, file names in the first column, numbers, True, False or nothing in the others; separated by commas,
+    semicolons or tabs. Columns of 0 and 1 become -1 and 1.
+    Raises ValueError, with the line, for anything else.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            table = _celeba_table(path, file) if first.strip().isdecimal() else _csv_table(path, first, file)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file; give the table of attributes") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
+    if not table.names:
+        raise ValueError(f"{path} has no rows; give one per image")
+    if not table.columns or len({*table.columns}) < len(table.columns) or "" in table.columns:
+        raise ValueError(f"{path}: columns are {', '.join(map(repr, table.columns))}; give each its own name")
+    return table
+
+
+def _celeba_table(path: Path, lines: Iterator[str]) -> Table:
+    count, columns = next(lines).strip(), tuple(next(lines, "").split())
+    names, signs = [], array("f")
+    for line in lines:
+        name, *cells = line.split() or [""]
+        if not name:
+            continue
+        if len(cells) != len(columns) or not {*cells} <= {"-1", "1"}:
+            raise ValueError(f"{path}: row '{line.strip()[:60]}' is not a name and {len(columns)} times -1 or 1")
+        names.append(name)
+        signs.extend(map(float, cells))
+    if len(names) != int(count):
+        raise ValueError(f"{path} has {len(names):,} rows, its first line promises {count}; download it again")
+    return Table(str(path), names, columns, np.array(signs, np.float32).reshape(len(names), len(columns)))
+
+
+def _csv_table(path: Path, first: str, lines: Iterable[str]) -> Table:
+    reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
+    header = next(reader, [""])
+    columns = tuple(name.strip() for name in header[1:])
+    names, cells = [], array("f")
+    for row in reader:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
+        names.append(row[0].strip())
+        try:
+            cells.extend(map(_number, row[1:]))
+        except ValueError:
+            column, text = next((c, t) for c, t in zip(columns, row[1:], strict=True) if not _is_number(t))
+            raise ValueError(
+                f"{path}, line {reader.line_num}: column '{column}' is '{text}'; allowed are numbers, True, False and "
+                "nothing (missing)"
+            ) from None
+    return Table(str(path), names, columns, signed(np.array(cells, np.float32).reshape(len(names), len(columns))))
+
+
+@lru_cache(4096)
+def _number(text: str) -> float:
+    plain = text.strip().lower()
+    if plain in ("", "nan", "na", "null", "none"):
+        return math.nan
+    value = float({"true": "1", "false": "0"}.get(plain, plain))
+    if abs(value) > 1e38:
+        raise ValueError(f"{value} does not fit into float32")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
+    """The values with each column of 0 and 1 turned into -1 and 1."""
+    zero_one = (np.isin(values, (0, 1)) | np.isnan(values)).all(axis=0)
+    return np.where(zero_one, 2 * values - 1, values)
+
+
+def read_partition(path: Path) -> Table:
+    """A table with one column, `partition`, from rows of a file name and 0 (train), 1 (validation) or 2 (test).
+
+    CelebA's list_eval_partition.txt has them separated by a space; a comma and a header, as in CSV, are read too.
+    """
+    try:
+        rows = [line.replace(",", " ").split() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); give CelebA's list_eval_partition.txt") from None
+    if rows and rows[0][-1] == "partition":
+        rows = rows[1:]
+    for row in rows:
+        if len(row) != 2 or row[1] not in ("0", "1", "2"):
+            raise ValueError(f"{path}: row '{' '.join(row)[:60]}' is not a file name and 0, 1 or 2")
+    values = np.array([int(row[1]) for row in rows], np.float32)[:, None]
+    return Table(str(path), [row[0] for row in rows], ("partition",), values)
+
+
+def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """The table's row for each image.
+
+    images: paths with slashes. A row is the image's if it has the same path, else the same file name, else the same
+    name without its ending. Raises ValueError unless images and rows match one to one.
+    """
+    exact = {name: row for row, name in enumerate(table.names)}
+    if len(exact) < len(table.names):
+        twice = next(name for row, name in enumerate(table.names) if exact[name] != row)
+        raise ValueError(f"{table.source} has several rows for '{twice}'; keep one")
+    stems: dict[str, int] = {}
+    for name, row in exact.items():
+        stems[_stem(name)] = -1 if _stem(name) in stems else row
+    rows = np.array([_row_of(image, exact, stems) for image in images], np.int64)
+    missing = np.flatnonzero(rows < 0)
+    unused = sorted({*range(len(exact))} - {*rows.tolist()})
+    if len(missing) or unused:
+        parts = [f"{len(missing):,} images have no row (first: {images[missing[0]]})"] if len(missing) else []
+        parts += [f"{len(unused):,} rows have no image (first: {table.names[unused[0]]})"] if unused else []
+        raise ValueError(f"{table.source} does not match the images: {', '.join(parts)}; give one row per image")
+    if len(exact) < len(images):
+        row = np.flatnonzero(np.bincount(rows) > 1)[0]
+        both = [images[i] for i in np.flatnonzero(rows == row)[:2]]
+        raise ValueError(f"{table.source}: row '{table.names[row]}' fits {both[0]} and {both[1]}; write whole paths")
+    return rows
+
+
+def _row_of(image: str, exact: dict[str, int], stems: dict[str, int]) -> int:
+    file = image.rpartition("/")[2]
+    for names, key in ((exact, image), (exact, file), (stems, _stem(image)), (stems, _stem(file))):
+        if names.get(key, -1) >= 0:
+            return names[key]
+    return -1
+
+
+_SUFFIX = re.compile("(" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")$", re.IGNORECASE)
+
+
+def _stem(name: str) -> str:
+    return _SUFFIX.sub("", name)
+
+
+def learnable(
+    columns: Sequence[str], values: Float32[np.ndarray, "n k"], num_train: int
+) -> tuple[tuple[Attribute, ...], Float32[np.ndarray, "n k"]]:
+    """What the columns mean, and the values with continuous columns standardised by the first `num_train` rows.
+
+    A column of -1, 1 and nan is binary, any other continuous.
+    Raises ValueError for columns that have one value, or none, in all of the training rows.
+    """
+    train = values[:num_train]
+    constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
+    if constant.any():
+        names = ", ".join(np.asarray(columns)[constant])
+        raise ValueError(
+            f"{names}: the same in all {num_train:,} training images, which cannot be learned; "
+            f"leave these columns out (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
+        )
+    binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
+    means = np.where(binary, 0.0, np.nanmean(train, axis=0, dtype=np.float64))
+    stds = np.where(binary, 0.0, np.nanstd(train, axis=0, dtype=np.float64))
+    attributes = tuple(
+        Attribute(name=name, rivals=_rivals(name, columns), mean=float(mean), std=float(std))
+        for name, mean, std in zip(columns, means, stds, strict=True)
+    )
+    return attributes, ((values - means) / np.where(binary, 1.0, stds)).astype(np.float32, order="C")
+
+
+def _rivals(name: str, columns: Sequence[str]) -> tuple[str, ...]:
+    groups = [group for group in EXCLUSIVE if name in group]
+    return tuple(other for group in groups for other in group if other != name and other in columns)

@@ -1,0 +1,127 @@
+"""Frozen dataclasses to plain JSON values and back, one field changed, two compared."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_UNIONS = (Union, types.UnionType)
+
+
+def to_dict(value: Any, kind: Any = None) -> Any:
+    """A config as plain JSON values.
+
+    kind: the declared type; a dataclass that fills a place for several carries its class name under `type`.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        hints = get_type_hints(type(value))
+        values = {field.name: to_dict(getattr(value, field.name), hints[field.name]) for field in fields(value)}
+        return {"type": type(value).__name__, **values} if get_origin(kind) in _UNIONS else values
+    if isinstance(value, tuple | list):
+        return [to_dict(item, (get_args(kind) or (None,))[0]) for item in value]
+    return value
+
+
+def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
+    """The inverse of to_dict. Raises ValueError with the field's path for anything that does not fit."""
+    origin = get_origin(kind)
+    if origin in _UNIONS:
+        return _from_union(get_args(kind), value, path)
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{path} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{path} is {value!r}; allowed is a list")
+        kinds = get_args(kind)
+        item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
+        if len(item_kinds) != len(value):
+            raise ValueError(f"{path} has {len(value)} values; allowed are {len(item_kinds)}")
+        return tuple(
+            from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True))
+        )
+    if is_dataclass(kind):
+        return _from_mapping(kind, value, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{path} is {value!r}; allowed is one {kind.__name__}")
+    return value
+
+
+def _from_union(kinds: Sequence[type], value: Any, path: str) -> Any:
+    names = {kind.__name__: kind for kind in kinds}
+    tag = value.get("type") if isinstance(value, dict) else None
+    if tag not in names:
+        raise ValueError(f"{path}.type is {tag!r}; allowed are {', '.join(names)}")
+    return from_dict(names[tag], value, path)
+
+
+def _from_mapping(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
+        raise ValueError(f"{path} is {value!r}; allowed is an object with the fields of {kind.__name__}")
+    hints = get_type_hints(kind)
+    given = {name: item for name, item in value.items() if name != "type"}
+    for name in given:
+        if name not in hints:
+            raise ValueError(f"{path} has no field '{name}'; {suggestion(name, hints)}")
+    missing = [f.name for f in fields(kind) if f.name not in given and f.default is f.default_factory]
+    if missing:
+        raise ValueError(f"{path} lacks the field '{missing[0]}'")
+    return kind(**{name: from_dict(hints[name], item, f"{path}.{name}") for name, item in given.items()})
+
+
+def set_field(config: Any, path: str, value: Any) -> Any:
+    """The config with the field at a dotted path changed, checked like any other.
+
+    Inside a list a number picks one item (`stages.3.epochs`); without one the change applies to all.
+    """
+    changed = to_dict(config)
+    _assign(changed, path.split("."), value, path)
+    return from_dict(type(config), changed)
+
+
+def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list) and not key.isdecimal():
+        for item in node:
+            _assign(item, keys, value, path)
+        return
+    if isinstance(node, list):
+        if int(key) >= len(node):
+            raise ValueError(f"'{path}': there is no number {key}; allowed are 0 to {len(node) - 1}")
+    elif not isinstance(node, dict) or key not in node or key == "type":
+        known = [name for name in node if name != "type"] if isinstance(node, dict) else []
+        raise ValueError(f"a recipe has no field '{path}'; {suggestion(key, known)}")
+    place: Any = int(key) if isinstance(node, list) else key
+    if rest:
+        _assign(node[place], rest, value, path)
+    else:
+        node[place] = value
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """The fields in which two configs (or their dicts) differ, as `path: old -> new`."""
+    old, new = to_dict(old), to_dict(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(str(key), old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=False))]
+        if len(old) != len(new):
+            pairs.append(("length", len(old), len(new)))
+    else:
+        return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+    return [line for key, a, b in pairs for line in differences(a, b, f"{path}.{key}".lstrip("."))]
+
+
+def suggestion(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    """A closing clause for an error: the closest known name, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"allowed are {', '.join(known)}" if known else "it is a single value"

@@ -1,0 +1,182 @@
+"""How well attributes can be edited: strengths, flips in the eyes of a judge, and, on drawn data, against the truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.data.dataset import Attribute, Split
+from jacsup.metrics.attribute_judge import AttributeJudge
+from jacsup.metrics.images import chunk_size, chunks
+from jacsup.models import Model
+from jacsup.progress import track
+
+# Means are taken over attributes whose judge ranks real images at least this well.
+RELIABLE_AUC = 0.85
+NUM_EDITED = 1000
+STRENGTHS = (0, 1, 2, 4)
+
+Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
+
+
+def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -> Means:
+    """m- and m+: the mean predicted y over images without and with each attribute.
+
+    Of a continuous attribute: below and above its mean. Missing labels do not count; nan where a side is empty.
+    """
+    without, with_it = attributes < 0, attributes > 0
+    return (y * without).sum(0) / without.sum(0), (y * with_it).sum(0) / with_it.sum(0)
+
+
+def at_strength(
+    m_minus: Float[Tensor, "*k"], m_plus: Float[Tensor, "*k"], strength: float | Float[Tensor, " b"]
+) -> Float[Tensor, "..."]:
+    """The y of attributes at a strength: -1 is a typical image without (m-), 1 a typical one with (m+)."""
+    return (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2
+
+
+def excluded(factor: int, attributes: Sequence[Attribute]) -> list[int]:
+    """The columns that attribute `factor` excludes."""
+    return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].rivals]
+
+
+def flipped(
+    y: Float[Tensor, "n k"],
+    factor: int,
+    turned_on: Bool[Tensor, " n"],
+    strength: float,
+    attributes: Sequence[Attribute],
+    means: Means,
+) -> Float[Tensor, "n k"]:
+    """Factors with attribute `factor` at `strength` where it is turned on, at -strength elsewhere.
+
+    Where it is turned on, the attributes that it excludes go to -1, a typical image without them; those whose m- is
+    unknown stay as they are.
+    """
+    m_minus, m_plus = means
+    y = y.clone()
+    y[:, factor] = at_strength(m_minus[factor], m_plus[factor], strength * (2 * turned_on - 1).to(y))
+    others = excluded(factor, attributes)
+    y[:, others] = torch.where(turned_on[:, None] & m_minus[others].isfinite(), m_minus[others], y[:, others])
+    return y
+
+
+@torch.no_grad()
+def edit_scores(
+    model: Model,
+    split: Split,
+    judge: AttributeJudge,
+    attributes: Sequence[Attribute],
+    means: Means,
+    strengths: Sequence[float] = STRENGTHS,
+) -> dict[str, Any]:
+    """Edit accuracy and preservation error by flips of each attribute on the first NUM_EDITED images.
+
+    Every image is flipped: where the judge sees attribute i in the reconstruction, to -s, else to +s. The accuracy is
+    the mean of the two directions' success shares. The preservation error is the share of the other attributes that i
+    does not exclude whose verdict differs from that on the reconstruction. Strength 0 decodes the code as it is: its
+    accuracy is 0, its preservation error the share of the same attributes that reconstruction alone changes.
+
+    means: m- and m+ of each attribute. Returns lists by strength, in [0, 1]: `accuracy` and `preservation_error` over
+    attributes that the judge knows well, `..._all` over all, and both for each in `per_attribute`. nan where nothing
+    is known: of an attribute whose m- or m+ is, or of one that excludes all others; means leave these out.
+    """
+    images = split.images[:NUM_EDITED]
+    code, size = _encoded(model, images), chunk_size(images)
+    m_minus, m_plus = (values.to(code.y) for values in means)
+    seen = _verdicts(judge, _decoded(model, code, size))
+    real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
+
+    def flip(factor: int, strength: float) -> tuple[float, float]:
+        others = [i for i in range(len(attributes)) if i not in (factor, *excluded(factor, attributes))]
+        if strength == 0:
+            return 0.0, _share((real != seen)[:, others])
+        if not (m_minus + m_plus).isfinite()[factor]:
+            return math.nan, math.nan
+        y = flipped(code.y, factor, ~seen[:, factor], strength, attributes, (m_minus, m_plus))
+        changed = _verdicts(judge, _decoded(model, Code(y, code.z), size)) != seen
+        sides = changed[seen[:, factor], factor], changed[~seen[:, factor], factor]
+        return _mean([_share(side) for side in sides]), _share(changed[:, others])
+
+    per_attribute = {}
+    for factor in track(range(len(attributes)), "editing every attribute"):
+        accuracy, error = zip(*(flip(factor, strength) for strength in strengths), strict=True)
+        per_attribute[attributes[factor].name] = {"accuracy": [*accuracy], "preservation_error": [*error]}
+    reliable = [attribute.name for attribute, auc in zip(attributes, judge.auc, strict=True) if auc >= RELIABLE_AUC]
+    return {
+        "strengths": [*strengths],
+        **{
+            key + suffix: [
+                _mean([per_attribute[name][key][place] for name in names]) for place in range(len(strengths))
+            ]
+            for suffix, names in {"": reliable, "_all": [*per_attribute]}.items()
+            for key in ("accuracy", "preservation_error")
+        },
+        "per_attribute": per_attribute,
+    }
+
+
+@torch.no_grad()
+def counterfactual_gain(
+    model: Model,
+    images: UInt8[Tensor, "n c h w"],
+    attributes: Sequence[Attribute],
+    means: Means,
+    counterfactual: Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]],
+) -> dict[str, Any]:
+    """1 - sum ||[D(y', z) - D(y, z)] - [truth - source]||^2 / sum ||truth - source||^2; 1 is exact, 0 is no edit.
+
+    counterfactual: attribute number -> the true images with it turned over, and where it was turned on; y' is at
+    strength 1 there and at -1 elsewhere. In [0, 1] pixels. Returns `per_attribute`, the `mean` over them, and `full`,
+    the mean with D(y', z) - source in the first bracket, which charges the reconstruction's error to the edit. nan for
+    an attribute whose m- or m+ is unknown or that changes nothing; means leave it out.
+    """
+    code, size = _encoded(model, images), chunk_size(images)
+    device = code.y.device
+    m_minus, m_plus = (values.to(code.y) for values in means)
+    gains, full = [], []
+    for factor in track(range(len(attributes)), "comparing edits with the truth"):
+        truths, turned_on = counterfactual(factor)
+        y = flipped(code.y, factor, turned_on.to(device), 1, attributes, (m_minus, m_plus))
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        decoded = _decoded(model, code, size), _decoded(model, Code(y, code.z), size)
+        for before, after, *pixels in zip(*decoded, images.split(size), truths.split(size), strict=True):
+            source, truth = (to_float(part.to(device), UNIT) for part in pixels)
+            errors = after - before - (truth - source), after - truth, truth - source
+            sums += torch.stack([error.square().sum(dtype=torch.float64) for error in errors])
+        of_edit, of_image, wanted = sums.tolist()
+        gains.append(1 - of_edit / wanted if wanted else math.nan)
+        full.append(1 - of_image / wanted if wanted else math.nan)
+    names = [attribute.name for attribute in attributes]
+    return {"mean": _mean(gains), "full": _mean(full), "per_attribute": dict(zip(names, gains, strict=True))}
+
+
+def _encoded(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
+    codes = [model.encode(x) for x in chunks(model, images)]
+    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
+
+
+def _decoded(model: Model, code: Code, size: int) -> Iterator[Float[Tensor, "b c h w"]]:
+    """The code's images as pixels in [0, 1], `size` at a time."""
+    for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
+        yield to_unit(model.decode(Code(y, z)), model.config.value_range)
+
+
+def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:
+    return torch.cat([judge(part) for part in pixels])
+
+
+def _share(verdicts: Bool[Tensor, "..."]) -> float:
+    return float(verdicts.float().mean())
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of the numbers among the values; nan where there are none."""
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,157 @@
+"""The paper's convolutional autoencoder (A.2): factors y as constant channels in every decoder layer."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jacsup.code import Code
+from jacsup.config import IMAGE_SIZES, Conv
+
+# Below this side one convolution over concatenated channels is faster than two.
+SMALLEST_SPLIT_SIDE = 8
+
+
+@final
+class ConvAutoencoder(nn.Module):
+    """Images (b, c, s, s) in `config.value_range` to a code of num_units factors y and z_channels maps z, and back.
+
+    z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), each layer halves the side.
+    normalized: end y in a BatchNorm without affine part, as the first teacher of an ordered code does.
+    Raises ValueError for an image shape that the layers do not divide.
+    """
+
+    code_layer, norm_layer = "encoder.to_code", "encoder.norm"
+
+    def __init__(
+        self,
+        config: Conv,
+        image_shape: tuple[int, int, int],
+        num_units: int,
+        z_channels: int = 0,
+        *,
+        normalized: bool = False,
+    ):
+        super().__init__()
+        self.config, self.image_shape, self.num_units, self.z_channels = config, image_shape, num_units, z_channels
+        colours, height, width = image_shape
+        map_side = height >> (len(config.channels) + 1)
+        if height != width or height not in IMAGE_SIZES or not map_side:
+            raise ValueError(
+                f"images are {height}x{width} and model.channels has {len(config.channels)} layers; allowed are square "
+                f"images of {', '.join(map(str, IMAGE_SIZES))} pixels and at most log2(size) - 1 layers"
+            )
+        self.encoder = _Encoder(config, colours, num_units, z_channels, normalized)
+        self.decoder = _Decoder(config, colours, num_units, z_channels, map_side)
+
+    @property
+    def normalized(self) -> bool:
+        """Whether y ends in a BatchNorm."""
+        return self.encoder.norm is not None
+
+    @property
+    def code_size(self) -> int:
+        """How many numbers a code has, y and z together."""
+        return self.num_units + self.z_channels * self.decoder.map_side**2
+
+    def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
+        """E(x): y of shape (b, num_units) and z of shape (b, z_channels * m * m)."""
+        return Code(*self.encoder(x))
+
+    def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
+        """D(y, z): images in [-1, 1], trained towards the value range."""
+        code = code.split(self.num_units)
+        return self.decoder(code.y, code.z)
+
+
+class _Encoder(nn.Module):
+    """Convolutions to num_units + z_channels maps; the first num_units, averaged over space, are y.
+
+    Differs from the paper: the last layer is a bare convolution, as a code must reach both signs easily; A.2 reads as
+    if it were a full block, which `code_block` makes it.
+    """
+
+    def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, normalized: bool):
+        super().__init__()
+        self.num_units = num_units
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((colours, *config.channels)):
+            layers += [_down(inputs, outputs, bias=not layers)]
+            layers += [nn.BatchNorm2d(outputs)] if len(layers) > 1 else []
+            layers += [nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.to_code = _down(config.channels[-1], num_units + z_channels, bias=not config.code_block)
+        code_block = [nn.BatchNorm2d(num_units + z_channels), nn.LeakyReLU(0.2)] if config.code_block else []
+        self.code_block = nn.Sequential(*code_block)
+        self.norm = nn.BatchNorm1d(num_units, affine=False) if normalized else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.code_block(self.to_code(self.layers(x)))
+        y = maps[:, : self.num_units].mean(dim=(2, 3))
+        return (self.norm(y) if self.norm else y), maps[:, self.num_units :].flatten(1)
+
+
+def _down(inputs: int, outputs: int, *, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=bias)
+
+
+class _Decoder(nn.Module):
+    """The encoder's mirror; every layer sees y."""
+
+    def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, map_side: int):
+        super().__init__()
+        self.z_channels, self.map_side = z_channels, map_side
+        widths = (z_channels, *config.channels[::-1])
+        self.layers = nn.ModuleList(_Up(inputs, num_units, outputs) for inputs, outputs in pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:])
+        self.to_image = _Up(widths[-1], num_units, colours, bias=True)
+
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        features = z.unflatten(1, (self.z_channels, self.map_side, self.map_side))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = F.relu(norm(layer(features, y)))
+        return self.to_image(features, y).tanh()
+
+
+class _Up(nn.Module):
+    """A transposed convolution, kernel 4, stride 2, padding 1, of `inputs` maps and of y as constant channels.
+
+    The weights of y are a tensor of their own: both kinds of input grow by appending rows.
+    """
+
+    def __init__(self, inputs: int, num_units: int, outputs: int, *, bias: bool = False):
+        super().__init__()
+        bound = 1 / math.sqrt(16 * outputs)
+        self.weight = nn.Parameter(torch.empty(inputs, outputs, 4, 4).uniform_(-bound, bound))
+        self.y_weight = nn.Parameter(torch.empty(num_units, outputs, 4, 4).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, features: Tensor, y: Tensor) -> Tensor:
+        side = features.shape[2]
+        if side < SMALLEST_SPLIT_SIDE:
+            maps = torch.cat([features, _constant(y, side)], dim=1)
+            return _transposed(maps, torch.cat([self.weight, self.y_weight]), self.bias)
+        # A constant's convolution is the same everywhere but at the border: a 2x2 map has all of it.
+        pattern = _transposed(_constant(y, 2), self.y_weight, self.bias)
+        return _transposed(features, self.weight) + _continued(pattern, 2 * side)
+
+
+def _constant(y: Tensor, side: int) -> Tensor:
+    return y[:, :, None, None].expand(-1, -1, side, side)
+
+
+def _transposed(maps: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.conv_transpose2d(maps, weight, bias, stride=2, padding=1)
+
+
+def _continued(pattern: Float[Tensor, "b c 4 4"], side: int) -> Float[Tensor, "b c s s"]:
+    """The 4x4 pattern at a larger side: its border stays, its inner 2x2 repeats."""
+    repeats = side // 2 - 1
+    rows = torch.cat([pattern[:, :, :1], pattern[:, :, 1:3].repeat(1, 1, repeats, 1), pattern[:, :, 3:]], dim=2)
+    return torch.cat([rows[..., :1], rows[..., 1:3].repeat(1, 1, 1, repeats), rows[..., 3:]], dim=3)

@@ -1,0 +1,82 @@
+"""A photo from anywhere as upright 8-bit RGB or RGBA."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SMALLEST_SIDE = 16
+MOST_PIXELS = 100_000_000
+# Pillow knows more formats; these are the ones that photos come in, and none that starts another program.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def read_photo(source: str | os.PathLike[str] | IO[bytes] | Image.Image) -> Image.Image:
+    """The upright photo in a file, an open binary file or a Pillow image, whose own copy stays as it is.
+
+    Mode RGBA where the photo has transparency, else RGB, 8 bits a channel (16 are scaled), turned as its EXIF data
+    says; of an animation the first frame. `info` keeps an RGB colour profile, which saving then writes, and nothing
+    else: no place, no camera, no orientation to apply twice.
+
+    Raises:
+        ValueError: what is no image, is damaged, has a side under 16 pixels or more than 100 megapixels (which the
+            file's header tells, before anything is decoded).
+    """
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
+    # Pillow warns of odd metadata, which does not matter here, and of sizes, which are checked here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if isinstance(source, Image.Image):
+            return _decoded(source, name)
+        Image.init()
+        try:
+            with Image.open(source, formats=[known for known in FORMATS if known in Image.OPEN]) as image:
+                return _decoded(image, name)
+        except Image.UnidentifiedImageError:
+            reason = "it is none of the formats below"
+        except Image.DecompressionBombError:
+            raise _wrong_size(name, "far too many") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise _unreadable(name, reason)
+
+
+def _decoded(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    if min(width, height) < SMALLEST_SIDE or width * height > MOST_PIXELS:
+        raise _wrong_size(name, f"{width}x{height}")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        photo = _eight_bit(upright).convert("RGBA" if upright.has_transparency_data else "RGB")
+    except Exception as error:  # damaged files make Pillow raise anything
+        raise _unreadable(name, str(error)) from None
+    profile = image.info.get("icc_profile") or b""
+    # A profile for grey or CMYK would be wrong for what these have become.
+    photo.info = {"icc_profile": profile} if profile[16:20] == b"RGB " else {}
+    return photo
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey, which Pillow itself would clip, scaled to 8 bits; other images as they are."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, save it with 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int32)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels have more than 16 bits, save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _wrong_size(name: str, size: str) -> ValueError:
+    allowed = f"{SMALLEST_SIDE} pixels a side up to {MOST_PIXELS // 1_000_000} megapixels in all"
+    return ValueError(f"{name} has {size} pixels; allowed are {allowed}; resize it first")
+
+
+def _unreadable(name: str, reason: str) -> ValueError:
+    reason = " ".join(reason.split())
+    return ValueError(f"{name} cannot be read as a photo: {reason}; save it again as JPEG, PNG, WebP, GIF, TIFF or BMP")

@@ -1,0 +1,90 @@
+"""What each epoch is tested on, and what a finished stage's model file says of its factors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from jacsup.code import UNIT, to_float
+from jacsup.config import Recipe
+from jacsup.data.dataset import Dataset
+from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
+from jacsup.metrics.attributes import attribute_means, edit_scores
+from jacsup.metrics.images import chunk_size, encode_all, encode_factors, mse, reconstruct
+from jacsup.metrics.jacobian import finite_difference_error
+from jacsup.metrics.swap import Judge, get_judge, swap_scores
+from jacsup.models import Model, ModelInfo, Typical, factor_statistics
+
+NUM_TEST_IMAGES = 2000
+# Every attribute of each of these images is edited, so it is few of them.
+NUM_EDITED, STRENGTH, NUM_ENCODED = 64, 2, 1000
+# Training images whose codes are held at once.
+NUM_TYPICAL = 10_000
+
+Judges = Judge | AttributeJudge | None
+
+
+def get_judges(data: Dataset, *, supervised: bool) -> Judges:
+    """The judge of the epochs' swap or edit score, if the data have what it needs."""
+    return get_attribute_judge(data) if supervised else get_judge(data)
+
+
+def test_figures(model: Model, teacher: Model | None, data: Dataset, judge: Judges) -> dict[str, float]:
+    """The epoch's test figures, in eval mode, on the first NUM_TEST_IMAGES test images."""
+    split = data.test.first(NUM_TEST_IMAGES)
+    model.eval()
+    figures = {"test_mse": mse(reconstruct(model, split.images), split.images)}
+    if isinstance(judge, Judge):
+        figures["test_swap"] = swap_scores(model, split, judge)["swap_classifier"]
+    if isinstance(judge, AttributeJudge):
+        figures["test_edit"] = _edit_accuracy(model, data, judge)
+    if teacher:
+        figures["test_jacobian"] = finite_difference_error(model, teacher, split.images)
+    model.train()
+    return figures
+
+
+def _edit_accuracy(model: Model, data: Dataset, judge: AttributeJudge) -> float:
+    """The share of flips at STRENGTH that succeed on a few test images."""
+    some = data.train.first(NUM_ENCODED)
+    assert some.attributes is not None
+    means = attribute_means(encode_factors(model, some.images), some.attributes)
+    scores = edit_scores(model, data.test.first(NUM_EDITED), judge, data.attributes, means, strengths=(STRENGTH,))
+    return scores["accuracy"][0]
+
+
+def describe(model: Model, data: Dataset, recipe: Recipe, metrics: dict[str, float]) -> ModelInfo:
+    """What a finished stage's model file says: its factors over the training set, and how training images look."""
+    y = encode_factors(model, data.train.images)
+    factors = factor_statistics(y)
+    if recipe.supervised:
+        assert data.train.attributes is not None
+        means = attribute_means(y, data.train.attributes)
+        factors = tuple(
+            replace(factor, name=attribute.name, rivals=attribute.rivals, m_minus=m_minus, m_plus=m_plus)
+            for factor, attribute, m_minus, m_plus in zip(
+                factors, data.attributes, *(values.tolist() for values in means), strict=True
+            )
+        )
+    typical = _typical(model, data.train.images[:NUM_TYPICAL])
+    return ModelInfo(factors=factors, recipe=recipe.run_name, data=recipe.data, metrics=metrics, typical=typical)
+
+
+def _typical(model: Model, images: UInt8[Tensor, "n c h w"]) -> Typical:
+    units = encode_all(model, images)
+    errors = torch.cat(
+        [
+            (reconstruct(model, part) - to_float(part.to(units.device), UNIT)).square().mean(dim=(1, 2, 3))
+            for part in images.split(chunk_size(images))
+        ]
+    )
+    typical = Typical(mean=units.mean(dim=0), std=units.std(dim=0), distance=0.0, mse=0.0)
+    distance, mse = (_p99(values) for values in (typical.distance_from(units), errors))
+    return replace(typical, distance=distance, mse=mse)
+
+
+def _p99(values: Tensor) -> float:
+    return float(values.sort().values[round(0.99 * (len(values) - 1))])
