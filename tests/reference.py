@@ -99,3 +99,51 @@ def adam(
         corrected = math.sqrt(square / (1 - betas[1] ** step)) + 1e-8
         weight -= lr * mean / (1 - betas[0] ** step) / corrected
     return weight
+
+
+# How edits of attributes are judged. Verdicts are one bool per attribute of an image, images rows of pixels.
+
+
+def attribute_mean(y: Sequence[Vector], labels: Sequence[Vector], factor: int, sign: int) -> float:
+    """m+ (sign 1) or m- (sign -1) of one attribute; missing labels are nan, which has no sign."""
+    known = [row[factor] for row, label in zip(y, labels, strict=True) if label[factor] * sign > 0]
+    return sum(known) / len(known) if known else math.nan
+
+
+def flip(
+    y: Vector, factor: int, sign: int, strength: float, rivals: Sequence[int], m_minus: Vector, m_plus: Vector
+) -> list[float]:
+    """One image's factors with an attribute turned on (sign 1) or off (sign -1)."""
+    edited = list(y)
+    edited[factor] = (m_plus[factor] + m_minus[factor]) / 2 + sign * strength * (m_plus[factor] - m_minus[factor]) / 2
+    for rival in rivals if sign > 0 else ():
+        edited[rival] = m_minus[rival]
+    return edited
+
+
+def changed_share(before: Sequence[bool], after: Sequence[bool], left_out: Sequence[int]) -> float:
+    """The share of one image's attributes, without those left out, whose verdicts differ."""
+    others = [i for i in range(len(before)) if i not in left_out]
+    return sum(before[i] != after[i] for i in others) / len(others)
+
+
+def edit_accuracy(before: Sequence[Sequence[bool]], after: Sequence[Sequence[bool]], factor: int) -> float:
+    """The mean of the shares of images that lost and that got the attribute; the other one where one has no images."""
+    lost = [not b[factor] for a, b in zip(before, after, strict=True) if a[factor]]
+    got = [b[factor] for a, b in zip(before, after, strict=True) if not a[factor]]
+    shares = [sum(side) / len(side) for side in (lost, got) if side]
+    return sum(shares) / len(shares)
+
+
+def gain(edit: Sequence[Vector], wanted: Sequence[Vector]) -> float:
+    """1 - the squared error of an edit over the squared length of the wanted one."""
+    pairs = [(a, b) for row, other in zip(edit, wanted, strict=True) for a, b in zip(row, other, strict=True)]
+    return 1 - sum((a - b) ** 2 for a, b in pairs) / sum(b**2 for _, b in pairs)
+
+
+def area_under_roc(outputs: Vector, labels: Sequence[bool]) -> float:
+    """The share of pairs of an image with and one without that the outputs rank rightly; a tie counts one half."""
+    with_it = [output for output, label in zip(outputs, labels, strict=True) if label]
+    without = [output for output, label in zip(outputs, labels, strict=True) if not label]
+    wins = sum((a > b) + (a == b) / 2 for a in with_it for b in without)
+    return wins / (len(with_it) * len(without))

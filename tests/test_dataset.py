@@ -11,7 +11,7 @@ import torch
 
 from jacsup.config import Arrays, Digits
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, batch_order
+from jacsup.data.dataset import Attribute, Dataset, Split, batch_order, flip_mask, taken_mask
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -95,7 +95,10 @@ IMAGES = pixels(20, 6, 6)
         ((IMAGES, None, pixels(20, 3, 6, 6)), "images are (1, 6, 6), test_images (3, 6, 6); both must have one shape"),
         ((IMAGES, None, IMAGES / 255), "test_images are float64; allowed is uint8"),
         ((IMAGES, np.arange(20), IMAGES[:5], np.arange(4)), "test_labels are int64 of shape (4,); allowed are 5"),
-        ((IMAGES, np.arange(20), None, np.arange(2)), "test_labels are given without test_images; pass both or"),
+        (
+            (IMAGES, np.arange(20), None, np.arange(2)),
+            "test_labels or test_attributes are given without test_images; pass",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(arguments: tuple[Any, ...], message: str) -> None:
@@ -221,3 +224,60 @@ def test_digits_are_all_there_scaled_to_uint8_and_split_without_overlap() -> Non
 def test_arrays_of_an_earlier_run_are_asked_for_again() -> None:
     with pytest.raises(ValueError, match=r"passed from Python: there, call jacsup.evaluate.evaluate\(RUN, data\)"):
         load_dataset(Arrays(sha256="0" * 64))
+
+
+FACES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+
+
+def test_attributes_come_by_name() -> None:
+    ages = np.arange(20.0)
+    hats = [0, 1] * 10
+    beards = np.where(np.arange(20) % 3, -1, 1)
+    data = Dataset.from_arrays(FACES, attributes={"Hat": hats, "Goatee": beards, "No_Beard": hats, "Age": ages})
+    assert [attribute.name for attribute in data.attributes] == ["Hat", "Goatee", "No_Beard", "Age"]
+    assert [attribute.continuous for attribute in data.attributes] == [False, False, False, True]
+    assert data.attributes[1].rivals == ("No_Beard",)
+    assert data.train.attributes is not None and data.test.attributes is not None
+    assert data.train.attributes.shape == (18, 4) and data.test.attributes.shape == (2, 4)
+    assert data.train.attributes[:3, 0].tolist() == [-1, 1, -1]
+    age = data.attributes[3]
+    assert (data.test.attributes[:, 3] * age.std + age.mean).tolist() == pytest.approx([18, 19])
+    assert data.train.attributes[:, 3].mean().abs() < 1e-6
+    same = Dataset.from_arrays(FACES, attributes={"Hat": hats, "Goatee": -beards, "No_Beard": hats, "Age": ages})
+    assert same.config != data.config
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"attributes": {"Hat": [1, 0]}}, r"attribute 'Hat' is int64 of shape \(2,\); give 20 numbers"),
+        ({"attributes": {"Hat": ["a"] * 20}}, "attribute 'Hat' is <U1"),
+        ({"attributes": {"Hat": [1] * 20}}, "Hat: the same in all 18 training images"),
+        ({"test_attributes": {"Hat": [1] * 20}}, "without test_images"),
+        ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "have different names"),
+    ],
+)
+def test_attributes_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Dataset.from_arrays(FACES, **given)
+
+
+def test_masks_are_pure_functions_with_their_shares() -> None:
+    where = {"seed": 1, "stage": 2, "epoch": 3}
+    flips = flip_mask(640, 64, **where)
+    assert flips.shape == (10, 64) and flips.equal(flip_mask(640, 64, **where))
+    assert not flips.equal(flip_mask(640, 64, **{**where, "epoch": 4}))
+    assert 0.4 < flips.float().mean() < 0.6
+    hats = tuple(Attribute(name=name, rivals=rivals) for name, rivals in (("A", ("C",)), ("B", ()), ("C", ("A",))))
+    taken = taken_mask(640, 64, hats, 0.25, **where)
+    assert taken.shape == (10, 64, 3) and taken.equal(taken_mask(640, 64, hats, 0.25, **where))
+    assert taken.float().mean(dim=(0, 1)).tolist() == pytest.approx([0.25] * 3, abs=0.06)
+    assert taken[..., 0].equal(taken[..., 2]) and not taken[..., 0].equal(taken[..., 1])
+
+
+def test_mirrored_images() -> None:
+    split = Split(torch.from_numpy(FACES.transpose(0, 3, 1, 2).copy()))
+    index, mirrored = torch.tensor([4, 0]), torch.tensor([True, False])
+    pixels = split.pixels(index, torch.device("cpu"), mirrored)
+    assert pixels[0].equal(split.images[4].flip(2)) and pixels[1].equal(split.images[0])
+    assert split.pixels(index, torch.device("cpu")).equal(split.images[index])

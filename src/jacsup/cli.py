@@ -13,6 +13,7 @@ import tyro
 
 from jacsup import recipes
 from jacsup.cli_data import DATA_COMMANDS, prepare_folder
+from jacsup.cli_edit import edit
 from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
@@ -214,6 +215,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "report": report,
+    "edit": edit,
     "data": data,
     "list": show_list,
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 # The range in which errors are reported.
@@ -56,9 +56,13 @@ class Code:
         return Code(y, self.z)
 
 
-def partners(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Each row's random partner in the batch: its neighbour, since a batch is already in random order."""
-    return values.roll(1, dims=0)
+def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
+    """Each row's random partner in the batch: its neighbour, since a batch is already in random order.
+
+    taken: what comes from the partner; the rest stays the row's own. Everything without it.
+    """
+    theirs = values.roll(1, dims=0)
+    return theirs if taken is None else torch.where(taken, theirs, values)
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"], value_range: Sequence[float]) -> Float[Tensor, "*shape"]:

@@ -115,6 +115,7 @@ class Weights:
 
     A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
     roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
+    Ours: `balanced` makes rare labels count as much as common ones in eq. 11 and 12.
     """
 
     rec: float = 1.0
@@ -127,6 +128,7 @@ class Weights:
     xcov_norm: bool = False
     cycle_z_norm: bool = False
     cycle_predicted: bool = False
+    balanced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,7 @@ class Stage:
     num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
+    taken: the probability that an attribute comes from the partner where eq. 9, 12 and 13 swap; 1 is the paper's.
     """
 
     name: str
@@ -157,6 +160,7 @@ class Stage:
     adam: Adam = Adam()
     growth: Growth = Growth()
     teacher: str = ""
+    taken: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +245,7 @@ def _check_stage(stage: Stage) -> None:
 
     adam, weights = stage.adam, stage.weights
     require(stage.epochs >= 1, "epochs", stage.epochs, "1 and more")
+    require(0 < stage.taken <= 1, "taken", stage.taken, "numbers above 0, up to 1")
     require(stage.batch_size >= 2, "batch_size", stage.batch_size, "2 and more (partners)")
     require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "positive numbers")
     require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")

@@ -23,6 +23,7 @@ class Batch:
     attributes: -1, 1 or nan (missing), standardised numbers in the continuous columns.
     teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions D_T(y_T, z_T).
     teacher_x_hat_swapped: the same with the partners' factors, D_T(y_T', z_T).
+    taken: which factors y' takes from the partner; all of them without it.
     """
 
     x: Float[Tensor, "b c h w"]
@@ -30,6 +31,7 @@ class Batch:
     teacher_y: Float[Tensor, "b j"] | None = None
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
+    taken: Bool[Tensor, "b k"] | None = None
 
 
 Losses = Callable[[Autoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
@@ -48,20 +50,36 @@ class Update:
     weights: dict[str, float]
 
 
-def updates(stage: Stage, num_factors: int, continuous: Bool[Tensor, " k"] | None = None) -> tuple[Update, ...]:
+@dataclass(frozen=True)
+class Labels:
+    """What the columns of a batch's attributes hold.
+
+    continuous: which are numbers, not -1 and 1. frequency: the share of training images with each binary one.
+    """
+
+    continuous: Bool[Tensor, " k"]
+    frequency: Float[Tensor, " k"]
+
+    def weights_of(self, y_bar: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Weights that balance binary labels."""
+        return losses.balance(y_bar, self.frequency).masked_fill(self.continuous, 1.0)
+
+
+def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tuple[Update, ...]:
     """The updates of a stage's iteration.
 
-    num_factors: a student's y: the units of its teacher. continuous: which attributes are numbers, not -1 and 1.
+    num_factors: a student's y: the units of its teacher. labels: what the attributes hold; without it all are binary,
+    and none can be balanced.
     """
     weights = stage.weights
     match stage.objective:
         case "reconstruction":
             return (reconstruction(weights),)
         case "teacher":
-            first = teacher(weights, continuous)
+            first = teacher(weights, labels)
         case "student":
-            first = student(weights, num_factors, continuous)
-    cycles = (cycle(weights, continuous),) if weights.cycle_y or weights.cycle_z else ()
+            first = student(weights, num_factors, labels)
+    cycles = (cycle(weights, labels),) if weights.cycle_y or weights.cycle_z else ()
     return (first, *cycles)
 
 
@@ -74,18 +92,18 @@ def reconstruction(weights: Weights = Weights()) -> Update:
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
 
 
-def teacher(weights: Weights, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+def teacher(weights: Weights, labels: Labels | None = None) -> Update:
     """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes."""
     active = _active(weights, "rec", "xcov", "pred")
 
     def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
-        values = _code_terms(active, weights, batch, code, continuous)
+        values = _code_terms(active, weights, batch, code, labels)
         return {"rec": losses.reconstruction(batch.x, model.decode(code)), **values} if "rec" in active else values
 
     return Update(("encoder", "decoder"), terms, active)
 
 
-def student(weights: Weights, num_factors: int, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+def student(weights: Weights, num_factors: int, labels: Labels | None = None) -> Update:
     """Eq. 8, 9, 10 and 11 for a student whose first `num_factors` units are its teacher's factors."""
     active = _active(weights, "rec", "y", "diff", "xcov", "pred")
 
@@ -93,8 +111,9 @@ def student(weights: Weights, num_factors: int, continuous: Bool[Tensor, " k"] |
         assert batch.teacher_y is not None
         assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
         code = code.split(num_factors)
-        x_hat, x_hat_swapped = _decode_with_swapped(model, code) if "diff" in active else (model.decode(code), None)
-        values = _code_terms(active, weights, batch, code, continuous)
+        both = _decode_with_swapped(model, code, batch.taken) if "diff" in active else (model.decode(code), None)
+        x_hat, x_hat_swapped = both
+        values = _code_terms(active, weights, batch, code, labels)
         if "rec" in active:
             values["rec"] = losses.reconstruction(batch.x, x_hat)
         if "y" in active:
@@ -108,20 +127,20 @@ def student(weights: Weights, num_factors: int, continuous: Bool[Tensor, " k"] |
     return Update(("encoder", "decoder"), terms, active)
 
 
-def cycle(weights: Weights, continuous: Bool[Tensor, " k"] | None = None) -> Update:
+def cycle(weights: Weights, labels: Labels | None = None) -> Update:
     """Eq. 12 and 13: L2, for the decoder alone, on images decoded from the partners' factors and their own z."""
     active = _active(weights, "cycle_y", "cycle_z")
 
     def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.attributes is not None
-        y = partners(code.y)
-        y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes)
+        y = partners(code.y, batch.taken)
+        y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes, batch.taken)
         # The encoder as it will be used: with its running statistics.
         with _in_eval_mode(model.encoder):
             again = model.encode(model.decode(Code(y, code.z)))
         values: dict[str, Tensor] = {}
         if "cycle_y" in active:
-            values["cycle_y"] = losses.cycle_factors(again.y, y_bar, continuous)
+            values["cycle_y"] = losses.cycle_factors(again.y, y_bar, *_kinds(labels, weights, y_bar))
         if "cycle_z" in active:
             squared = losses.cycle_nuisance(again.z, code.z)
             values["cycle_z"] = squared.sqrt() if weights.cycle_z_norm else squared
@@ -135,7 +154,7 @@ def _active(weights: Weights, *names: str) -> dict[str, float]:
 
 
 def _code_terms(
-    active: dict[str, float], weights: Weights, batch: Batch, code: Code, continuous: Tensor | None
+    active: dict[str, float], weights: Weights, batch: Batch, code: Code, labels: Labels | None
 ) -> dict[str, Tensor]:
     """Eq. 10 and 11, which need no images."""
     values: dict[str, Tensor] = {}
@@ -144,13 +163,20 @@ def _code_terms(
         values["xcov"] = cross_covariance(code.y, code.z)
     if "pred" in active:
         assert batch.attributes is not None
-        values["pred"] = losses.prediction(code.y, batch.attributes, continuous)
+        values["pred"] = losses.prediction(code.y, batch.attributes, *_kinds(labels, weights, batch.attributes))
     return values
 
 
-def _decode_with_swapped(model: Autoencoder, code: Code) -> tuple[Tensor, Tensor]:
+def _kinds(labels: Labels | None, weights: Weights, y_bar: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Which columns are continuous, and the weight of each label."""
+    if labels is None:
+        return None, None
+    return labels.continuous, labels.weights_of(y_bar) if weights.balanced else None
+
+
+def _decode_with_swapped(model: Autoencoder, code: Code, taken: Tensor | None) -> tuple[Tensor, Tensor]:
     """D(y, z) and D(y', z) in one batch of 2B, so that both sides share one set of batch statistics."""
-    both = Code(torch.cat([code.y, partners(code.y)]), torch.cat([code.z, code.z]))
+    both = Code(torch.cat([code.y, partners(code.y, taken)]), torch.cat([code.z, code.z]))
     x_hat, x_hat_swapped = model.decode(both).chunk(2)
     return x_hat, x_hat_swapped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,34 +96,78 @@ class Dataset:
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     @classmethod
-    def from_arrays(cls, images: Any, labels: Any = None, test_images: Any = None, test_labels: Any = None) -> Dataset:
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any = None,
+        test_images: Any = None,
+        test_labels: Any = None,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        test_attributes: Mapping[str, Any] | None = None,
+    ) -> Dataset:
         """A data set from uint8 arrays or tensors of shape (n, h, w), (n, c, h, w) or (n, h, w, c), c = 1, 3 or 4.
 
         labels: integers (n,), optional; without them the swap score is not measured.
+        attributes: n numbers by name: 0 and 1, or -1 and 1, or any others for a continuous one; nan where missing.
         The pixels are copied, so changing the arrays later changes nothing here.
         Without `test_images` the last tenth of the images (at most 10,000) is held out, so shuffle them first.
         Raises ValueError for other types or shapes.
         """
-        train = Split(_images(images, "images"), _labels(labels, images, "labels"))
-        if test_images is None and test_labels is not None:
-            raise ValueError("test_labels are given without test_images; pass both or neither")
+        train = Split(_images(images, "images"), _labels(labels, images, "labels"), _columns(attributes, images))
+        if test_images is None and (test_labels is not None or test_attributes is not None):
+            raise ValueError("test_labels or test_attributes are given without test_images; pass test_images too")
         if test_images is None:
             held_out = min(len(train) // 10, 10_000)
             if held_out < 1:
                 raise ValueError(f"images has {len(train)} rows; give at least 10, or test_images")
             train, test = train.rows(slice(-held_out)), train.rows(slice(-held_out, None))
         else:
-            test = Split(_images(test_images, "test_images"), _labels(test_labels, test_images, "test_labels"))
+            if list(attributes or ()) != list(test_attributes or ()):
+                raise ValueError(
+                    "attributes and test_attributes have different names; both need the same, in one order"
+                )
+            test = Split(
+                _images(test_images, "test_images"),
+                _labels(test_labels, test_images, "test_labels"),
+                _columns(test_attributes, test_images),
+            )
         if train.images.shape[1:] != test.images.shape[1:]:
             raise ValueError(
                 f"images are {tuple(train.images.shape[1:])}, test_images {tuple(test.images.shape[1:])}; "
                 "both must have one shape"
             )
         digest = hashlib.sha256()
-        for tensor in (train.images, train.labels, test.images, test.labels):
-            if tensor is not None:
-                digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
-        return cls(train, test, Arrays(sha256=digest.hexdigest()))
+        for split in (train, test):
+            for tensor in (split.images, split.labels, split.attributes):
+                if tensor is not None:
+                    digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+        return _described(cls(train, test, Arrays(sha256=digest.hexdigest())), list(attributes or ()))
+
+
+def _described(data: Dataset, names: list[str]) -> Dataset:
+    """The data with its columns named, 0 and 1 as -1 and 1, and continuous ones standardised."""
+    from jacsup.data.tables import learnable, signed
+
+    if data.train.attributes is None or data.test.attributes is None:
+        return data
+    values = signed(torch.cat([data.train.attributes, data.test.attributes]).numpy())
+    attributes, values = learnable(names, values, len(data.train))
+    train, test = torch.from_numpy(values).split([len(data.train), len(data.test)])
+    train, test = replace(data.train, attributes=train), replace(data.test, attributes=test)
+    return replace(data, train=train, test=test, attributes=attributes)
+
+
+def _columns(attributes: Mapping[str, Any] | None, images: Any) -> Tensor | None:
+    if not attributes:
+        return None
+    columns = []
+    for name, values in attributes.items():
+        array = _array(values, name)
+        if array.shape != (len(images),) or array.dtype.kind not in "biuf":
+            raise ValueError(f"attribute '{name}' is {array.dtype} of shape {array.shape}; give {len(images)} numbers")
+        columns.append(array.astype(np.float32))
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def _array(values: Any, name: str) -> np.ndarray:
@@ -166,12 +211,39 @@ def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoc
     return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))
 
 
-def flip_mask(
-    num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int
-) -> Bool[Tensor, "steps b"]:
+def flip_mask(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Bool[Tensor, "steps b"]:
     """Which images of an epoch's batches are mirrored: one in two, a pure function of its arguments."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 1]))
     return torch.from_numpy(rng.random((num_images // batch_size, batch_size)) < 0.5)
+
+
+def taken_mask(
+    num_images: int,
+    batch_size: int,
+    attributes: Sequence[Attribute],
+    share: float,
+    *,
+    seed: int,
+    stage: int,
+    epoch: int,
+) -> Bool[Tensor, "steps b k"]:
+    """Which attributes each image of an epoch's batches takes from its partner: a pure function of its arguments.
+
+    Each is taken with probability `share`; attributes that exclude each other are taken together.
+    """
+    groups = _groups(attributes)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 2]))
+    drawn = rng.random((num_images // batch_size, batch_size, len(attributes)), dtype=np.float32) < share
+    return torch.from_numpy(drawn[:, :, groups])
+
+
+def _groups(attributes: Sequence[Attribute]) -> list[int]:
+    """The number of each attribute's group: attributes linked by rivals share the smallest."""
+    groups = list(range(len(attributes)))
+    for i, attribute in enumerate(attributes):
+        linked = {groups[i], *(groups[j] for j, other in enumerate(attributes) if other.name in attribute.rivals)}
+        groups = [min(linked) if group in linked else group for group in groups]
+    return groups
 
 
 def require_full_batch(num_images: int, batch_size: int) -> None:

@@ -22,6 +22,7 @@ RELIABLE_AUC = 0.85
 NUM_EDITED = 1000
 STRENGTHS = (0, 1, 2, 4)
 
+Number = int | float
 Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
 
 
@@ -35,7 +36,7 @@ def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -
 
 
 def at_strength(
-    m_minus: Float[Tensor, "*k"], m_plus: Float[Tensor, "*k"], strength: float | Float[Tensor, " b"]
+    m_minus: Float[Tensor, "*k"], m_plus: Float[Tensor, "*k"], strength: Number | Float[Tensor, " b"]
 ) -> Float[Tensor, "..."]:
     """The y of attributes at a strength: -1 is a typical image without (m-), 1 a typical one with (m+)."""
     return (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2
@@ -50,7 +51,7 @@ def flipped(
     y: Float[Tensor, "n k"],
     factor: int,
     turned_on: Bool[Tensor, " n"],
-    strength: float,
+    strength: Number,
     attributes: Sequence[Attribute],
     means: Means,
 ) -> Float[Tensor, "n k"]:
@@ -74,7 +75,7 @@ def edit_scores(
     judge: AttributeJudge,
     attributes: Sequence[Attribute],
     means: Means,
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[Number] = STRENGTHS,
 ) -> dict[str, Any]:
     """Edit accuracy and preservation error by flips of each attribute on the first NUM_EDITED images.
 
@@ -93,7 +94,7 @@ def edit_scores(
     seen = _verdicts(judge, _decoded(model, code, size))
     real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
 
-    def flip(factor: int, strength: float) -> tuple[float, float]:
+    def flip(factor: int, strength: Number) -> tuple[float, float]:
         others = [i for i in range(len(attributes)) if i not in (factor, *excluded(factor, attributes))]
         if strength == 0:
             return 0.0, _share((real != seen)[:, others])

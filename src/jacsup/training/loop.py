@@ -22,10 +22,10 @@ from torch import Tensor
 from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, batch_order, flip_mask, require_full_batch
+from jacsup.data.dataset import Dataset, batch_order, flip_mask, require_full_batch, taken_mask
 from jacsup.models import Model, build, load, save_model
 from jacsup.models.grow import grow
-from jacsup.objectives import Batch, updates
+from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.begin import describe_session, open_run, pick_device, take_over
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
@@ -136,8 +136,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
     model = _starting_model(session, number)
     optimizers = make_optimizers(model, stage.adam)
-    continuous = torch.tensor([attribute.continuous for attribute in data.attributes], device=session.device)
-    iteration = updates(stage, teacher.num_units if teacher else 0, continuous if continuous.any() else None)
+    iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
     num_steps = len(train) // stage.batch_size
     record = torch.zeros(num_steps, len(term_names), device=session.device)
@@ -166,13 +165,17 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         drawn = {"seed": recipe.seed, "stage": number, "epoch": epoch}
         order = batch_order(len(train), stage.batch_size, **drawn).to(session.device)
         mirrored = flip_mask(len(train), stage.batch_size, **drawn).to(session.device) if recipe.flips else None
+        taken = None
+        if stage.taken < 1:
+            taken = taken_mask(len(train), stage.batch_size, data.attributes, stage.taken, **drawn).to(session.device)
         for step in range(first_step, num_steps):
             set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
             index = order[step]
             pixels = train.pixels(index, session.device, None if mirrored is None else mirrored[step])
             x = to_float(pixels, model.config.value_range)
             attributes = None if train.attributes is None else train.attributes[index]
-            batch = Batch(x, attributes, *(outputs.of(index, x) if outputs else ()))
+            mask = None if taken is None else taken[step]
+            batch = Batch(x, attributes, *(outputs.of(index, x, mask) if outputs else (None,) * 3), mask)
             record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
@@ -219,6 +222,15 @@ def _starting_model(session: _Session, number: int) -> Model:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
     return model.to(session.device).train()
+
+
+def _labels(data: Dataset) -> Labels | None:
+    """What the attributes hold, None where there are none."""
+    y_bar = data.train.attributes
+    if y_bar is None:
+        return None
+    continuous = torch.tensor([attribute.continuous for attribute in data.attributes], device=y_bar.device)
+    return Labels(continuous, (y_bar > 0).sum(dim=0) / (~y_bar.isnan()).sum(dim=0))
 
 
 def _require_finite(record: Tensor, names: list[str], where: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from jacsup.code import Code, partners, to_float
@@ -31,12 +31,12 @@ class TeacherOutputs:
 
     @torch.no_grad()
     def of(
-        self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]
+        self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], taken: Bool[Tensor, "b k"] | None = None
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T), ' being the partner, of the images numbered `index`, which are x."""
+        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of the images numbered `index`, which are x; see Batch for `taken`."""
         y, z, x_hat = (part[index] for part in self._cache) if self._cache else self._compute(x)
         # Without a z, D_T(y_T') is the partner's reconstruction.
-        swapped = self._teacher.decode(Code(partners(y), z)) if z.shape[1] else partners(x_hat)
+        swapped = self._teacher.decode(Code(partners(y, taken), z)) if z.shape[1] else partners(x_hat)
         return y, x_hat, swapped
 
     @torch.no_grad()

@@ -1,0 +1,141 @@
+"""Photo -> code -> changed code -> photo: attributes set to strengths, and only the difference pasted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from jacsup.align import Similarity, crop, find_face, paste, whole_square
+from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.jsonable import suggestion
+from jacsup.models import LEARNED, Factor, Model, load, load_info
+from jacsup.photo import read_photo
+
+Photo = str | Path | Image.Image
+
+
+@dataclass(frozen=True)
+class Face:
+    """A photo, where its face is, and the face's code, one row."""
+
+    photo: Image.Image
+    place: Similarity
+    code: Code
+    warnings: tuple[str, ...]
+
+
+class Editor:
+    """Edits attributes of photos with a trained model: `Editor("runs/faces")("me.jpg", Smiling=2)`.
+
+    model: a run folder or a model file. Strengths: -1 is a typical image without the attribute, 1 a typical one with,
+    2 as far again. Raises ValueError for a model without attributes.
+    """
+
+    def __init__(self, model: str | Path, device: str = "cpu"):
+        self.model: Model = load(model, device)
+        self.info = load_info(model)
+        if not self.model.z_channels:
+            raise ValueError(f"{model} has an ordered code without attributes; editing needs a model trained with them")
+        self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
+
+    def __call__(self, photo: Photo, *, detail: float = 1.0, align: bool = True, **strengths: float) -> Image.Image:
+        """The photo with attributes set to strengths; in its own size, and unchanged where nothing is set.
+
+        photo: a file or a PIL image. detail: the share of the photo's own detail that is kept inside the face, from 0
+        to 1. align: find the face; without it the photo's central square is taken.
+        Raises ValueError for an unknown attribute, one that was not learned, and a photo without a face.
+        """
+        return self.render(self.open(photo, align=align), strengths, detail=detail)
+
+    def open(self, photo: Photo, *, align: bool = True) -> Face:
+        """Finds and encodes the photo's face."""
+        image = read_photo(photo)
+        place = find_face(image) if align else whole_square(image)
+        pixels = crop(image, place, self.model.image_shape[1])[None]
+        with torch.no_grad():
+            code = self.model.encode(to_float(pixels.to(self._device), self.model.config.value_range))
+            x_hat = self._decode(code)
+        error = float((x_hat - to_float(pixels.to(self._device), UNIT)).square().mean())
+        return Face(image, place, code, self._warnings(code, error))
+
+    def read(self, face: Face) -> dict[str, float]:
+        """The strength of each learned attribute that the model sees."""
+        return self.strengths(face, [name for name, factor in self.factors.items() if factor.learned])
+
+    def strengths(self, face: Face, names: Iterable[str]) -> dict[str, float]:
+        """The strengths of some attributes that the model sees; set on another face, the swap that training makes."""
+        return {name: _strength(self._learned(name), float(face.code.y[0, self._column(name)])) for name in names}
+
+    def render(self, face: Face, strengths: Mapping[str, float], *, detail: float = 1.0) -> Image.Image:
+        """The photo of an opened face with attributes set to strengths."""
+        if not 0 <= detail <= 1:
+            raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
+        if not strengths:
+            return face.photo
+        before, after = (self._decode(code)[0] for code in (face.code, self.changed(face.code, strengths)))
+        return paste(face.photo, face.place, before, after, detail=detail)
+
+    def changed(self, code: Code, strengths: Mapping[str, float]) -> Code:
+        """The code with attributes set; where one is set on, those that it excludes go to -1 unless they are set too."""
+        y = code.y.clone()
+        for name, strength in strengths.items():
+            for rival in self._learned(name).rivals if strength > 0 else ():
+                if rival not in strengths and rival in self.factors and self.factors[rival].learned:
+                    y[:, self._column(rival)] = _value(self.factors[rival], -1.0)
+        for name, strength in strengths.items():
+            y[:, self._column(name)] = _value(self._learned(name), strength)
+        return Code(y, code.z)
+
+    def _column(self, name: str) -> int:
+        return list(self.factors).index(name)
+
+    def _learned(self, name: str) -> Factor:
+        if name not in self.factors:
+            raise ValueError(f"the model has no attribute '{name}'; {suggestion(name, self.factors)}")
+        factor = self.factors[name]
+        if not factor.learned:
+            raise ValueError(
+                f"the model has not learned '{name}': its mean value with and without it differ by less than {LEARNED}; "
+                "train for longer, or with more images that have it"
+            )
+        return factor
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @torch.no_grad()
+    def _decode(self, code: Code) -> Float[Tensor, "b c h w"]:
+        return to_unit(self.model.decode(code), self.model.config.value_range)
+
+    def _warnings(self, code: Code, error: float) -> tuple[str, ...]:
+        """What is unusual about a photo, against 99 % of the training images."""
+        typical = self.info.typical
+        if typical is None:
+            return ()
+        distance = float(typical.distance_from(code.units.cpu())[0])
+        unusual = [
+            (error > typical.mse, "the model reconstructs it worse"),
+            (distance > typical.distance, "its code is further from the mean"),
+        ]
+        reasons = " and ".join(reason for holds, reason in unusual if holds)
+        said = f"this photo is unlike the training images: {reasons} than 99 % of theirs; expect poor edits"
+        return (said,) if reasons else ()
+
+
+def _value(factor: Factor, strength: float) -> float:
+    """The y of a strength."""
+    assert factor.m_minus is not None and factor.m_plus is not None
+    return (factor.m_plus + factor.m_minus) / 2 + strength * (factor.m_plus - factor.m_minus) / 2
+
+
+def _strength(factor: Factor, y: float) -> float:
+    """The strength of a y."""
+    assert factor.m_minus is not None and factor.m_plus is not None
+    return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)
