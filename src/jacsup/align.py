@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+import cmath
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,148 +16,264 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+if TYPE_CHECKING:
+    from cv2 import CascadeClassifier
+
+# CelebA's mean eyes, x + iy, as fractions of the full-width square of its aligned images.
 EYES = (0.386 + 0.516j, 0.611 + 0.517j)
+# What the face cascade finds in the same squares: the median centre and width of its box.
 BOX_CENTRE, BOX_WIDTH = 0.5 + 0.58j, 0.573
+
+# Faces are sought with the photo's longer side between these, at 0 degrees first: cascades miss tilted faces.
 DETECTION_SIDES = (400, 1024)
+TILTS = (0, 20, -20)
+# Eyes are sought in an aligned crop of this side, in windows around EYES; window and eye sizes are its fractions.
 EYE_SEARCH_SIDE = 267
 EYE_WINDOW = 0.24
 EYE_SIZES = (0.08, 0.2)
-MIN_EYE_VOTES = 3
-FEATHER = 0.125
-STRIP_PIXELS = 1 << 20
+MIN_EYE_VOTES = 5
 
-Box = tuple[int, int, int, int]
+# The share of the crop's side over which an edit fades out towards the border.
+FEATHER = 0.125
+# The change of a pixel, in [0, 1], from which on the decoder's word replaces all detail that may go.
+FULL_CHANGE = 0.1
+STRIP_PIXELS = 1 << 18
+
+Points = TypeVar("Points", complex, Tensor)
 
 
 @dataclass(frozen=True)
 class Similarity:
+    """Where a square crop lies in a photo: `turn` is the crop's side in pixels times its rotation.
+
+    A point x + iy of the crop, in fractions of its side, lies at `turn * point + origin` in the photo, in pixels from
+    the corner of the first one.
+    """
+
     turn: complex
     origin: complex
 
     @property
     def side(self) -> float:
+        """The crop's side in photo pixels."""
         return abs(self.turn)
 
-    def to_photo(self, points):
+    def to_photo(self, points: Points) -> Points:
+        """Photo points of crop points."""
         return points * self.turn + self.origin
 
-    def to_crop(self, points):
+    def to_crop(self, points: Points) -> Points:
+        """Crop points of photo points."""
         return (points - self.origin) / self.turn
 
-    @classmethod
-    def between(cls, crop_points, photo_points) -> Similarity:
-        (left, right), (to_left, to_right) = crop_points, photo_points
-        turn = (to_right - to_left) / (right - left)
-        return cls(turn, to_left - turn * left)
 
-
-def whole_square(photo):
+def whole_square(photo: Image.Image) -> Similarity:
+    """The centred square as large as the photo allows: CelebA's own crop, and what `--no-align` takes."""
     width, height = photo.size
     side = min(width, height)
     return Similarity(complex(side), complex((width - side) // 2, (height - side) // 2))
 
 
-# ---- crop
-def crop(photo, similarity, size):
+def find_face(photo: Image.Image) -> Similarity:
+    """The aligned crop of the largest face whose eyes are found; else of the first face without.
+
+    Position and angle put the eyes on CelebA's mean eyes. The size is the geometric mean of what eyes and face box
+    say: a head that turns brings its eyes closer, and either alone is further from CelebA's own crops.
+
+    Raises:
+        ValueError: no face is found, or OpenCV 4 is missing.
+    """
+    faces, eyes = _cascades("frontalface_alt2", "frontalface_default"), _cascades("eye", "eye_tree_eyeglasses")
+    grey, scale = _small_and_grey(photo)
+    eyeless: Similarity | None = None
+    for cascade, tilt in itertools.product(faces, TILTS):
+        for face in _faces(grey, cascade, tilt):
+            face = Similarity(face.turn / scale, face.origin / scale)
+            aligned = _aligned(photo, face, eyes)
+            if aligned:
+                return aligned
+            eyeless = eyeless or face
+    if eyeless is None:
+        raise ValueError(
+            f"no face was found in this photo of {photo.width}x{photo.height} pixels; needed is one clear face that "
+            "looks at the camera; crop the photo around it, or pass --no-align if it is cropped like CelebA already"
+        )
+    return eyeless
+
+
+def crop(photo: Image.Image, similarity: Similarity, size: int) -> UInt8[Tensor, "3 size size"]:
+    """The crop as `size` x `size` RGB pixels, each the mean of its area where the photo is larger.
+
+    Transparent parts show white; beyond the photo its edge is repeated.
+    """
+    # Whole blocks of pixels first, which is fast; what is left to shrink is at most fourfold.
     factor = max(1, int(similarity.side / (2 * size)))
     left, top, right, bottom = _bounding_box(photo, similarity, margin=3 * factor)
     region = _opaque(photo.crop((left, top, right, bottom))).reduce(factor)
-    pixels = torch.from_numpy(np.array(region)).permute(2, 0, 1)[None].float()
     samples = max(1, round(similarity.side / (factor * size)))
-    steps = (torch.arange(size * samples) + 0.5) / (size * samples)
-    points = similarity.to_photo(torch.complex(*torch.meshgrid(steps, steps, indexing="xy")).to(torch.complex128))
-    points = (points - complex(left, top)) / factor
-    grid = torch.stack([points.real / region.width, points.imag / region.height], -1).float() * 2 - 1
-    sampled = F.grid_sample(pixels, grid[None], mode="bicubic", padding_mode="border", align_corners=False)
-    return F.avg_pool2d(sampled, samples)[0].round().clamp(0, 255).to(torch.uint8)
+    points = similarity.to_photo(_pixel_centres(0, 0, size * samples, size * samples) / (size * samples))
+    sampled = _sampled(_to_tensor(np.array(region)), (points - complex(left, top)) / factor)
+    return F.avg_pool2d(sampled, samples).round().clamp(0, 255).to(torch.uint8)
 
 
-def _opaque(image):
+def paste(
+    photo: Image.Image,
+    similarity: Similarity,
+    before: Float[Tensor, "3 size size"],
+    after: Float[Tensor, "3 size size"],
+    detail: float = 1.0,
+) -> Image.Image:
+    """The photo plus what an edit changed: after - before, enlarged, fading out towards the crop's border.
+
+    The photo keeps its size, mode, alpha and profile. Where nothing changes, it stays as it is, to the last bit.
+
+    Args:
+        photo: RGB or RGBA, as `read_photo` gives it.
+        similarity: where the crop lies.
+        before: D(y, z), the decoded crop, in [0, 1].
+        after: D(y', z), the decoded crop with changed factors, in [0, 1].
+        detail: share of the photo's own detail (photo - before) that stays where the edit changes much, in [0, 1].
+            What an edit removes leaves its outlines behind at 1.
+
+    Raises:
+        ValueError: `detail` is not in [0, 1].
+    """
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail is {detail}; allowed is 0 (all as decoded) to 1 (all detail of the photo stays)")
+    result = photo.copy()
+    change = _shrunk(after - before, similarity)
+    decoded = _shrunk(before, similarity)
+    lost = (1 - detail) * (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
+    for left, top, right, bottom in _strips(photo, similarity):
+        region = np.array(result.crop((left, top, right, bottom)))
+        pixels = _to_tensor(region[..., :3])
+        at = similarity.to_crop(_pixel_centres(left, top, right - left, bottom - top))
+        added = _sampled(change, at * change.shape[1])
+        if detail < 1:
+            own = pixels / 255 - _sampled(decoded, at * change.shape[1])
+            added -= _sampled(lost, at * change.shape[1]) * own
+        pixels += 255 * _feather(at) * added
+        region[..., :3] = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        result.paste(Image.fromarray(region), (left, top))
+    return result
+
+
+def _feather(points: Complex[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """1 inside the crop, falling smoothly to 0 at its border, 0 outside."""
+    to_border = 0.5 - torch.stack([points.real, points.imag]).sub(0.5).abs()
+    ramp = (to_border / FEATHER).clamp(0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).prod(0).float()
+
+
+def _sampled(image: Float[Tensor, "c h w"], points: Complex[Tensor, "a b"]) -> Float[Tensor, "c a b"]:
+    """The image at points in its own pixels, bicubic, its edges repeated."""
+    grid = torch.stack([points.real / image.shape[2], points.imag / image.shape[1]], dim=-1) * 2 - 1
+    mode = {"mode": "bicubic", "padding_mode": "border", "align_corners": False}
+    return F.grid_sample(image[None], grid[None].to(image.dtype), **mode)[0]
+
+
+def _shrunk(image: Float[Tensor, "c size size"], similarity: Similarity) -> Float[Tensor, "c side side"]:
+    """The decoded image at the crop's size in the photo, where that is smaller."""
+    image = image.detach().cpu().float()
+    side = math.ceil(similarity.side)
+    if side >= image.shape[1]:
+        return image
+    return F.interpolate(image[None], size=(side, side), mode="bicubic", antialias=True)[0]
+
+
+def _pixel_centres(left: int, top: int, width: int, height: int) -> Complex[Tensor, "height width"]:
+    x = torch.arange(left, left + width, dtype=torch.float64) + 0.5
+    y = torch.arange(top, top + height, dtype=torch.float64) + 0.5
+    return x + 1j * y[:, None]
+
+
+def _to_tensor(pixels: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "c h w"]:
+    return torch.from_numpy(pixels).permute(2, 0, 1).float()
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image as one sees it on a white page."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
-def _bounding_box(photo, similarity, margin=0):
+def _bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the crop's part of the photo, with `margin` pixels around it."""
     corners = [similarity.to_photo(complex(x, y)) for x in (0, 1) for y in (0, 1)]
-    xs, ys = [c.real for c in corners], [c.imag for c in corners]
-    w, h = photo.size
-    l, r = (int(np.clip(v, 0, w)) for v in (np.floor(min(xs)) - margin, np.ceil(max(xs)) + margin))
-    t, b = (int(np.clip(v, 0, h)) for v in (np.floor(min(ys)) - margin, np.ceil(max(ys)) + margin))
-    return l, t, r, b
+    xs, ys = [corner.real for corner in corners], [corner.imag for corner in corners]
+    left, top = max(0, math.floor(min(xs)) - margin), max(0, math.floor(min(ys)) - margin)
+    right, bottom = min(photo.width, math.ceil(max(xs)) + margin), min(photo.height, math.ceil(max(ys)) + margin)
+    assert left < right and top < bottom, "the crop lies outside the photo"
+    return left, top, right, bottom
 
 
-# ---- find
-ANGLES = (0, 20, -20)
+def _strips(photo: Image.Image, similarity: Similarity) -> Iterator[tuple[int, int, int, int]]:
+    """The crop's part of the photo in boxes of few pixels, so that large photos need little memory."""
+    left, top, right, bottom = _bounding_box(photo, similarity)
+    rows = max(1, STRIP_PIXELS // (right - left))
+    for start in range(top, bottom, rows):
+        yield left, start, right, min(start + rows, bottom)
 
-@functools.cache
-def _cascades():
-    import cv2
-    return {n: cv2.CascadeClassifier(cv2.data.haarcascades + f"haarcascade_{n}.xml") for n in
-            ("frontalface_alt2", "frontalface_default", "eye", "eye_tree_eyeglasses")}
 
-MIX = 1.0
-ITER = 3
-def find_face(photo, debug=None):
-    import cv2
-    ratio = float(np.clip(max(photo.size), *DETECTION_SIDES)) / max(photo.size)
-    small = photo.resize([max(1, round(s * ratio)) for s in photo.size], Image.Resampling.BICUBIC, reducing_gap=2)
-    grey = np.asarray(_opaque(small).convert("L"))
-    fallback = None
-    for name in ("frontalface_alt2", "frontalface_default"):
-        for angle in ANGLES:
-            for guess in _guesses(grey, name, angle):
-                guess = Similarity(guess.turn / ratio, guess.origin / ratio)
-                found = _settled(photo, guess)
-                if debug is not None: debug.append((name, angle, guess, found))
-                if found: return found
-                fallback = fallback or guess
-    if fallback is None: raise ValueError("no face")
-    return fallback
+def _cascades(*names: str) -> list[CascadeClassifier]:
+    """OpenCV's own cascades by name; new ones for each photo, since they are not safe to share between threads."""
+    try:
+        from cv2 import CascadeClassifier
+        from cv2.data import haarcascades
+    except ImportError:  # also from OpenCV 5, which has none
+        raise ValueError(
+            "finding faces needs OpenCV 4: run `pip install 'jacsup[align]'`, "
+            "or pass --no-align for a photo that is cropped like CelebA already"
+        ) from None
+    return [CascadeClassifier(f"{haarcascades}haarcascade_{name}.xml") for name in names]
 
-def _guesses(grey, name, angle):
-    import cv2
-    h, w = grey.shape
-    turn = np.exp(1j * np.deg2rad(angle))
-    if angle:
-        centre = complex(w, h) / 2
-        m = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1)
-        grey = cv2.warpAffine(grey, m, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    boxes = _cascades()[name].detectMultiScale(grey, 1.1, 3, minSize=(30, 30))
-    for x, y, n, _ in sorted(boxes, key=lambda b: -b[2]):
-        side = n / BOX_WIDTH
-        s = Similarity(complex(side), complex(x + n / 2, y + n / 2) - side * BOX_CENTRE)
-        if angle:
-            s = Similarity(s.turn * turn, (s.origin - centre) * turn + centre)
-        yield s
 
-def _settled(photo, guess):
-    found = guess
-    for k in range(ITER):
-        eyes = _eyes(crop(photo, found, EYE_SEARCH_SIDE))
-        if eyes is None: return None
-        found = Similarity.between(EYES, [found.to_photo(e) for e in eyes])
-        if MIX < 1:
-            mid = found.to_photo(sum(EYES) / 2)
-            turn = found.turn / abs(found.turn) * abs(found.turn) ** MIX * abs(guess.turn) ** (1 - MIX)
-            found = Similarity(turn, mid - turn * sum(EYES) / 2)
-        if not .6 < found.side / guess.side < 1.6: return None
-    return found
+def _small_and_grey(photo: Image.Image) -> tuple[Image.Image, float]:
+    """The photo for the face cascades, and its scale: small ones enlarged, large ones shrunk."""
+    longest = max(photo.size)
+    scale = min(max(longest, DETECTION_SIDES[0]), DETECTION_SIDES[1]) / longest
+    size = (math.ceil(photo.width * scale), math.ceil(photo.height * scale))
+    return _opaque(photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)).convert("L"), scale
 
-def _eyes(image):
-    import cv2
-    S = EYE_SEARCH_SIDE
-    grey = cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY)
-    eyes = []
-    least, most = (int(s * S) for s in EYE_SIZES)
-    n = int(EYE_WINDOW * S)
-    for eye in EYES:
-        x0, y0 = int(eye.real * S - n / 2), int(eye.imag * S - n / 2)
-        win = np.ascontiguousarray(grey[y0:y0 + n, x0:x0 + n])
-        votes = []
-        for name in ("eye", "eye_tree_eyeglasses"):
-            for x, y, w, h in _cascades()[name].detectMultiScale(win, 1.05, 0, minSize=(least,) * 2, maxSize=(most,) * 2):
-                votes.append((x0 + x + w / 2, y0 + y + h / 2))
-        if len(votes) < MIN_EYE_VOTES: return None
-        eyes.append(complex(*np.median(votes, 0)) / S)
-    return eyes
+
+def _faces(grey: Image.Image, cascade: CascadeClassifier, tilt: int) -> Iterator[Similarity]:
+    """The crops around the faces that a cascade finds after turning the image by `tilt` degrees, largest first."""
+    turned = np.asarray(grey.rotate(tilt, Image.Resampling.BILINEAR, fillcolor=128))
+    turn_back, centre = cmath.rect(1, math.radians(tilt)), complex(*grey.size) / 2
+    boxes: Any = cascade.detectMultiScale(turned, 1.1, 3, minSize=(30, 30))
+    for left, top, width, height in sorted(boxes, key=lambda box: -box[2]):
+        turn = turn_back * int(width) / BOX_WIDTH
+        middle = (complex(left + width / 2, top + height / 2) - centre) * turn_back + centre
+        yield Similarity(turn, middle - turn * BOX_CENTRE)
+
+
+def _aligned(photo: Image.Image, face: Similarity, cascades: list[CascadeClassifier]) -> Similarity | None:
+    """The crop aligned by the eyes in it, or None where they are not found."""
+    aligned = face
+    for _ in range(2):  # once more in the crop that has become upright
+        eyes = [_eye(crop(photo, aligned, EYE_SEARCH_SIDE), near, cascades) for near in EYES]
+        if None in eyes:
+            return None
+        left, right = (aligned.to_photo(eye) for eye in eyes if eye is not None)
+        turn = (right - left) / (EYES[1] - EYES[0])
+        turn *= math.sqrt(face.side / abs(turn))
+        aligned = Similarity(turn, (left + right) / 2 - turn * sum(EYES) / 2)
+    return aligned
+
+
+def _eye(face: UInt8[Tensor, "3 side side"], near: complex, cascades: list[CascadeClassifier]) -> complex | None:
+    """The eye `near` a point of an upright crop: the median of all that the cascades take for one, or None."""
+    side = face.shape[1]
+    window = round(EYE_WINDOW * side)
+    left, top = round(near.real * side - window / 2), round(near.imag * side - window / 2)
+    pixels = face[:, top : top + window, left : left + window].permute(1, 2, 0).contiguous().numpy()
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    least, most = (round(size * side) for size in EYE_SIZES)
+    votes: list[Any] = []
+    for cascade in cascades:
+        votes.extend(cascade.detectMultiScale(grey, 1.05, 0, minSize=(least, least), maxSize=(most, most)))
+    if len(votes) < MIN_EYE_VOTES:
+        return None
+    x, y, width, height = np.array(votes, dtype=float).T
+    return complex(left + np.median(x + width / 2), top + np.median(y + height / 2)) / side

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jacsup.config import Arrays, Conv
+from jacsup.edit import Editor
+from jacsup.models import Factor, ModelInfo, Typical, save_model
+from jacsup.models.conv import ConvAutoencoder
+
+NAMES = ("Smiling", "Bald", "Blond_Hair", "Blurry")
+
+
+def factor(name: str, m_minus: float = -1.0, m_plus: float = 0.5, rivals: tuple[str, ...] = ()) -> Factor:
+    return Factor(name=name, mean=0.0, std=1.0, p01=-2.0, p99=2.0, m_minus=m_minus, m_plus=m_plus, rivals=rivals)
+
+
+FACTORS = (
+    factor("Smiling"),
+    factor("Bald", rivals=("Blond_Hair", "Blurry")),
+    factor("Blond_Hair", m_minus=-2.0, m_plus=1.0, rivals=("Bald",)),
+    factor("Blurry", m_plus=-0.9),
+)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that says it has learned three of four attributes, and finds every photo typical."""
+    torch.manual_seed(0)
+    model = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), 4).eval()
+    typical = Typical(mean=torch.zeros(20), std=torch.ones(20), distance=1e6, mse=1.0)
+    info = ModelInfo(factors=FACTORS, recipe="r", data=Arrays(sha256=""), metrics={}, typical=typical)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, model, info)
+    return path
+
+
+@pytest.fixture(scope="module")
+def editor(model_file: Path) -> Editor:
+    return Editor(model_file)
+
+
+def photo(width: int = 90, height: int = 70, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height // 5, width // 5, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return a.mode == b.mode and np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_nothing_set_returns_the_photo(editor: Editor) -> None:
+    assert same(editor(photo(), align=False), photo())
+    assert same(editor(photo(), align=False, detail=0.3), photo())
+
+
+def test_an_edit_changes_the_crop_and_nothing_else(editor: Editor) -> None:
+    edited = np.asarray(editor(photo(), align=False, Smiling=2)).astype(int)
+    assert edited.shape == (70, 90, 3)
+    change = np.abs(edited - np.asarray(photo()).astype(int))
+    assert change[:, 10:80].max() > 0
+    assert change[:, :10].max() == change[:, 80:].max() == 0
+
+
+def test_strengths_are_read_as_they_are_set(editor: Editor) -> None:
+    face = editor.open(photo(), align=False)
+    code = editor.changed(face.code, {"Smiling": 1.5, "Blond_Hair": -0.25})
+    assert code.y[0, 0].item() == pytest.approx(-0.25 + 1.5 * 0.75)
+    assert code.y[0, 2].item() == pytest.approx(-0.5 - 0.25 * 1.5)
+    assert code.y[0, [1, 3]].equal(face.code.y[0, [1, 3]]) and code.z.equal(face.code.z)
+    read = editor.read(replace(face, code=code))
+    assert read == {
+        "Smiling": pytest.approx(1.5),
+        "Blond_Hair": pytest.approx(-0.25),
+        "Bald": pytest.approx(read["Bald"]),
+    }
+
+
+def test_what_an_attribute_excludes_is_taken_off(editor: Editor) -> None:
+    code = editor.open(photo(), align=False).code
+    read = editor.strengths(
+        replace(editor.open(photo(), align=False), code=editor.changed(code, {"Bald": 2})), ["Blond_Hair"]
+    )
+    assert read["Blond_Hair"] == pytest.approx(-1)
+    both = editor.changed(code, {"Bald": 2, "Blond_Hair": 0.5})
+    assert both.y[0, 2].item() == pytest.approx(-0.5 + 0.5 * 1.5), "what is set stays as it is set"
+    off = editor.changed(code, {"Bald": -1})
+    assert off.y[0, 2].item() == code.y[0, 2].item(), "taking one off says nothing of the others"
+    assert both.y[0, 3].item() == code.y[0, 3].item(), "what was not learned stays"
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        ({"Smilling": 1}, "the model has no attribute 'Smilling'; did you mean 'Smiling'?"),
+        ({"Blurry": 1}, "the model has not learned 'Blurry'"),
+    ],
+)
+def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        editor(photo(), align=False, **strengths)
+
+
+def test_detail_has_a_range(editor: Editor) -> None:
+    with pytest.raises(ValueError, match=r"detail is 1\.5; allowed are numbers from 0 to 1"):
+        editor(photo(), align=False, detail=1.5, Smiling=1)
+
+
+def test_a_photo_unlike_the_training_images_is_named(editor: Editor) -> None:
+    assert editor.open(photo(), align=False).warnings == ()
+    typical = editor.info.typical
+    assert typical is not None
+    strict = Editor.__new__(Editor)
+    strict.__dict__ = {**editor.__dict__, "info": replace(editor.info, typical=replace(typical, mse=0.0, distance=0.0))}
+    (warning,) = strict.open(photo(), align=False).warnings
+    assert warning.startswith("this photo is unlike the training images: the model reconstructs it worse and its code")
+
+
+def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
+    model = ConvAutoencoder(Conv(channels=(4, 4)), (3, 32, 32), 3, 0).eval()
+    save_model(tmp_path / "m.safetensors", model, ModelInfo(factors=(), recipe="r", data=Arrays(sha256=""), metrics={}))
+    with pytest.raises(ValueError, match="ordered code without attributes"):
+        Editor(tmp_path / "m.safetensors")
+
+
+def test_the_command_edits_sweeps_swaps_and_reads(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jacsup import cli
+
+    photo().save(tmp_path / "a.png")
+    photo(60, 80).save(tmp_path / "b.png")
+    monkeypatch.chdir(tmp_path)
+
+    def edit(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "a.png", "--no-align", *arguments])
+        cli.main()
+        return capsys.readouterr().out
+
+    edit("--set", "Smiling=2", "Bald=1", "-o", "set.png")
+    assert same(Image.open("set.png"), Editor(model_file)("a.png", align=False, Smiling=2, Bald=1))
+    strengths = json.loads(edit("--read", "--json"))
+    assert set(strengths) == {"Smiling", "Bald", "Blond_Hair"}
+    assert "Smiling" in edit("--read")
+    edit("--add", "Smiling=0.5", "-o", "add.png")
+    assert same(Image.open("add.png"), Editor(model_file)("a.png", align=False, Smiling=strengths["Smiling"] + 0.5))
+    edit("--like", "b.png:Smiling,Bald", "-o", "like.jpg")
+    other = Editor(model_file).read(Editor(model_file).open("b.png", align=False))
+    expected = Editor(model_file)("a.png", align=False, Smiling=other["Smiling"], Bald=other["Bald"])
+    difference = np.asarray(Image.open("like.jpg")).astype(int) - np.asarray(expected).astype(int)
+    assert np.abs(difference).mean() < 5, "but for JPEG's loss"
+    edit("--sweep", "Smiling")
+    assert Image.open("a-sweep.png").size == (7 * 90, 70)
+    edit()
+    assert same(Image.open("a-edited.png"), photo())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "Smiling=much"), "--set is 'Smiling=much'; allowed is NAME=NUMBER"),
+        (("--set", "Smiling"), "--set is 'Smiling'"),
+        (("--set", "Smiling=nan"), "--set is 'Smiling=nan'"),
+        (("--like", "b.png"), "--like is 'b.png'; allowed is PHOTO:NAME,NAME"),
+        (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
+        (("--set", "Smiling=1", "-o", "out.txt"), "'out.txt' has no ending of an image"),
+    ],
+)
+def test_what_the_command_cannot_do_is_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from jacsup import cli
+
+    photo().save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "a.png", "--no-align", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(f"jacsup: {message}")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
