@@ -6,10 +6,9 @@ INSTALLED = .venv/.installed
 .PHONY: demo test lint format bench clean
 
 demo: $(INSTALLED)
-	$(BIN)/jacsup train digits
-	$(BIN)/jacsup train digits --arm plain
-	$(BIN)/jacsup report runs/digits
-	@echo "open runs/digits/report/index.html in a browser"
+	$(BIN)/jacsup train faces-mini
+	$(BIN)/jacsup report runs/faces-mini
+	@echo "open runs/faces-mini/report/index.html in a browser"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST)

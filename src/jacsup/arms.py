@@ -18,6 +18,11 @@ def arm_label(arm: str) -> str:
     return arm or "Jacobian supervision"
 
 
+def stage_letter(number: int) -> str:
+    """What section 4 calls stage `number`: A, B, C, D."""
+    return chr(ord("A") + number)
+
+
 def purpose(recipe: Recipe) -> str:
     """What sets a run of this recipe's arm apart."""
     return arms_of(recipe).get(recipe.arm, "each student's decoder is held to its teacher's Jacobian")
@@ -43,10 +48,8 @@ def find_siblings(run: Run) -> dict[str, Run]:
     found: dict[str, Run] = {}
     for sibling, theirs in run.neighbours():
         shared = _num_teachers(ours, theirs)
-        same_start = replace(
-            theirs, arm=ours.arm, init=ours.init, stages=(*theirs.stages[:shared], *ours.stages[shared:])
-        )
-        if same_start == ours and theirs.arm != ours.arm and theirs.arm in ("", *arms_of(ours)):
+        same_start = replace(theirs, init=ours.init).prefix(shared) == ours.prefix(shared) and theirs.name == ours.name
+        if same_start and theirs.arm != ours.arm and theirs.arm in ("", *arms_of(ours)):
             found[theirs.arm] = max(found.get(theirs.arm, sibling), sibling, key=lambda each: len(each.stats()))
     return found
 

@@ -142,13 +142,35 @@ def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: 
     if json:
         _print_json(metrics)
         return
-    names = (
-        "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
-    )  # fmt: skip
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    _print_table(("stage", *names), [(stage["name"], *(stage[name] for name in names)) for stage in stages])
-    if metrics["classifier_accuracy"] is not None:
-        print(f"swap scores are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
+    names = ["code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters"]
+    if "edit" in metrics:
+        stages = [stage | _at_strengths(stage["edit"]) for stage in stages]
+        edits = list(_at_strengths(metrics["edit"]))
+        names = ["code_size", "psnr", "ssim", *edits, "counterfactual_gain", "jacobian_error"]
+        _print_attributes(metrics)
+    _print_table(("stage", *names), [(stage["name"], *(stage.get(name) for name in names)) for stage in stages])
+    if metrics.get("classifier_accuracy") is not None:
+        scores = "edits" if "edit" in metrics else "swap scores"
+        print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
+
+
+def _at_strengths(edit: dict[str, list[float]]) -> dict[str, float]:
+    """The edit scores as columns: accuracy at 1, 2, 4 and preservation error at 0, 2."""
+    at = {f"{s:g}": i for i, s in enumerate(edit["strengths"])}
+    accuracy = {f"edit@{s}": edit["accuracy"][i] for s, i in at.items() if s != "0"}
+    return accuracy | {f"changed@{s}": edit["preservation_error"][at[s]] for s in ("0", "2")}
+
+
+def _print_attributes(metrics: dict[str, Any]) -> None:
+    names = ["classifier_auc", "learned", "counterfactual_gain"]
+    rows = []
+    for name, figures in metrics["attributes"].items():
+        scores = _at_strengths({"strengths": metrics["edit"]["strengths"], **figures})
+        rows.append((name, *scores.values(), *(figures.get(key) for key in names)))
+    rows.sort(key=lambda row: -(row[2] or 0))
+    _print_table(("attribute", *_at_strengths(metrics["edit"]), *names), rows)
+    print()
 
 
 def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
@@ -190,7 +212,9 @@ def show_list() -> None:
     _print_table(("arm, with attributes", "what it trains"), list(recipes.SUPERVISED_ARMS.items()))
     print()
     kinds = DataConfig.__args__
-    _print_table(("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in kinds])
+    _print_table(
+        ("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in kinds]
+    )
 
 
 def _print_json(value: Any) -> None:

@@ -18,6 +18,7 @@ from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import read_photo
 
 Photo = str | Path | Image.Image
+Number = int | float
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Editor:
             raise ValueError(f"{model} has an ordered code without attributes; editing needs a model trained with them")
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
-    def __call__(self, photo: Photo, *, detail: float = 1.0, align: bool = True, **strengths: float) -> Image.Image:
+    def __call__(self, photo: Photo, *, detail: Number = 1.0, align: bool = True, **strengths: Number) -> Image.Image:
         """The photo with attributes set to strengths; in its own size, and unchanged where nothing is set.
 
         photo: a file or a PIL image. detail: the share of the photo's own detail that is kept inside the face, from 0
@@ -72,7 +73,7 @@ class Editor:
         """The strengths of some attributes that the model sees; set on another face, the swap that training makes."""
         return {name: _strength(self._learned(name), float(face.code.y[0, self._column(name)])) for name in names}
 
-    def render(self, face: Face, strengths: Mapping[str, float], *, detail: float = 1.0) -> Image.Image:
+    def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = 1.0) -> Image.Image:
         """The photo of an opened face with attributes set to strengths."""
         if not 0 <= detail <= 1:
             raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
@@ -81,8 +82,8 @@ class Editor:
         before, after = (self._decode(code)[0] for code in (face.code, self.changed(face.code, strengths)))
         return paste(face.photo, face.place, before, after, detail=detail)
 
-    def changed(self, code: Code, strengths: Mapping[str, float]) -> Code:
-        """The code with attributes set; where one is set on, those that it excludes go to -1 unless they are set too."""
+    def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
+        """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too."""
         y = code.y.clone()
         for name, strength in strengths.items():
             for rival in self._learned(name).rivals if strength > 0 else ():
@@ -101,7 +102,7 @@ class Editor:
         factor = self.factors[name]
         if not factor.learned:
             raise ValueError(
-                f"the model has not learned '{name}': its mean value with and without it differ by less than {LEARNED}; "
+                f"the model has not learned '{name}': its mean values with and without differ by less than {LEARNED}; "
                 "train for longer, or with more images that have it"
             )
         return factor
@@ -129,7 +130,7 @@ class Editor:
         return (said,) if reasons else ()
 
 
-def _value(factor: Factor, strength: float) -> float:
+def _value(factor: Factor, strength: Number) -> float:
     """The y of a strength."""
     assert factor.m_minus is not None and factor.m_plus is not None
     return (factor.m_plus + factor.m_minus) / 2 + strength * (factor.m_plus - factor.m_minus) / 2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,8 +15,8 @@ MOST_PIXELS = 100_000_000
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def read_photo(source: str | os.PathLike[str] | IO[bytes] | Image.Image) -> Image.Image:
-    """The upright photo in a file, an open binary file or a Pillow image, whose own copy stays as it is.
+def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
+    """The upright photo in a file, in a file's bytes or in a Pillow image, which itself stays as it is.
 
     Mode RGBA where the photo has transparency, else RGB, 8 bits a channel (16 are scaled), turned as its EXIF data
     says; of an animation the first frame. `info` keeps an RGB colour profile, which saving then writes, and nothing
@@ -34,7 +34,8 @@ def read_photo(source: str | os.PathLike[str] | IO[bytes] | Image.Image) -> Imag
             return _decoded(source, name)
         Image.init()
         try:
-            with Image.open(source, formats=[known for known in FORMATS if known in Image.OPEN]) as image:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN]) as image:
                 return _decoded(image, name)
         except Image.UnidentifiedImageError:
             reason = "it is none of the formats below"

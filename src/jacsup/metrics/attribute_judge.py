@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -23,17 +23,14 @@ from jacsup.progress import track
 from jacsup.run import write_atomically
 
 # Goes up with every change of how a judge is trained, so that none in a cache is older than its code.
-VERSION = 2
-SIDE = 64
+_VERSION = 2
+# The side of what a judge looks at, its layers' channels, and the side of the map that its last layer reads.
+_SIDE, _CHANNELS, _POOLED = 64, (32, 64, 128, 256), 2
 _SEED, _BATCH, _RATE, _DROPOUT = 0, 64, 3e-3, 0.3
-_WIDTHS, _POOLED = (32, 64, 128, 256), 2
 # Images seen in training, whatever the size of the set, within these bounds of epochs.
 _IMAGES_SEEN, _FEWEST_EPOCHS, _MOST_EPOCHS = 120_000, 3, 30
-# One training image in so many only sets the thresholds.
-_HELD_OUT = 10
-_CHUNK = 500
-_FINGERPRINTED = 20_000
-_KERNEL, _DECAY = 3, 1e-5
+# Images that pass through at once, and how many tell one large set from another.
+_CHUNK, _FINGERPRINTED = 500, 20_000
 
 
 @dataclass(frozen=True)
@@ -70,19 +67,18 @@ def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
     try:
         network.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError):
-        held_out = torch.arange(len(train)) % _HELD_OUT == 0
-        _fit(network, train, data.attributes, (~held_out).nonzero().flatten())
-        _centre(network.eval(), train, held_out.nonzero().flatten())
+        _fit(network, train, data.attributes)
+        _centre(network.eval(), train)
         write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))
     network = network.eval().requires_grad_(False)
-    return AttributeJudge(network, *quality(_outputs(network, test, torch.arange(len(test))), test.attributes))
+    return AttributeJudge(network, *quality(_outputs(network, test), test.attributes))
 
 
 def _fingerprint(data: Dataset) -> str:
     """A digest of the training set; of large ones some images stand for all."""
     images, labels = data.train.images, data.train.attributes
     assert labels is not None
-    digest = hashlib.sha256(f"attribute judge {VERSION} {tuple(images.shape)} {data.attributes}".encode())
+    digest = hashlib.sha256(f"attribute judge {_VERSION} {tuple(images.shape)} {data.attributes}".encode())
     digest.update(images[:: math.ceil(len(images) / _FINGERPRINTED)].cpu().numpy().tobytes())
     digest.update(labels.cpu().numpy().tobytes())
     return digest.hexdigest()[:32]
@@ -93,34 +89,34 @@ def _network(data: Dataset) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise((colours, *_WIDTHS)):
-            convolution = nn.Conv2d(inputs, outputs, _KERNEL, stride=2, padding=1, bias=False)
+        for inputs, outputs in pairwise((colours, *_CHANNELS)):
+            convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
         return nn.Sequential(
-            nn.AvgPool2d(max(1, side // SIDE)),
+            nn.AvgPool2d(max(1, side // _SIDE)),
             *layers,
             nn.AdaptiveAvgPool2d(_POOLED),
             nn.Flatten(),
             nn.Dropout(_DROPOUT),
-            nn.Linear(_POOLED**2 * _WIDTHS[-1], len(data.attributes)),
+            nn.Linear(_POOLED**2 * _CHANNELS[-1], len(data.attributes)),
         )
 
 
-def _fit(network: nn.Sequential, train: Split, attributes: Sequence[Attribute], rows: Int64[Tensor, " n"]) -> None:
-    """One-cycle Adam on the images numbered `rows`, shifted and mirrored."""
+def _fit(network: nn.Sequential, train: Split, attributes: Sequence[Attribute]) -> None:
+    """One-cycle Adam on shifted and mirrored images."""
     assert train.attributes is not None
     device = train.attributes.device
     continuous = torch.tensor([attribute.continuous for attribute in attributes], device=device)
-    batch_size = min(_BATCH, len(rows))
-    epochs = min(max(_IMAGES_SEEN // len(rows), _FEWEST_EPOCHS), _MOST_EPOCHS)
-    optimizer = torch.optim.Adam(network.parameters(), lr=_RATE, weight_decay=_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=epochs * (len(rows) // batch_size))
+    batch_size = min(_BATCH, len(train))
+    epochs = min(max(_IMAGES_SEEN // len(train), _FEWEST_EPOCHS), _MOST_EPOCHS)
+    optimizer = torch.optim.Adam(network.parameters(), lr=_RATE, weight_decay=1e-5, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=epochs * (len(train) // batch_size))
     shrink, classify = network[0], network[1:]
     rng = np.random.default_rng(_SEED)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_SEED)
         for epoch in track(range(epochs), "training the judge of attributes, once"):
-            for index in rows[batch_order(len(rows), batch_size, seed=_SEED, stage=0, epoch=epoch)]:
+            for index in batch_order(len(train), batch_size, seed=_SEED, stage=0, epoch=epoch):
                 x = _augmented(shrink(to_float(train.pixels(index, device), UNIT)), rng)
                 loss = _loss(classify(x), train.attributes[index.to(device)], continuous)
                 optimizer.zero_grad()
@@ -149,15 +145,13 @@ def _loss(outputs: Float[Tensor, "b k"], labels: Float[Tensor, "b k"], continuou
 
 
 @torch.no_grad()
-def _centre(network: nn.Sequential, train: Split, rows: Int64[Tensor, " n"]) -> None:
-    """Moves the outputs so that each attribute is seen as often as it is there.
+def _centre(network: nn.Sequential, train: Split) -> None:
+    """Moves the outputs so that each attribute is seen in as many training images as have it.
 
-    On images that were not trained on. A rare attribute's output hardly ever passes 0 by itself.
+    A rare attribute's output hardly ever passes 0 by itself.
     """
-    assert train.attributes is not None
-    last = network[-1]
-    assert isinstance(last, nn.Linear)
-    outputs, labels = _outputs(network, train, rows), train.attributes[rows.to(train.attributes.device)]
+    last, outputs, labels = network[-1], _outputs(network, train), train.attributes
+    assert isinstance(last, nn.Linear) and labels is not None
     for factor, label in enumerate(labels.T):
         ordered = outputs[~label.isnan(), factor].sort(descending=True).values
         count = int((label > 0).sum())
@@ -166,10 +160,10 @@ def _centre(network: nn.Sequential, train: Split, rows: Int64[Tensor, " n"]) -> 
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, split: Split, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n k"]:
+def _outputs(network: nn.Module, split: Split) -> Float[Tensor, "n k"]:
     assert split.attributes is not None
-    device = split.attributes.device
-    return torch.cat([network(to_float(split.pixels(part, device), UNIT)) for part in rows.split(_CHUNK)])
+    parts = split.images.split(_CHUNK)
+    return torch.cat([network(to_float(part.to(split.attributes.device), UNIT)) for part in parts])
 
 
 def quality(

@@ -175,7 +175,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             x = to_float(pixels, model.config.value_range)
             attributes = None if train.attributes is None else train.attributes[index]
             mask = None if taken is None else taken[step]
-            batch = Batch(x, attributes, *(outputs.of(index, x, mask) if outputs else (None,) * 3), mask)
+            noise = _noise(x, stage.noise, [recipe.seed, number, epoch, step]) if stage.noise else None
+            batch = Batch(x, attributes, *(outputs.of(index, x, mask) if outputs else (None,) * 3), mask, noise)
             record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
@@ -222,6 +223,13 @@ def _starting_model(session: _Session, number: int) -> Model:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
     return model.to(session.device).train()
+
+
+def _noise(x: Tensor, deviation: float, drawn_for: list[int]) -> Tensor:
+    """Normal noise for a batch, a pure function of its place in the training."""
+    seed = np.random.SeedSequence(drawn_for).generate_state(1, np.uint64)[0]
+    generator = torch.Generator(x.device).manual_seed(int(seed >> 1))
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) * deviation
 
 
 def _labels(data: Dataset) -> Labels | None:

@@ -1,0 +1,40 @@
+"""What metrics.json says of a supervised run, in flat rows, and which of its attributes are the best."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jacsup.models import Factor
+
+
+def rank(factor: Factor, measured: dict[str, Any]) -> tuple[bool, float, float, float]:
+    """Learned before not learned, then by gain, by accuracy and by what there is without a judge; higher is better."""
+    known = measured.get("counterfactual_gain"), measured.get("accuracy 2"), distance(factor)
+    gain, accuracy, apart = (-math.inf if value is None or math.isnan(value) else value for value in known)
+    return factor.learned, gain, accuracy, apart
+
+
+def distance(factor: Factor) -> float:
+    """m+ - m-; nan for an attribute that all training images have or lack."""
+    assert factor.m_minus is not None and factor.m_plus is not None
+    return factor.m_plus - factor.m_minus
+
+
+def stage_figures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured of each finished stage, figures by strength as `accuracy 2`."""
+    return [{**stage, **_by_strength(stage, stage.get("edit") or {})} for stage in metrics.get("stages") or []]
+
+
+def attribute_figures(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was measured of each attribute by name, figures by strength as `accuracy 2`."""
+    attributes = metrics.get("attributes") or {}
+    return {name: {**values, **_by_strength(metrics, values)} for name, values in attributes.items()}
+
+
+def _by_strength(metrics: dict[str, Any], values: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{name} {strength:g}": values[name][place]
+        for place, strength in enumerate((metrics.get("edit") or {}).get("strengths", []))
+        for name in ("accuracy", "preservation_error")
+    }

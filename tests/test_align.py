@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import cmath
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from jacsup import align
+from jacsup.align import Similarity, crop, find_face, paste, whole_square
+
+CELEBA = Path(__file__).resolve().parents[2] / "shared" / "data" / "celeba" / "img_align_celeba.zip"
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def slope(points: np.ndarray) -> np.ndarray:
+    """Brightness at photo points, linear: bicubic sampling and means over areas leave it as it is."""
+    return np.stack([20 + points.real / 3, 200 - points.imag / 2, 90 + points.real / 8 + points.imag / 8], axis=-1)
+
+
+def centres(width: int, height: int) -> np.ndarray:
+    return np.arange(width)[None] + 0.5 + 1j * (np.arange(height)[:, None] + 0.5)
+
+
+def sloping_photo(width: int = 400, height: int = 300) -> Image.Image:
+    return Image.fromarray(slope(centres(width, height)).round().astype(np.uint8))
+
+
+def as_image(pixels: Tensor) -> np.ndarray:
+    return pixels.permute(1, 2, 0).numpy()
+
+
+def tilted(side: float, degrees: float, middle: complex) -> Similarity:
+    turn = cmath.rect(side, np.deg2rad(degrees))
+    return Similarity(turn, middle - turn * (0.5 + 0.5j))
+
+
+def test_a_similarity_goes_there_and_back() -> None:
+    similarity = tilted(50, 90, 100 + 80j)
+    assert similarity.side == pytest.approx(50)
+    assert similarity.to_photo(0j) == pytest.approx(125 + 55j)  # turned clockwise on the screen, the corner is right
+    assert similarity.to_crop(similarity.to_photo(0.2 + 0.9j)) == pytest.approx(0.2 + 0.9j)
+
+
+@pytest.mark.parametrize(("size", "origin"), [((89, 109), 10j), ((178, 218), 20j), ((60, 31), 14 + 0j)])
+def test_the_whole_square_is_centred(size: tuple[int, int], origin: complex) -> None:
+    assert whole_square(Image.new("RGB", size)) == Similarity(complex(min(size)), origin)
+
+
+def test_a_crop_at_its_own_size_is_the_photos_pixels() -> None:
+    pixels = noise(50, 40, 3)
+    found = crop(Image.fromarray(pixels), whole_square(Image.new("RGB", (40, 50))), 40)
+    np.testing.assert_array_equal(as_image(found), pixels[5:45])
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_quarter_turns_are_exact(turns: int) -> None:
+    pixels = noise(40, 40, 3)
+    found = crop(Image.fromarray(pixels), tilted(40, 90 * turns, 20 + 20j), 40)
+    np.testing.assert_array_equal(as_image(found), np.rot90(pixels, turns))
+
+
+@pytest.mark.parametrize("shrink", [2, 3, 4, 12])
+def test_shrinking_takes_the_mean_of_each_area(shrink: int) -> None:
+    pixels = noise(16 * shrink, 16 * shrink, 3)
+    found = crop(Image.fromarray(pixels), Similarity(16 * shrink + 0j, 0j), 16)
+    for row in range(16):
+        for column in range(16):
+            block = pixels[row * shrink : (row + 1) * shrink, column * shrink : (column + 1) * shrink]
+            np.testing.assert_allclose(found[:, row, column], block.mean((0, 1)), atol=1.01)
+
+
+@pytest.mark.parametrize("side", [20, 40, 90, 200, 500])
+@pytest.mark.parametrize("degrees", [0, 13, -140])
+def test_a_crop_lies_where_its_similarity_says(side: int, degrees: float) -> None:
+    similarity = tilted(side, degrees, side * (0.8 + 0.75j) + 3.3)
+    shade = 80 / side  # every photo as bright, whatever its size
+    photo = Image.fromarray(slope(shade * centres(int(1.6 * side), int(1.5 * side))).round().astype(np.uint8))
+    points = similarity.to_photo(torch.from_numpy(centres(32, 32) / 32)).numpy()
+    np.testing.assert_allclose(as_image(crop(photo, similarity, 32)), slope(shade * points), atol=1.6)
+
+
+@pytest.mark.parametrize("degrees", [0, 30])
+@pytest.mark.parametrize("side", [400, 640])
+def test_shrinking_leaves_no_moire(side: int, degrees: float) -> None:
+    board = (np.indices((800, 800)).sum(0) % 2 * 255).astype(np.uint8)
+    found = crop(Image.fromarray(board).convert("RGB"), tilted(side, degrees, 400 + 400j), 50)
+    assert (found.float() - 127.5).abs().max() < 12
+
+
+def test_beyond_the_photo_its_edge_is_repeated() -> None:
+    pixels = noise(30, 30, 3)
+    found = as_image(crop(Image.fromarray(pixels), Similarity(50 + 0j, -10 - 10j), 50))
+    np.testing.assert_array_equal(found, np.pad(pixels, [(10, 10), (10, 10), (0, 0)], mode="edge"))
+
+
+def test_transparent_parts_show_white() -> None:
+    pixels = noise(40, 40, 4)
+    pixels[:20, :, 3], pixels[20:, :, 3] = 0, 255
+    found = as_image(crop(Image.fromarray(pixels), Similarity(40 + 0j, 0j), 40))
+    assert (found[:20] == 255).all()
+    np.testing.assert_array_equal(found[20:], pixels[20:, :, :3])
+
+
+PLACES = [
+    whole_square(Image.new("RGB", (90, 70))),
+    tilted(55, 17, 40 + 33j),
+    tilted(20, -80, 60 + 30j),
+    tilted(120, 33, 10 + 60j),
+]
+
+
+@pytest.mark.parametrize("similarity", PLACES)
+@pytest.mark.parametrize("detail", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_no_change_gives_back_the_photo(similarity: Similarity, detail: float, channels: int) -> None:
+    pixels = noise(70, 90, channels)
+    photo = Image.fromarray(pixels)
+    photo.info["icc_profile"] = b"a profile"
+    decoded = torch.rand(3, 32, 32)
+    result = paste(photo, similarity, decoded, decoded.clone(), detail)
+    np.testing.assert_array_equal(np.asarray(result), pixels)
+    assert result.info == photo.info
+
+
+@pytest.mark.parametrize("similarity", PLACES)
+def test_only_the_crops_inside_changes(similarity: Similarity) -> None:
+    pixels = np.full((70, 90, 4), 100, np.uint8)
+    photo = Image.fromarray(pixels)
+    result = np.asarray(paste(photo, similarity, torch.zeros(3, 32, 32), torch.full((3, 32, 32), 0.4)))
+    inside = similarity.to_crop(torch.from_numpy(centres(90, 70))).numpy()
+    to_border = 0.5 - np.maximum(abs(inside.real - 0.5), abs(inside.imag - 0.5))
+    assert (result[to_border < 0] == 100).all()
+    assert (result[to_border > align.FEATHER, :3] == 202).all()
+    assert (result[..., 3] == 100).all()
+    np.testing.assert_array_equal(np.asarray(photo), pixels)
+
+
+def test_the_change_fades_out_to_nothing_at_the_border() -> None:
+    photo = Image.new("RGB", (400, 400))
+    result = paste(photo, Similarity(400 + 0j, 0j), torch.zeros(3, 8, 8), torch.ones(3, 8, 8))
+    row = np.asarray(result)[200, :, 0].astype(int)
+    assert row[0] == row[-1] == 0
+    assert row[50] == row[200] == 255
+    steps = np.diff(row[:51])
+    assert steps.min() >= 0
+    assert steps.max() < 255 / 25
+    np.testing.assert_array_equal(row, row[::-1])
+
+
+def bicubic_twin(image: np.ndarray, enlarge: int) -> np.ndarray:
+    """Bicubic enlargement (a = -0.75) of one channel, pixel by pixel, its edges repeated."""
+
+    def weight(distance: float) -> float:
+        d, a = abs(distance), -0.75
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0
+
+    size = image.shape[0]
+    weights = np.zeros((size * enlarge, size))
+    for out in range(size * enlarge):
+        at = (out + 0.5) / enlarge - 0.5
+        for near in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
+            weights[out, min(max(near, 0), size - 1)] += weight(at - near)
+    return weights @ image @ weights.T
+
+
+@pytest.mark.parametrize("enlarge", [1, 2, 5])
+def test_the_middle_gets_exactly_the_enlarged_difference(enlarge: int) -> None:
+    pixels = noise(16 * enlarge + 9, 16 * enlarge + 20, 3) // 2 + 64
+    before, after = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2
+    result = paste(Image.fromarray(pixels), Similarity(16 * enlarge + 0j, 12 + 7j), before, after)
+    middle = slice(2 * enlarge, 14 * enlarge)
+    for channel in range(3):
+        change = bicubic_twin((after - before)[channel].numpy(), enlarge)[middle, middle]
+        old = pixels[7:, 12:, channel][middle, middle]
+        new = np.asarray(result)[7:, 12:, channel][middle, middle]
+        np.testing.assert_allclose(new, old + 255 * change, atol=0.51)
+
+
+def test_changes_beyond_black_and_white_are_clipped() -> None:
+    photo = Image.fromarray(np.where(noise(40, 40, 3) > 127, np.uint8(250), np.uint8(5)))
+    square, zero = Similarity(40 + 0j, 0j), torch.zeros(3, 8, 8)
+    for change, expected in [(0.5, {132, 255}), (-0.5, {0, 122})]:
+        result = np.asarray(paste(photo, square, zero, zero + change))[5:35, 5:35]
+        assert set(np.unique(result)) <= expected | {133, 123}
+
+
+def test_where_much_changes_detail_gives_way() -> None:
+    pixels = noise(160, 160, 3)
+    before, after = torch.full((3, 16, 16), 0.5), torch.full((3, 16, 16), 0.5)
+    after[:, :, 8:] = 0.8
+    for detail in (0.0, 0.25):
+        result = np.asarray(paste(Image.fromarray(pixels), Similarity(160 + 0j, 0j), before, after, detail))
+        own = pixels[20:140, 100:140] - 127.5
+        expected = np.clip(255 * 0.8 + detail * own, 0, 255)
+        np.testing.assert_allclose(result[20:140, 100:140], expected, atol=0.51)
+        np.testing.assert_array_equal(result[:, :60], pixels[:, :60])
+
+
+@pytest.mark.parametrize("detail", [-0.1, 1.5, float("nan")])
+def test_detail_is_a_share(detail: float) -> None:
+    decoded = torch.zeros(3, 8, 8)
+    with pytest.raises(ValueError, match=r"\Adetail is [^\n]*allowed is 0 [^\n]*\Z"):
+        paste(Image.new("RGB", (20, 20)), Similarity(20 + 0j, 0j), decoded, decoded, detail)
+
+
+def test_a_pasted_change_is_found_again_by_cropping() -> None:
+    photo, similarity = sloping_photo(), tilted(180, 20, 180 + 140j)
+    seen = crop(photo, similarity, 64)
+    after = (seen / 255 + 0.1 * torch.linspace(-1, 1, 64)).clamp(0, 1)
+    again = crop(paste(photo, similarity, seen / 255, after), similarity, 64)
+    middle = (slice(None), slice(10, 54), slice(10, 54))
+    torch.testing.assert_close(again[middle] / 255, after[middle], atol=0.012, rtol=0)
+
+
+MEMORY = """
+import resource, torch
+from PIL import Image
+from jacsup.align import Similarity, crop, paste
+photo = Image.new("RGB", (10_000, 5_000), "grey")
+face = Similarity({turn}, {origin})
+zero = torch.zeros(3, 64, 64)
+paste(photo.crop((0, 0, 99, 99)), Similarity(99 + 0j, 0j), zero, zero)
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+crop(photo, face, 64)
+result = paste(photo, face, zero, zero + 0.1)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) // 1024)
+"""
+
+
+def test_fifty_megapixels_take_little_more_memory_than_their_copy() -> None:
+    program = MEMORY.format(turn=4000 + 300j, origin=3000 + 300j)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10_000 * 5_000 * 4 / 2**20 + 150, "MiB beyond the photo itself"
+
+
+@pytest.fixture
+def cascades() -> Iterator[None]:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="module")
+def celeba() -> Iterator[Callable[[int], Image.Image]]:
+    with zipfile.ZipFile(CELEBA) as images:
+        yield lambda number: Image.open(io.BytesIO(images.read(f"img_align_celeba/{number:06d}.jpg"))).convert("RGB")
+
+
+FRONTAL = (2, 6, 7, 8, 9, 12, 13, 16)
+
+
+def off(found: Similarity, true: Similarity) -> tuple[float, float, float]:
+    """Shift in fractions of the crop, ratio of the sides, angle in degrees."""
+    shift = abs(true.to_crop(found.to_photo(0.5 + 0.5j)) - (0.5 + 0.5j))
+    return shift, found.side / true.side, abs(np.rad2deg(cmath.phase(found.turn / true.turn)))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("enlarge", [1, 2])
+def test_celebas_own_crops_are_found(cascades: None, celeba: Callable[[int], Image.Image], enlarge: int) -> None:
+    errors = []
+    for number in FRONTAL:
+        photo = celeba(number)
+        photo = photo.resize((photo.width * enlarge, photo.height * enlarge))
+        errors.append(off(find_face(photo), whole_square(photo)))
+    shift, scale, angle = np.median(errors, axis=0)
+    assert (shift < 0.015, abs(scale - 1) < 0.06, angle < 3) == (True,) * 3
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("degrees", [-15, 0, 15, 25])
+def test_a_face_anywhere_in_a_photo_is_found(
+    cascades: None, celeba: Callable[[int], Image.Image], degrees: float
+) -> None:
+    errors = []
+    for number in FRONTAL[:4]:
+        true = tilted(150 + 30 * (number % 3), degrees, complex(420, 210 + 10 * number))
+        to_face = Similarity(89 / true.turn, 10j - true.origin * 89 / true.turn)
+        a, b, c, d = to_face.turn.real, to_face.turn.imag, to_face.origin.real, to_face.origin.imag
+        photo = Image.new("RGBA", (800, 500), (90, 110, 130, 255))
+        face = celeba(number).convert("RGBA")
+        turned = face.transform(photo.size, Image.Transform.AFFINE, (a, -b, c, b, a, d), Image.Resampling.BICUBIC)
+        photo.alpha_composite(turned)
+        errors.append(off(find_face(photo), true))
+    shift, scale, angle = np.median(errors, axis=0)
+    assert (shift < 0.03, abs(scale - 1) < 0.1, angle < 5) == (True,) * 3
+
+
+def test_a_photo_without_a_face_is_refused_in_one_line(cascades: None) -> None:
+    photo = sloping_photo()
+    with pytest.raises(
+        ValueError, match=r"\Ano face was found in this photo of 400x300 pixels[^\n]*--no-align[^\n]*\Z"
+    ):
+        find_face(photo)
+
+
+def test_without_opencv_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(
+        ValueError, match=r"\Afinding faces needs OpenCV 4[^\n]*jacsup\[align\][^\n]*--no-align[^\n]*\Z"
+    ):
+        find_face(sloping_photo())
