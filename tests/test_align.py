@@ -26,7 +26,8 @@ def noise(*shape: int) -> np.ndarray:
 
 def slope(points: np.ndarray) -> np.ndarray:
     """Brightness at photo points, linear: bicubic sampling and means over areas leave it as it is."""
-    return np.stack([20 + points.real / 3, 200 - points.imag / 2, 90 + points.real / 8 + points.imag / 8], axis=-1)
+    x, y = np.real(points), np.imag(points)
+    return np.stack([20 + x / 3, 200 - y / 2, 90 + x / 8 + y / 8], axis=-1)
 
 
 def centres(width: int, height: int) -> np.ndarray:
@@ -140,7 +141,7 @@ def test_only_the_crops_inside_changes(similarity: Similarity) -> None:
     photo = Image.fromarray(pixels)
     result = np.asarray(paste(photo, similarity, torch.zeros(3, 32, 32), torch.full((3, 32, 32), 0.4)))
     inside = similarity.to_crop(torch.from_numpy(centres(90, 70))).numpy()
-    to_border = 0.5 - np.maximum(abs(inside.real - 0.5), abs(inside.imag - 0.5))
+    to_border = 0.5 - np.maximum(abs(np.real(inside) - 0.5), abs(np.imag(inside) - 0.5))
     assert (result[to_border < 0] == 100).all()
     assert (result[to_border > align.FEATHER, :3] == 202).all()
     assert (result[..., 3] == 100).all()

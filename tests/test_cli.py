@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import jacsup
 from jacsup import cli
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field, to_dict
+from jacsup.models import load_info
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training.state import load_checkpoint
@@ -151,8 +154,8 @@ def test_a_dry_run_shows_the_curriculum_and_writes_nothing(call: Call, tmp_path:
     shown = with_arm(set_field(set_field(DEBUG, "seed", 7), "stages.2.weights.y", 0.25), "plain-jump")
     assert json.loads(summary) == {name: value for name, value in to_dict(shown).items() if name != "stages"}
     assert header.split()[:2] == ["stage", "objective"]
-    assert [row.split()[:4] for row in rows] == [
-        ["units-2", "reconstruction", "2", "3"], ["units-4", "reconstruction", "4", "3"]
+    assert [row.split()[:5] for row in rows] == [
+        ["units-2", "reconstruction", "2", "units", "3"], ["units-4", "reconstruction", "4", "units", "3"]
     ]  # fmt: skip
     assert "y 0.25" in call("train", "debug", "--dry-run", "--set", "stages.2.weights.y=0.25").out.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
@@ -204,7 +207,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch sees 0 GPUs here; use cpu or auto"),
     "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; allowed are auto, cpu, cuda and cuda:N"),
     "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501; allowed are up to 1500"),
-    "arm": ((*TRAIN, "--arm", "plian"), "there is no arm 'plian'; did you mean 'plain'?"),
+    "arm": ((*TRAIN, "--arm", "plian"), "there is no arm 'plian' of recipe 'debug'; did you mean 'plain'?"),
     "init": ((*TRAIN, "--init", "photos"), "--init photos is neither a run nor a stage of one"),
     "init stage": ((*TRAIN, "--init", "run/units-9"), "run has no finished stage 'units-9'; allowed are units-2, "),
     "other recipe": (
@@ -216,6 +219,16 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "evaluate photos": (("evaluate", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
     "evaluate nothing": (("evaluate", "no"), "no: there is no such run folder or model file"),
     "report photos": (("report", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
+    "no images": (("train", "folder"), "one's own images are needed; pass them as --images DIR"),
+    "no such images": (("train", "folder", "--images", "no"), "no cannot be read"),
+    "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; give more images"),
+    "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is for the recipe folder; 'debug' has its own data"),
+    "size": (("train", "celeba64", "--size", "48"), "size is 48; allowed are 32, 64, 128, 256, 512"),
+    "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; leave --size away"),
+    "no CelebA": (("train", "celeba64"), "--data-root"),
+    "prepare": (("data", "prepare", "faces"), "'faces' cannot be prepared so; allowed are celeba --data-root DIR and"),
+    "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; allowed"),
+    "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
 }  # fmt: skip
 
@@ -275,3 +288,33 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path
     assert call(*command).code == 0
     assert run.stats()[: len(stopped)] == stopped, "finished epochs keep their figures and their seconds"
     assert [line["epoch"] for line in run.stats()] == list(range(40))
+
+
+def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    rows = ["file,Bright,Age"]
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 128, (40, 50, 3), dtype=np.uint8) + 120 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / f"{number}.png")
+        rows.append(f"{number}.png,{number % 2},{20 + number}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    command = (
+        "train", "folder", "--images", "photos", "--attributes", "table.csv", "--size", 32, "--epochs", 1, "--out",
+        "run", "--set", "stages.batch_size=12", "model.channels=[4,4,4]", "stages.z_channels=4",
+    )  # fmt: skip
+    assert call(*command, "--stages", 1).code == 0
+    result = call(*command)
+    assert (result.code, result.err) == (0, "")
+    run = Run(tmp_path / "run")
+    assert [factor.name for factor in load_info(run.path).factors] == ["Bright", "Age"]
+    assert len(run.sessions()) == 2 and len(run.finished_stages()) == 4
+    table = call("evaluate", "run").out
+    assert "Bright" in table and "edit@2" in table and "teacher-cycles" in table
+    assert set(json.loads(call("evaluate", "run", "--json").out)["attributes"]) == {"Bright", "Age"}
+    ordered = call(
+        "train", "folder", "--images", "photos", "--unsupervised", "--size", 32, "--epochs", 1, "--stages", 2, "--out",
+        "ordered", "--set", "stages.batch_size=12", "model.channels=[4,4,4]",
+    )  # fmt: skip
+    assert (ordered.code, ordered.err) == (0, "")
+    without = call("train", "folder", "--images", "photos", "--size", 32, "--out", "none")
+    assert without.code == 2 and "learns attributes, and the images have none" in without.err

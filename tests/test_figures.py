@@ -22,7 +22,7 @@ from jacsup.arms import find_siblings, missing_arms
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
-from jacsup.figures import _block
+from jacsup.drawing import block
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.report import write_report
@@ -167,11 +167,11 @@ def test_colour_images_without_labels_make_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("channels", "side", "shown_side"), [(1, 8, 80), (3, 28, 84), (4, 64, 64), (1, 256, 84)])
 def test_tiles_are_enlarged_by_whole_factors_and_shrunk_to_fit(channels: int, side: int, shown_side: int) -> None:
     tiles = torch.rand(2, 3, channels, side, side)
-    block = _block(tiles, tile=84)
-    assert block.shape == (2 * shown_side + 3, 3 * shown_side + 6, max(3, channels))
+    shown_block = block(tiles, tile=84)
+    assert shown_block.shape == (2 * shown_side + 3, 3 * shown_side + 6, max(3, channels))
     if shown_side >= side:
         times = shown_side // side
-        shown = block[shown_side + 3 :: times, :shown_side:times][:side]
+        shown = shown_block[shown_side + 3 :: times, :shown_side:times][:side]
         expected = tiles[1, 0].permute(1, 2, 0).mul(255).round().to(torch.uint8).expand(-1, -1, max(3, channels))
         assert np.array_equal(shown, expected.numpy())
 

@@ -43,7 +43,7 @@ def test_a_folders_config_knows_its_images(tmp_path: Path) -> None:
         load_dataset(config, changed)
     with pytest.raises(ValueError, match=r"images of size 8, the recipe asks for 16"):
         load_dataset(Folder(size=16), changed)
-    with pytest.raises(ValueError, match=r"need their prepared folder; pass it as --data-root"):
+    with pytest.raises(ValueError, match="pass them as --images DIR, or a prepared folder as --data-root"):
         load_dataset(Folder(size=8))
 
 

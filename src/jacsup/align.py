@@ -26,6 +26,7 @@ BOX_CENTRE, BOX_WIDTH = 0.5 + 0.584j, 0.597
 
 # Faces are sought with the photo's longer side between these, at 0 degrees first: cascades miss tilted faces.
 DETECTION_SIDES = (400, 1024)
+SMALLEST_FACE = 0.06  # of the photo's longer side
 TILTS = (0, 20, -20)
 # Eyes are sought in an aligned crop of this side, in windows around EYES; window and eye sizes are its fractions.
 EYE_SEARCH_SIDE = 267
@@ -241,7 +242,8 @@ def _faces(grey: Image.Image, cascade: CascadeClassifier, tilt: int) -> Iterator
     """The crops around the faces that a cascade finds after turning the image by `tilt` degrees, largest first."""
     turned = np.asarray(grey.rotate(tilt, Image.Resampling.BILINEAR, fillcolor=128))
     turn_back, centre = cmath.rect(1, math.radians(tilt)), complex(*grey.size) / 2
-    boxes: Any = cascade.detectMultiScale(turned, 1.1, 3, minSize=(30, 30))
+    least = round(SMALLEST_FACE * max(grey.size))
+    boxes: Any = cascade.detectMultiScale(turned, 1.1, 3, minSize=(least, least))
     for left, top, width, height in sorted(boxes, key=lambda box: -box[2]):
         turn = turn_back * int(width) / BOX_WIDTH
         middle = (complex(left + width / 2, top + height / 2) - centre) * turn_back + centre

@@ -155,7 +155,7 @@ def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: 
         print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
 
 
-def _at_strengths(edit: dict[str, list[float]]) -> dict[str, float]:
+def _at_strengths(edit: dict[str, Any]) -> dict[str, float]:
     """The edit scores as columns: accuracy at 1, 2, 4 and preservation error at 0, 2."""
     at = {f"{s:g}": i for i, s in enumerate(edit["strengths"])}
     accuracy = {f"edit@{s}": edit["accuracy"][i] for s, i in at.items() if s != "0"}

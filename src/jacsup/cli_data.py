@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from jacsup.config import Folder, Recipe
+from jacsup.config import Folder, Recipe, require_image_size
 
 Positional = tyro.conf.Positional
 
@@ -53,13 +53,17 @@ def prepare(
     from jacsup.data.prepare import Source, prepare_once
     from jacsup.data.prepared import read_manifest
 
+    require_image_size(size)
     if name == "celeba":
         folder = prepare_celeba(data_root, size, cache_folder(), skip_bad=skip_bad)
     elif name == "folder" and images:
         folder = prepare_once(Source(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
     else:
         raise ValueError(f"'{name}' cannot be prepared so; allowed are celeba --data-root DIR and folder --images DIR")
-    print(f"{read_manifest(folder).count:,} images are in {folder}")
+    manifest = read_manifest(folder)
+    for skipped in manifest.skipped:
+        print(f"skipped {skipped}")
+    print(f"{manifest.count:,} images are in {folder}")
 
 
 def prepare_folder(

@@ -115,7 +115,8 @@ class Weights:
 
     A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
     roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
-    Ours: `balanced` makes rare labels count as much as common ones in eq. 11 and 12.
+    Ours, in eq. 11 and 12: `balanced` makes rare labels count as much as common ones; `squared` takes (y - y_bar)^2 in
+    place of the hinge, beyond whose margin y is free to hold what is no attribute, which edits then change too.
     """
 
     rec: float = 1.0
@@ -129,6 +130,7 @@ class Weights:
     cycle_z_norm: bool = False
     cycle_predicted: bool = False
     balanced: bool = False
+    squared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +272,12 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; allowed is 0 beside {name}")
     if stage.objective == "teacher" and not supervised:
         raise ValueError(f"stage '{stage.name}': a teacher learns attributes; give it z_channels, not num_units")
+
+
+def require_image_size(size: int) -> None:
+    """ValueError for a side of images that the convolutional model does not take."""
+    if size not in IMAGE_SIZES:
+        raise ValueError(f"size is {size}; allowed are {', '.join(map(str, IMAGE_SIZES))}")
 
 
 def read_recipe(path: Path) -> Recipe:

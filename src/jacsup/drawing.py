@@ -83,7 +83,7 @@ def draw_rows(path: Path, groups: Sequence[Group], *, tile: int) -> None:
     save(sheet.figure, path)
 
 
-def _label(sheet: Sheet, row: Row, middle: float) -> None:
+def _label(sheet: Sheet, row: Row, middle: Pixels) -> None:
     name, size = _wrapped(row.name, LABEL_WIDTH - 12, NAME_SIZE)
     rise = LEADING * NOTE_SIZE / 2 if row.note else 0
     sheet.text(0, middle - rise, name, size=size, bold=True)
@@ -97,7 +97,7 @@ def _paint_minus(picture: np.ndarray, left: int) -> None:
     picture[15:19, left + 10 : left + 24, :3] = 0
 
 
-def _wrapped(words: str, width: float, size: int) -> tuple[str, int]:
+def _wrapped(words: str, width: Pixels, size: int) -> tuple[str, int]:
     """Words in lines that fit the width, and the size at which their longest does."""
     lines = textwrap.wrap(words.replace("_", " "), max(1, int(width / (LETTER * size))), break_long_words=False) or [""]
     return "\n".join(lines), min(size, int(width / (LETTER * max(map(len, lines), default=1) or 1)))

@@ -134,7 +134,7 @@ def _tradeoff(faces: _Faces) -> str:
         "One point for each stage, letters at this run's. Up is better control, right is a better reconstruction; the "
         "method is to get both. " + _letters(faces)
     )
-    alt = "Edit accuracy and counterfactual gain against PSNR, a line for each arm"
+    alt = "How well each stage edits against its PSNR, a line for each arm"
     return page.section("Reconstruction against control", text, page.figure("tradeoff.png", alt, css="narrow"))
 
 

@@ -19,8 +19,9 @@ def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
     """The upright photo in a file, in a file's bytes or in a Pillow image, which itself stays as it is.
 
     Mode RGBA where the photo has transparency, else RGB, 8 bits a channel (16 are scaled), turned as its EXIF data
-    says; of an animation the first frame. `info` keeps an RGB colour profile, which saving then writes, and nothing
-    else: no place, no camera, no orientation to apply twice.
+    says; of an animation the first frame. `info` keeps an RGB colour profile as `icc_profile`, which belongs into the
+    saved result (PNG takes it from there, JPEG wants it as an argument), and nothing else: no place, no camera, no
+    orientation to apply twice.
 
     Raises:
         ValueError: what is no image, is damaged, has a side under 16 pixels or more than 100 megapixels (which the
@@ -33,17 +34,17 @@ def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
         if isinstance(source, Image.Image):
             return _decoded(source, name)
         Image.init()
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
         try:
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN]) as image:
-                return _decoded(image, name)
+            image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
         except Image.UnidentifiedImageError:
-            reason = "it is none of the formats below"
+            raise _unreadable(name, "it is none of the formats below") from None
         except Image.DecompressionBombError:
             raise _wrong_size(name, "far too many") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-    raise _unreadable(name, reason)
+        except Exception as error:  # damaged files make Pillow raise anything
+            raise _unreadable(name, getattr(error, "strerror", None) or str(error)) from None
+        with image:
+            return _decoded(image, name)
 
 
 def _decoded(image: Image.Image, name: str) -> Image.Image:
@@ -53,7 +54,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     try:
         upright = ImageOps.exif_transpose(image)
         photo = _eight_bit(upright).convert("RGBA" if upright.has_transparency_data else "RGB")
-    except Exception as error:  # damaged files make Pillow raise anything
+    except Exception as error:
         raise _unreadable(name, str(error)) from None
     profile = image.info.get("icc_profile") or b""
     # A profile for grey or CMYK would be wrong for what these have become.
@@ -80,4 +81,6 @@ def _wrong_size(name: str, size: str) -> ValueError:
 
 def _unreadable(name: str, reason: str) -> ValueError:
     reason = " ".join(reason.split())
-    return ValueError(f"{name} cannot be read as a photo: {reason}; save it again as JPEG, PNG, WebP, GIF, TIFF or BMP")
+    return ValueError(
+        f"{name} cannot be read as a photo: {reason}; allowed are whole JPEG, PNG, WebP, GIF, TIFF and BMP files"
+    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.config import (
-    IMAGE_SIZES,
     MLP,
     MNIST,
     SVHN,
@@ -25,6 +24,7 @@ from jacsup.config import (
     Stage,
     Weights,
     read_recipe,
+    require_image_size,
 )
 from jacsup.jsonable import suggestion
 
@@ -97,8 +97,7 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     """The recipe for images of another side; smaller ones drop layers at the deep end."""
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
-    if size not in IMAGE_SIZES:
-        raise ValueError(f"size is {size}; allowed are {', '.join(map(str, IMAGE_SIZES))}")
+    require_image_size(size)
     channels = conv_for(size, recipe.model.channels[0]).channels
     return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
 
@@ -111,10 +110,11 @@ _PAPER_FACES_ADAM = Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)
 _PAPER_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
 _STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
 # Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor), rare
-# labels that count as much as common ones, and swaps of half of the attributes, so that each one works by itself.
+# labels that count as much as common ones, y held to -1 and 1, and swaps of half of the attributes, so that each one
+# works by itself.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
-_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True)
-_FACES_CYCLES: dict[str, float | bool] = {"cycle_y": 1.0, "cycle_z": 0.01}
+_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
+_FACES_CYCLES: dict[str, float | bool] = {"cycle_y": 0.2, "cycle_z": 0.01}
 
 
 def _faces(

@@ -128,7 +128,7 @@ def load_folder(config: Folder, root: Path | None) -> Dataset:
     Raises ValueError where they are not the ones that the config was made with.
     """
     if root is None:
-        raise ValueError("images of one's own need their prepared folder; pass it as --data-root")
+        raise ValueError("one's own images are needed; pass them as --images DIR, or a prepared folder as --data-root")
     manifest = read_manifest(root)
     if manifest.size != config.size:
         raise ValueError(f"{root} has images of size {manifest.size}, the recipe asks for {config.size}; prepare them")

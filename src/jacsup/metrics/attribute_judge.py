@@ -28,7 +28,7 @@ _VERSION = 2
 _SIDE, _CHANNELS, _POOLED = 64, (32, 64, 128, 256), 2
 _SEED, _BATCH, _RATE, _DROPOUT = 0, 64, 3e-3, 0.3
 # Images seen in training, whatever the size of the set, within these bounds of epochs.
-_IMAGES_SEEN, _FEWEST_EPOCHS, _MOST_EPOCHS = 120_000, 3, 30
+_IMAGES_SEEN, _FEWEST_EPOCHS, _MOST_EPOCHS = 120_000, 3, 20
 # Images that pass through at once, and how many tell one large set from another.
 _CHUNK, _FINGERPRINTED = 500, 20_000
 
