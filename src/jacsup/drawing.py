@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,6 @@ SHEET_DPI, PLOT_DPI = 128, 200
 GAP, MARGIN, LABEL_WIDTH = 3, 16, 216
 NAME_SIZE, NOTE_SIZE, HEADING_SIZE, LEADING = 30, 25, 23, 1.25
 ROW_GAP, GROUP_GAP = 8, 36
-# The width of bold letters as a share of their size, somewhat above the mean.
-LETTER = 0.68
 Pixels = int | float
 
 # Blue, so that it ends strokes of black, white and grey alike; images in colour need none of that.
@@ -61,7 +58,9 @@ def draw_rows(path: Path, groups: Sequence[Group], *, tile: int) -> None:
     blocks = [[block(row.tiles[None], tile) for row in group.rows] for group in groups]
     height, width = blocks[0][0].shape[:2]
     column = (width + GAP) / len(groups[0].rows[0].tiles)
-    headings = [[_wrapped(words, column, HEADING_SIZE) for words in group.headings] for group in groups]
+    headings = [
+        [_wrapped(words, column - 2 * GAP, HEADING_SIZE, bold=False) for words in group.headings] for group in groups
+    ]
     heads = [
         max((LEADING * size * (words.count("\n") + 1) + 6 for words, size in each), default=0) for each in headings
     ]
@@ -84,7 +83,7 @@ def draw_rows(path: Path, groups: Sequence[Group], *, tile: int) -> None:
 
 
 def _label(sheet: Sheet, row: Row, middle: Pixels) -> None:
-    name, size = _wrapped(row.name, LABEL_WIDTH - 12, NAME_SIZE)
+    name, size = _wrapped(row.name, LABEL_WIDTH - 12, NAME_SIZE, bold=True)
     rise = LEADING * NOTE_SIZE / 2 if row.note else 0
     sheet.text(0, middle - rise, name, size=size, bold=True)
     if row.note:
@@ -97,10 +96,24 @@ def _paint_minus(picture: np.ndarray, left: int) -> None:
     picture[15:19, left + 10 : left + 24, :3] = 0
 
 
-def _wrapped(words: str, width: Pixels, size: int) -> tuple[str, int]:
-    """Words in lines that fit the width, and the size at which their longest does."""
-    lines = textwrap.wrap(words.replace("_", " "), max(1, int(width / (LETTER * size))), break_long_words=False) or [""]
-    return "\n".join(lines), min(size, int(width / (LETTER * max(map(len, lines), default=1) or 1)))
+def _wrapped(words: str, width: Pixels, size: int, *, bold: bool) -> tuple[str, int]:
+    """Words in lines that fit the width, and the size at which the longest single word does too."""
+    lines: list[str] = []
+    for word in words.replace("_", " ").split():
+        if lines and _width(f"{lines[-1]} {word}", size, bold) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    widest = max((_width(line, size, bold) for line in lines), default=0)
+    return "\n".join(lines), int(size * min(1, width / widest)) if widest else size
+
+
+def _width(words: str, size: int, bold: bool) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(weight="bold" if bold else "normal")
+    return float(TextPath((0, 0), words, size=size, prop=font).get_extents().width)
 
 
 def block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from jacsup.config import DataConfig, Faces
@@ -144,7 +145,7 @@ def _attribute_figures(
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
         "counterfactual_gain": gain["mean"],
         "counterfactual_gain_full": gain["full"],
-        "classifier_accuracy": sum(judge.accuracy) / len(judge.accuracy),
+        "classifier_accuracy": float(np.nanmean(judge.accuracy)),
         "attributes": attributes,
     }
 

@@ -23,7 +23,7 @@ from jacsup.progress import track
 from jacsup.run import write_atomically
 
 # Goes up with every change of how a judge is trained, so that none in a cache is older than its code.
-_VERSION = 2
+_VERSION = 3
 # The side of what a judge looks at, its layers' channels, and the side of the map that its last layer reads.
 _SIDE, _CHANNELS, _POOLED = 64, (32, 64, 128, 256), 2
 _SEED, _BATCH, _RATE, _DROPOUT = 0, 64, 3e-3, 0.3
