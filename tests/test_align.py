@@ -85,9 +85,9 @@ def test_shrinking_takes_the_mean_of_each_area(shrink: int) -> None:
 @pytest.mark.parametrize("side", [20, 40, 90, 200, 500])
 @pytest.mark.parametrize("degrees", [0, 13, -140])
 def test_a_crop_lies_where_its_similarity_says(side: int, degrees: float) -> None:
-    similarity = tilted(side, degrees, side * (0.8 + 0.75j) + 3.3)
+    similarity = tilted(side, degrees, side * (0.9 + 0.85j) + 3.3)
     shade = 80 / side  # every photo as bright, whatever its size
-    photo = Image.fromarray(slope(shade * centres(int(1.6 * side), int(1.5 * side))).round().astype(np.uint8))
+    photo = Image.fromarray(slope(shade * centres(2 * side, 2 * side)).round().astype(np.uint8))
     points = similarity.to_photo(torch.from_numpy(centres(32, 32) / 32)).numpy()
     np.testing.assert_allclose(as_image(crop(photo, similarity, 32)), slope(shade * points), atol=1.6)
 

@@ -82,7 +82,7 @@ def test_json_that_is_no_recipe_is_refused_with_the_field(changes: dict[str, Any
 def test_set_field_reaches_nested_fields_and_changes_nothing_else() -> None:
     changed = set_field(DEBUG, "model.hidden", [8])
     assert changed == replace(DEBUG, model=replace(DEBUG.model, hidden=(8,)))
-    assert DEBUG.model.hidden == (32, 16)
+    assert DEBUG.model == MLP(hidden=(32, 16))
     assert set_field(DEBUG, "seed", 7) == replace(DEBUG, seed=7)
     assert set_field(DEBUG, "data", {"type": "MNIST"}) == replace(DEBUG, data=MNIST())
 

@@ -340,6 +340,16 @@ def test_a_run_that_learned_nothing_says_so(tmp_path: Path) -> None:
     assert sorted(missed.split(", ")) == ["An_Attribute_0", "An_Attribute_1", "An_Attribute_2"]
 
 
+def test_what_the_judge_cannot_tell_is_left_out(tmp_path: Path, sheets: dict[str, list[Group]]) -> None:
+    data = photos(3)
+    metrics = some_metrics(data, gain=False)
+    for stage in (metrics, *metrics["stages"]):
+        stage["edit"] = {"strengths": [0, 1, 2, 4], "accuracy": [None] * 4, "preservation_error": [None] * 4}
+    page = write_report(make_run(tmp_path / "photos", PHOTOS, data).path, data, metrics)
+    assert "tradeoff.png" not in images_of(page)
+    assert "edit accuracy at 2</dt>" not in page.read_text() and "None" not in page.read_text()
+
+
 def test_an_unfinished_run_says_how_far_it_is(drawn: Dataset, tmp_path: Path, sheets: dict[str, list[Group]]) -> None:
     run = make_run(tmp_path / "faces", SMALL, drawn, num_stages=2)
     page = write_report(run.path, drawn, None)

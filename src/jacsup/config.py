@@ -149,8 +149,6 @@ class Stage:
     num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
-    noise: standard deviation of normal noise, in the model's value range, on all images that the encoder sees: below it
-    the decoder cannot fool the encoder with patterns that nobody sees. 0 is the paper's.
     taken: the probability that an attribute comes from the partner where eq. 9, 12 and 13 swap; 1 is the paper's.
     """
 
@@ -164,7 +162,6 @@ class Stage:
     adam: Adam = Adam()
     growth: Growth = Growth()
     teacher: str = ""
-    noise: float = 0.0
     taken: float = 1.0
 
 
@@ -250,7 +247,6 @@ def _check_stage(stage: Stage) -> None:
 
     adam, weights = stage.adam, stage.weights
     require(stage.epochs >= 1, "epochs", stage.epochs, "1 and more")
-    require(0 <= stage.noise < math.inf, "noise", stage.noise, "0 and more")
     require(0 < stage.taken <= 1, "taken", stage.taken, "numbers above 0, up to 1")
     require(stage.batch_size >= 2, "batch_size", stage.batch_size, "2 and more (partners)")
     require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "positive numbers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,11 @@ def _attribute_figures(
         for factor, (accuracy, balanced, auc) in zip(factors, quality, strict=True)
     }
     gain = {"mean": None, "full": None}
-    if isinstance(data.config, Faces):
-        gain = counterfactual_gain(
-            model, data.test.images[:NUM_DRAWN], data.attributes, means,
-            lambda factor: counterfactual(data.config, factor, NUM_DRAWN),
-        )  # fmt: skip
+    config = data.config
+    if isinstance(config, Faces):
+        some = data.test.images[:NUM_DRAWN]
+        truth = partial(counterfactual, config, count=len(some))
+        gain = counterfactual_gain(model, some, data.attributes, means, truth)
         for name, value in gain["per_attribute"].items():
             attributes[name]["counterfactual_gain"] = value
     return {

@@ -135,9 +135,10 @@ def draw_tradeoff(path: Path, arms: dict[str, list[dict[str, Any]]]) -> None:
     figure, axes = plot(len(known), share_x=True, height=2.6)
     for axis, key in zip(axes, known, strict=True):
         for arm, stages in reversed(arms.items()):
-            points = [(stage["psnr"], stage[key]) for stage in stages if stage.get(key) is not None]
+            measured = [stage for stage in stages if stage.get(key) is not None]
+            x, y = [stage["psnr"] for stage in measured], [stage[key] for stage in measured]
             colour, line = ARM_COLOURS.get(arm, INK), "--" if arm else "-"
-            axis.plot(*zip(*points, strict=True), f"o{line}", color=colour, lw=1.6, ms=5, label=arm_label(arm))
+            axis.plot(x, y, f"o{line}", color=colour, lw=1.6, ms=5, label=arm_label(arm))
         for number, stage in enumerate(next(iter(arms.values()))):
             if stage.get(key) is not None:
                 axis.annotate(

@@ -32,7 +32,7 @@ def attribute_figures(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {**values, **_by_strength(metrics, values)} for name, values in attributes.items()}
 
 
-def _by_strength(metrics: dict[str, Any], values: dict[str, Any]) -> dict[str, float]:
+def _by_strength(metrics: dict[str, Any], values: dict[str, Any]) -> dict[str, float | None]:
     return {
         f"{name} {strength:g}": values[name][place]
         for place, strength in enumerate((metrics.get("edit") or {}).get("strengths", []))

@@ -126,8 +126,8 @@ def _headline(faces: _Faces) -> str:
 
 
 def _tradeoff(faces: _Faces) -> str:
-    judged = {arm: stages for arm, stages in faces.judged.items() if any("accuracy 2" in stage for stage in stages)}
-    if not judged:
+    judged = {arm: stages for arm, stages in faces.judged.items() if stages}
+    if not any(stage.get("accuracy 2") is not None for stages in judged.values() for stage in stages):
         return ""
     face_figures.draw_tradeoff(faces.report.folder / "tradeoff.png", judged)
     text = (

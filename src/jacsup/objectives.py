@@ -24,7 +24,6 @@ class Batch:
     teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions D_T(y_T, z_T).
     teacher_x_hat_swapped: the same with the partners' factors, D_T(y_T', z_T).
     taken: which factors y' takes from the partner; all of them without it.
-    noise: what is added to the images that the encoder sees, if anything.
     """
 
     x: Float[Tensor, "b c h w"]
@@ -33,11 +32,6 @@ class Batch:
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
     taken: Bool[Tensor, "b k"] | None = None
-    noise: Float[Tensor, "b c h w"] | None = None
-
-    def seen(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The images as the encoder gets them."""
-        return images if self.noise is None else images + self.noise
 
 
 Losses = Callable[[Autoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
@@ -143,7 +137,7 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
         y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes, batch.taken)
         # The encoder as it will be used: with its running statistics.
         with _in_eval_mode(model.encoder):
-            again = model.encode(batch.seen(model.decode(Code(y, code.z))))
+            again = model.encode(model.decode(Code(y, code.z)))
         values: dict[str, Tensor] = {}
         if "cycle_y" in active:
             values["cycle_y"] = losses.cycle_factors(again.y, y_bar, *_kinds(labels, weights, y_bar))

@@ -20,6 +20,7 @@ from jacsup.config import (
     Folder,
     Growth,
     ModelConfig,
+    Objective,
     Recipe,
     Stage,
     Weights,
@@ -73,7 +74,7 @@ def face_curriculum(
 
     z_channels, epochs: of A, B, C and D. cycles: what B's weights add to A's.
     """
-    plans = (
+    plans: tuple[tuple[str, Objective, Weights, str], ...] = (
         ("teacher", "teacher", teacher, ""),
         ("teacher-cycles", "teacher", replace(teacher, **cycles), ""),
         ("student-1", "student", student, "teacher-cycles"),
@@ -163,7 +164,7 @@ RECIPES = {
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
         ),
         _faces("faces", Faces(), (64, 64, 128, 256), (8, 8, 8, 8), flips=False),
-        _faces("faces-mini", Faces(size=32, num_images=6000), (32, 32, 128), (10, 10, 10), flips=False, first=32),
+        _faces("faces-mini", Faces(size=32, num_images=6000), (32, 32, 128), (12, 12, 16), flips=False, first=32),
         _faces("celeba64", CelebA(), (64, 64, 128, 256), (8, 8, 8, 8), flips=True),
         _faces("folder", Folder(), (64, 64, 128, 256), (30, 30, 30, 30), flips=True),
         _recipe(

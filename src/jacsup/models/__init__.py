@@ -34,8 +34,10 @@ TYPICAL = "typical."
 class Autoencoder(Protocol):
     """What losses, metrics and figures need of a model."""
 
-    encoder: nn.Module
-    decoder: nn.Module
+    @property
+    def encoder(self) -> nn.Module:
+        """What encode runs on, batch statistics and all."""
+        ...
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
         """E(x), the code of images in the model's value range."""

@@ -145,8 +145,9 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         position = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizers)
-    is_student = teacher and stage.objective == "student"
-    outputs = TeacherOutputs(teacher, train.images, flips=recipe.flips) if is_student else None
+    outputs = None
+    if teacher and stage.objective == "student":
+        outputs = TeacherOutputs(teacher, train.images, flips=recipe.flips)
 
     def save(at: Position) -> None:
         tensors = {**capture(model, optimizers), "record": record.cpu()}
@@ -175,8 +176,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             x = to_float(pixels, model.config.value_range)
             attributes = None if train.attributes is None else train.attributes[index]
             mask = None if taken is None else taken[step]
-            noise = _noise(x, stage.noise, [recipe.seed, number, epoch, step]) if stage.noise else None
-            batch = Batch(x, attributes, *(outputs.of(index, x, mask) if outputs else (None,) * 3), mask, noise)
+            of_teacher = outputs.of(index, x, mask) if outputs else (None, None, None)
+            batch = Batch(x, attributes, *of_teacher, mask)
             record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
@@ -223,13 +224,6 @@ def _starting_model(session: _Session, number: int) -> Model:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
     return model.to(session.device).train()
-
-
-def _noise(x: Tensor, deviation: float, drawn_for: list[int]) -> Tensor:
-    """Normal noise for a batch, a pure function of its place in the training."""
-    seed = np.random.SeedSequence(drawn_for).generate_state(1, np.uint64)[0]
-    generator = torch.Generator(x.device).manual_seed(int(seed >> 1))
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) * deviation
 
 
 def _labels(data: Dataset) -> Labels | None:

@@ -51,7 +51,7 @@ def train_step(
     The first update sees E(x) with its gradient, the others as a constant. clip: the largest norm of a gradient, or 0.
     """
     values: list[Tensor] = []
-    code = model.encode(batch.seen(batch.x))
+    code = model.encode(batch.x)
     for update in updates:
         terms = update.losses(model, batch, code)
         loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
