@@ -35,7 +35,7 @@ def centres(width: int, height: int) -> np.ndarray:
 
 
 def sloping_photo(width: int = 400, height: int = 300) -> Image.Image:
-    return Image.fromarray(slope(centres(width, height)).round().astype(np.uint8))
+    return Image.fromarray(slope(centres(width, height)).round().clip(0, 255).astype(np.uint8))
 
 
 def as_image(pixels: Tensor) -> np.ndarray:

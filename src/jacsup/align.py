@@ -38,8 +38,9 @@ EYE_VOTES = 5
 
 # The share of the crop's side over which an edit fades out towards the border.
 FEATHER = 0.125
-# The change of a pixel, in [0, 1], from which on the decoder's word replaces all detail that may go.
+# The change of a pixel, in [0, 1], from which on all detail goes that may go; less change takes less.
 FULL_CHANGE = 0.1
+# A large photo is pasted into in strips of so many pixels, which bounds the memory.
 STRIP_PIXELS = 1 << 18
 
 Points = TypeVar("Points", complex, Tensor)
@@ -213,7 +214,7 @@ def _bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -
 
 
 def _strips(photo: Image.Image, similarity: Similarity) -> Iterator[tuple[int, int, int, int]]:
-    """The crop's part of the photo in boxes of few pixels, so that large photos need little memory."""
+    """The crop's part of the photo in boxes of at most about STRIP_PIXELS."""
     left, top, right, bottom = _bounding_box(photo, similarity)
     rows = max(1, STRIP_PIXELS // (right - left))
     for start in range(top, bottom, rows):
@@ -257,7 +258,8 @@ def _aligned(photo: Image.Image, face: Similarity, cascades: list[CascadeClassif
     """The crop aligned by the eyes in it, or None where they are not found."""
     aligned = face
     for _ in range(2):  # once more in the crop that has become upright
-        eyes = [_eye(crop(photo, aligned, EYE_SEARCH_SIDE), near, cascades) for near in EYES]
+        upright = crop(photo, aligned, EYE_SEARCH_SIDE)
+        eyes = [_eye(upright, near, cascades) for near in EYES]
         if None in eyes:
             return None
         left, right = (aligned.to_photo(eye) for eye in eyes if eye is not None)
