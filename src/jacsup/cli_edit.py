@@ -132,5 +132,6 @@ def _save(image: Image, path: Path) -> None:
         raise ValueError(f"'{path}' has no ending of an image; allowed are .png, .jpg, .webp and others of Pillow's")
     content = io.BytesIO()
     image = image.convert("RGB") if kind == "JPEG" else image
-    image.save(content, kind, **({"quality": 95} if kind in ("JPEG", "WEBP") else {}))
+    options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+    image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
     write_atomically(path, content.getvalue())
