@@ -18,6 +18,14 @@ from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
+# Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
+EDIT_COLUMNS = {
+    "edit@1": "accuracy 1",
+    "edit@2": "accuracy 2",
+    "edit@4": "accuracy 4",
+    "changed@0": "preservation_error 0",
+    "changed@2": "preservation_error 2",
+}
 
 
 def train(
@@ -137,39 +145,30 @@ def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: 
         json: Print metrics.json in place of the table.
     """
     from jacsup.evaluate import evaluate as judge
+    from jacsup.face_numbers import attribute_figures, stage_figures
 
     metrics = judge(model, data_root=data_root)
     if json:
         _print_json(metrics)
         return
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    names = ["code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters"]
+    names = ("code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters")
+    titles, scores = names, "swap scores"
     if "edit" in metrics:
-        stages = [stage | _at_strengths(stage["edit"]) for stage in stages]
-        edits = list(_at_strengths(metrics["edit"]))
-        names = ["code_size", "psnr", "ssim", *edits, "counterfactual_gain", "jacobian_error"]
-        _print_attributes(metrics)
-    _print_table(("stage", *names), [(stage["name"], *(stage.get(name) for name in names)) for stage in stages])
+        stages, scores = stage_figures({"stages": stages}), "edits"
+        names = ("code_size", "psnr", "ssim", *EDIT_COLUMNS.values(), "counterfactual_gain", "jacobian_error")
+        titles = ("code_size", "psnr", "ssim", *EDIT_COLUMNS, "counterfactual_gain", "jacobian_error")
+        _print_attributes(attribute_figures(metrics))
+    _print_table(("stage", *titles), [(stage["name"], *(stage.get(name) for name in names)) for stage in stages])
     if metrics.get("classifier_accuracy") is not None:
-        scores = "edits" if "edit" in metrics else "swap scores"
         print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
 
 
-def _at_strengths(edit: dict[str, Any]) -> dict[str, float]:
-    """The edit scores as columns: accuracy at 1, 2, 4 and preservation error at 0, 2."""
-    at = {f"{s:g}": i for i, s in enumerate(edit["strengths"])}
-    accuracy = {f"edit@{s}": edit["accuracy"][i] for s, i in at.items() if s != "0"}
-    return accuracy | {f"changed@{s}": edit["preservation_error"][at[s]] for s in ("0", "2")}
-
-
-def _print_attributes(metrics: dict[str, Any]) -> None:
-    names = ["classifier_auc", "learned", "counterfactual_gain"]
-    rows = []
-    for name, figures in metrics["attributes"].items():
-        scores = _at_strengths({"strengths": metrics["edit"]["strengths"], **figures})
-        rows.append((name, *scores.values(), *(figures.get(key) for key in names)))
-    rows.sort(key=lambda row: -(row[2] or 0))
-    _print_table(("attribute", *_at_strengths(metrics["edit"]), *names), rows)
+def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
+    names = ("classifier_auc", "learned", "counterfactual_gain")
+    ordered = sorted(attributes.items(), key=lambda item: -(item[1].get("accuracy 2") or 0))
+    rows = [(name, *(figures.get(key) for key in (*EDIT_COLUMNS.values(), *names))) for name, figures in ordered]
+    _print_table(("attribute", *EDIT_COLUMNS, *names), rows)
     print()
 
 

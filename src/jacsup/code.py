@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -63,6 +64,11 @@ def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | No
     """
     theirs = values.roll(1, dims=0)
     return theirs if taken is None else torch.where(taken, theirs, values)
+
+
+def at_strength(m_minus: float | Float[Tensor, "*k"], m_plus: float | Float[Tensor, "*k"], strength: Any) -> Any:
+    """The y of attributes at a strength, a number or a tensor: -1 is typical without (m-), 1 typical with (m+)."""
+    return (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"], value_range: Sequence[float]) -> Float[Tensor, "*shape"]:

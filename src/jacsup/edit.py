@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.align import Similarity, crop, find_face, paste, whole_square
-from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import read_photo
@@ -133,7 +133,7 @@ class Editor:
 def _value(factor: Factor, strength: Number) -> float:
     """The y of a strength."""
     assert factor.m_minus is not None and factor.m_plus is not None
-    return (factor.m_plus + factor.m_minus) / 2 + strength * (factor.m_plus - factor.m_minus) / 2
+    return at_strength(factor.m_minus, factor.m_plus, strength)
 
 
 def _strength(factor: Factor, y: float) -> float:

@@ -17,7 +17,7 @@ from jacsup.data.dataset import Dataset
 from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
-from jacsup.metrics.attributes import counterfactual_gain, edit_scores
+from jacsup.metrics.attributes import counterfactual_gain, edit_scores, stored_means
 from jacsup.metrics.images import reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
@@ -118,7 +118,7 @@ def _attribute_figures(
     model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge
 ) -> dict[str, Any]:
     """What there is to say of a code whose factors are attributes."""
-    means = torch.tensor([factor.m_minus for factor in factors]), torch.tensor([factor.m_plus for factor in factors])
+    means = stored_means(factors)
     scores = edit_scores(model, data.test, judge, data.attributes, means)
     quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
     attributes = {

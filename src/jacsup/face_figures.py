@@ -15,7 +15,7 @@ from jacsup.arms import arm_label, stage_letter
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data.dataset import Attribute, Split
 from jacsup.drawing import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save
-from jacsup.metrics.attributes import Means, Number, flipped
+from jacsup.metrics.attributes import Means, Number, flipped, stored_means
 from jacsup.metrics.images import reconstruct
 from jacsup.models import Model, load, load_info
 
@@ -38,9 +38,7 @@ class Painter:
     @classmethod
     def of(cls, file: Path, attributes: Sequence[Attribute]) -> Painter:
         """The painter of a model file."""
-        factors = load_info(file).factors
-        means = torch.tensor([(factor.m_minus, factor.m_plus) for factor in factors])
-        return cls(load(file), attributes, (means[:, 0], means[:, 1]))
+        return cls(load(file), attributes, stored_means(load_info(file).factors))
 
     @torch.no_grad()
     def edited(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from jacsup.config import IMAGE_SIZES, Faces
@@ -40,5 +41,12 @@ def num_train(config: Faces) -> int:
 
 def counterfactual(config: Faces, factor: int, count: int) -> tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]:
     """The first `count` test faces drawn again with attribute `factor` turned over, and where it was turned on."""
-    strengths, nuisance = (values[num_train(config) :][:count] for values in sample(config.num_images, SEED))
+    strengths, nuisance = (values[:count] for values in _test_people(config))
     return render(flipped(strengths, factor), nuisance, config.size), strengths[:, factor] == 0
+
+
+@lru_cache(maxsize=1)
+def _test_people(config: Faces) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n m"]]:
+    """Strengths and nuisance of the test faces; every attribute's truth starts from them."""
+    strengths, nuisance = (values[num_train(config) :].clone() for values in sample(config.num_images, SEED))
+    return strengths, nuisance

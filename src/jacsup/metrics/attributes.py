@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.data.dataset import Attribute, Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, chunks
-from jacsup.models import Model
+from jacsup.models import Factor, Model
 from jacsup.progress import track
 
 # Means are taken over attributes whose judge ranks real images at least this well.
@@ -35,11 +35,10 @@ def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -
     return (y * without).sum(0) / without.sum(0), (y * with_it).sum(0) / with_it.sum(0)
 
 
-def at_strength(
-    m_minus: Float[Tensor, "*k"], m_plus: Float[Tensor, "*k"], strength: Number | Float[Tensor, " b"]
-) -> Float[Tensor, "..."]:
-    """The y of attributes at a strength: -1 is a typical image without (m-), 1 a typical one with (m+)."""
-    return (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2
+def stored_means(factors: Sequence[Factor]) -> Means:
+    """m- and m+ as a model file has them."""
+    means = torch.tensor([(factor.m_minus, factor.m_plus) for factor in factors])
+    return means[:, 0], means[:, 1]
 
 
 def excluded(factor: int, attributes: Sequence[Attribute]) -> list[int]:

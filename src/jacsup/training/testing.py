@@ -8,12 +8,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from jacsup.code import UNIT, to_float
+from jacsup.code import UNIT, to_float, to_unit
 from jacsup.config import Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import attribute_means, edit_scores
-from jacsup.metrics.images import chunk_size, encode_all, encode_factors, mse, reconstruct
+from jacsup.metrics.images import chunk_size, chunks, encode_factors, mse, reconstruct
 from jacsup.metrics.jacobian import finite_difference_error
 from jacsup.metrics.swap import Judge, get_judge, swap_scores
 from jacsup.models import Model, ModelInfo, Typical, factor_statistics
@@ -73,16 +73,17 @@ def describe(model: Model, data: Dataset, recipe: Recipe, metrics: dict[str, flo
     return ModelInfo(factors=factors, recipe=recipe.run_name, data=recipe.data, metrics=metrics, typical=typical)
 
 
+@torch.no_grad()
 def _typical(model: Model, images: UInt8[Tensor, "n c h w"]) -> Typical:
-    units = encode_all(model, images)
-    errors = torch.cat(
-        [
-            (reconstruct(model, part) - to_float(part.to(units.device), UNIT)).square().mean(dim=(1, 2, 3))
-            for part in images.split(chunk_size(images))
-        ]
-    )
+    codes, errors = [], []
+    for x, part in zip(chunks(model, images), images.split(chunk_size(images)), strict=True):
+        code = model.encode(x)
+        pixels = to_unit(model.decode(code), model.config.value_range)
+        codes.append(code.units)
+        errors.append((pixels - to_float(part.to(pixels.device), UNIT)).square().mean(dim=(1, 2, 3)))
+    units = torch.cat(codes)
     typical = Typical(mean=units.mean(dim=0), std=units.std(dim=0), distance=0.0, mse=0.0)
-    distance, mse = (_p99(values) for values in (typical.distance_from(units), errors))
+    distance, mse = (_p99(values) for values in (typical.distance_from(units), torch.cat(errors)))
     return replace(typical, distance=distance, mse=mse)
 
 
