@@ -228,6 +228,12 @@ UNSUPERVISED = {name: recipe for name, recipe in RECIPES.items() if not recipe.s
 SUPERVISED = {name: recipe for name, recipe in RECIPES.items() if recipe.supervised}
 
 
+@pytest.mark.parametrize("count", [-1, 5])
+def test_some_layer_of_the_decoder_sees_y(count: int) -> None:
+    with pytest.raises(ValueError, match=f"model.layers_without_y is {count}; allowed are 0 to 4"):
+        set_field(RECIPES["faces"], "model.layers_without_y", count)
+
+
 @pytest.mark.parametrize("recipe", UNSUPERVISED.values(), ids=UNSUPERVISED)
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Recipe) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,11 +16,12 @@ from jacsup.models.grow import grow
 SMALL = Conv(channels=(4, 6, 8))
 
 
-def make(num_units: int = 3, z_channels: int = 5, *, size: int = 32, **settings: bool) -> ConvAutoencoder:
+def make(
+    num_units: int = 3, z_channels: int = 5, *, size: int = 32, normalized: bool = False, **config: Any
+) -> ConvAutoencoder:
     """A model whose batch statistics are not those of a new one."""
     torch.manual_seed(0)
-    config = Conv(channels=SMALL.channels, code_block=settings.pop("code_block", False))
-    model = ConvAutoencoder(config, (3, size, size), num_units, z_channels, **settings)
+    model = ConvAutoencoder(replace(SMALL, **config), (3, size, size), num_units, z_channels, normalized=normalized)
     for _ in range(5):
         model.decode(model.encode(torch.rand(8, 3, size, size) * 2 - 1))
     return model.eval()
@@ -33,7 +37,7 @@ def naive_decode(model: ConvAutoencoder, code: Code) -> Tensor:
     maps = code.z.reshape(-1, model.z_channels, side, side)
     layers = [*model.decoder.layers, model.decoder.to_image]
     for layer, norm in zip(layers, [*model.decoder.norms, None], strict=True):
-        assert isinstance(layer, _Up)
+        assert isinstance(layer, _Up) and layer.y_weight is not None
         constant = code.y[:, :, None, None].expand(-1, -1, *maps.shape[2:])
         weight = torch.cat([layer.weight, layer.y_weight])
         maps = F.conv_transpose2d(torch.cat([maps, constant], 1), weight, layer.bias, stride=2, padding=1)
@@ -106,6 +110,24 @@ def test_an_ordered_code_grows_by_units_and_its_batch_norm_is_folded() -> None:
     assert student.decode(student.encode(images())).allclose(teacher.decode(teacher.encode(images())), atol=1e-5)
     code = student.encode(images())
     assert student.decode(code.split(2)).equal(student.decode(code)), "where the line is drawn changes nothing"
+
+
+def test_the_last_layers_can_do_without_y() -> None:
+    """With the other weights of y at zero, what is left of the decoder does not depend on y."""
+    model = make(layers_without_y=2)
+    assert [name for name in model.state_dict() if "y_weight" in name] == [
+        "decoder.layers.0.y_weight",
+        "decoder.layers.1.y_weight",
+    ]
+    code = model.encode(images())
+    other = Code(code.y + 1, code.z)
+    assert not model.decode(other).allclose(model.decode(code), atol=1e-3)
+    for name, weight in model.named_parameters():
+        if "y_weight" in name:
+            weight.data.zero_()
+    assert model.decode(other).equal(model.decode(code))
+    student = grow(model, 3, 9, Growth()).eval()
+    assert student.decode(student.encode(images())).allclose(model.decode(code), atol=1e-6)
 
 
 def test_random_growth_changes_the_output() -> None:

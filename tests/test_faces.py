@@ -31,7 +31,7 @@ Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_H
 Wearing_Necklace Wearing_Necktie Young
 """
 # Of four faces of 16x16 in version 1.
-MEANS = [130.32, 113.71, 145.54, 109.71]
+MEANS = [129.81, 113.34, 145.32, 110.48]
 
 
 def place(name: str) -> int:
@@ -217,4 +217,4 @@ def test_a_damaged_file_is_drawn_again(tmp_path: Path, damage: Callable[[bytes],
 
 def test_another_drawing_has_another_version() -> None:
     means = render(*sample(4, seed=0), 16).float().mean((1, 2, 3)).tolist()
-    assert (faces.VERSION, means) == (1, pytest.approx(MEANS, abs=0.02)), "raise VERSION, then renew MEANS"
+    assert (faces.VERSION, means) == (2, pytest.approx(MEANS, abs=0.02)), "raise VERSION, then renew MEANS"

@@ -85,10 +85,12 @@ class Conv:
     """The paper's appendix A.2: convolutions of stride 2 with the given widths, then one to the code; mirrored decoder.
 
     code_block: end the encoder in batch normalisation and LeakyReLU, as A.2 can be read, not in a bare convolution.
+    layers_without_y: how many of the decoder's last layers do not see y; in the paper all see it.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     code_block: bool = False
+    layers_without_y: int = 0
     value_range: tuple[float, float] = (-1.0, 1.0)
 
 
@@ -238,6 +240,11 @@ def _check_model(model: ModelConfig) -> None:
     name, widths = ("hidden", model.hidden) if isinstance(model, MLP) else ("channels", model.channels)
     if not widths or min(widths) < 1:
         raise ValueError(f"model.{name} is {widths}; allowed are one or more layers of 1 and more units")
+    if isinstance(model, Conv) and not 0 <= model.layers_without_y <= len(widths):
+        raise ValueError(
+            f"model.layers_without_y is {model.layers_without_y}; allowed are 0 to {len(widths)}, as the first layer "
+            "sees y"
+        )
 
 
 def _check_stage(stage: Stage) -> None:

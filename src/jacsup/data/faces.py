@@ -27,7 +27,7 @@ from jacsup.progress import track
 from jacsup.run import write_atomically
 
 # Goes up with every change of what is drawn or sampled, so that no cached picture is older than its code.
-VERSION = 1
+VERSION = 2
 
 TRAITS = ("masculine", "age", "cheer", "weight", "glamour")
 # Name -> how often it would be on without its rivals, and its correlation with each trait.

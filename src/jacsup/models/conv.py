@@ -102,15 +102,24 @@ def _down(inputs: int, outputs: int, *, bias: bool) -> nn.Conv2d:
 
 
 class _Decoder(nn.Module):
-    """The encoder's mirror; every layer sees y."""
+    """The encoder's mirror; every layer sees y, the last `layers_without_y` aside.
+
+    There y can only lay the same pattern over all images, which the encoder reads as an attribute and nobody else does.
+    """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, map_side: int):
         super().__init__()
         self.z_channels, self.map_side = z_channels, map_side
-        widths = (z_channels, *config.channels[::-1])
-        self.layers = nn.ModuleList(_Up(inputs, num_units, outputs) for inputs, outputs in pairwise(widths))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:])
-        self.to_image = _Up(widths[-1], num_units, colours, bias=True)
+        widths = (z_channels, *config.channels[::-1], colours)
+        num_layers = len(widths) - 1
+        num_with_y = num_layers - config.layers_without_y
+        layers = [
+            _Up(inputs, num_units if number <= num_with_y else 0, outputs, bias=number == num_layers)
+            for number, (inputs, outputs) in enumerate(pairwise(widths), start=1)
+        ]
+        self.layers = nn.ModuleList(layers[:-1])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:-1])
+        self.to_image = layers[-1]
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         features = z.unflatten(1, (self.z_channels, self.map_side, self.map_side))
@@ -122,18 +131,21 @@ class _Decoder(nn.Module):
 class _Up(nn.Module):
     """A transposed convolution, kernel 4, stride 2, padding 1, of `inputs` maps and of y as constant channels.
 
-    The weights of y are a tensor of their own: both kinds of input grow by appending rows.
+    The weights of y are a tensor of their own, None without y: both kinds of input grow by appending rows.
     """
 
     def __init__(self, inputs: int, num_units: int, outputs: int, *, bias: bool = False):
         super().__init__()
         bound = 1 / math.sqrt(16 * outputs)
         self.weight = nn.Parameter(torch.empty(inputs, outputs, 4, 4).uniform_(-bound, bound))
-        self.y_weight = nn.Parameter(torch.empty(num_units, outputs, 4, 4).uniform_(-bound, bound))
+        y_weight = torch.empty(num_units, outputs, 4, 4).uniform_(-bound, bound)
+        self.y_weight = nn.Parameter(y_weight) if num_units else None
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, features: Tensor, y: Tensor) -> Tensor:
         side = features.shape[2]
+        if self.y_weight is None:
+            return _transposed(features, self.weight, self.bias)
         if side < SMALLEST_SPLIT_SIDE:
             maps = torch.cat([features, _constant(y, side)], dim=1)
             return _transposed(maps, torch.cat([self.weight, self.y_weight]), self.bias)
