@@ -174,8 +174,8 @@ RECIPES = {
             flips=False,
             first=32,
         ),
-        _faces("celeba64", CelebA(), (8, 8, 64, 256), (8, 16, 12, 12), cycle_y=1.0),
-        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=1.0),
+        _faces("celeba64", CelebA(), (8, 8, 64, 256), (8, 16, 12, 12), cycle_y=1.0, first=24),
+        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=1.0, first=24),
         _recipe(
             "folder-ordered",
             Folder(),
