@@ -83,6 +83,11 @@ def train(
         return
     if images:
         data_root = prepare_folder(chosen, images, attributes, drop, skip_bad=skip_bad)
+    elif attributes or drop or skip_bad:
+        raise ValueError(
+            "--attributes, --drop and --skip-bad go with --images; CelebA's damaged images are left out by "
+            "`jacsup data prepare celeba --skip-bad`"
+        )
     from jacsup.training.loop import train as run_training
 
     run = run_training(
