@@ -153,16 +153,20 @@ def test_a_supervised_student_is_held_to_the_teachers_swapped_images() -> None:
     assert set(terms) == {"rec", "y", "diff", "xcov", "pred"}
 
 
+@pytest.mark.parametrize("blurred", [False, True])
 @pytest.mark.parametrize("predicted", [False, True])
-def test_the_cycle_judges_swapped_images_with_the_encoder_as_it_will_be_used(predicted: bool) -> None:
+def test_the_cycle_judges_swapped_images_with_the_encoder_as_it_will_be_used(predicted: bool, blurred: bool) -> None:
     model, batch = make_supervised(), supervised_batch()
     code = model.encode(batch.x)
-    weights = replace(FACES, cycle_predicted=predicted)
+    weights = replace(FACES, cycle_predicted=predicted, cycle_blurred=blurred)
     statistics = [value.clone() for value in model.encoder.buffers()]
     terms = cycle(weights).losses(model, batch, code)
     assert all(a.equal(b) for a, b in zip(statistics, model.encoder.buffers(), strict=True))
     assert model.training and model.encoder.training
     fabricated = model.decode(Code(code.y.roll(1, 0), code.z))
+    if blurred:
+        planes = [[reference.blurred(plane) for plane in image] for image in fabricated.tolist()]
+        fabricated = torch.tensor(planes, dtype=torch.float64)
     again = model.eval().encode(fabricated)
     assert batch.attributes is not None
     labels = (code.y.sign() if predicted else batch.attributes).roll(1, 0)

@@ -118,7 +118,8 @@ class Weights:
     A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
     roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
     Ours, in eq. 11 and 12: `balanced` makes rare labels count as much as common ones; `squared` takes (y - y_bar)^2 in
-    place of the hinge, beyond whose margin y is free to hold what is no attribute, which edits then change too.
+    place of the hinge, beyond whose margin y is free to hold what is no attribute, which edits then change too;
+    `cycle_blurred` has the encoder read blurred images in eq. 12 and 13, against fine patterns that it alone sees.
     """
 
     rec: float = 1.0
@@ -131,6 +132,7 @@ class Weights:
     xcov_norm: bool = False
     cycle_z_norm: bool = False
     cycle_predicted: bool = False
+    cycle_blurred: bool = False
     balanced: bool = False
     squared: bool = False
 

@@ -104,6 +104,19 @@ def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Sc
     return (z_again - z).square().sum() / len(z)
 
 
+def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The images through a binomial filter of 5x5 pixels, borders continued: what is finer than 4 pixels goes.
+
+    For eq. 12 and 13, whose decoder otherwise learns patterns that only the encoder takes for an attribute. Not in the
+    paper.
+    """
+    colours = images.shape[1]
+    filter_ = images.new_tensor([1, 4, 6, 4, 1]) / 16
+    padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
+    rows = F.conv2d(padded, filter_.view(5, 1).expand(colours, 1, 5, 1), groups=colours)
+    return F.conv2d(rows, filter_.expand(colours, 1, 1, 5), groups=colours)
+
+
 def balance(y_bar: Float[Tensor, "b k"], frequency: Float[Tensor, " k"]) -> Float[Tensor, "b k"]:
     """Weights that make rare labels count as much as common ones: 1 / (2 * the label's frequency), at most 10.
 

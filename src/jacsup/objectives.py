@@ -137,7 +137,8 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
         y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes, batch.taken)
         # The encoder as it will be used: with its running statistics.
         with _in_eval_mode(model.encoder):
-            again = model.encode(model.decode(Code(y, code.z)))
+            swapped = model.decode(Code(y, code.z))
+            again = model.encode(losses.blurred(swapped) if weights.cycle_blurred else swapped)
         values: dict[str, Tensor] = {}
         if "cycle_y" in active:
             values["cycle_y"] = losses.cycle_factors(again.y, y_bar, *_kinds(labels, weights, y_bar))

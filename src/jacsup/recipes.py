@@ -112,7 +112,8 @@ _PAPER_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
 _STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
 # Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor), rare
 # labels that count as much as common ones, y held to -1 and 1, swaps of half of the attributes, so that each one works
-# by itself, and no y in the decoder's last two layers. What the cycles may cost depends on how much there is to learn.
+# by itself, no y in the decoder's last two layers, and cycles that see no fine patterns, of a weight for each kind of
+# image.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
 _FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
 _FACES_STUDENT = replace(_STUDENT, diff=100.0)
@@ -131,7 +132,8 @@ def _faces(
     """Our own curriculum for faces; three stages leave D out."""
     stages = face_curriculum(
         z_channels=z_channels, epochs=epochs, batch_size=64, teacher=_FACES_TEACHER,
-        cycles={"cycle_y": cycle_y, "cycle_z": 0.01}, student=_FACES_STUDENT, adam=_FACES_ADAM, taken=0.5,
+        cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
+        student=_FACES_STUDENT, adam=_FACES_ADAM, taken=0.5,
     )  # fmt: skip
     return _recipe(name, data, stages, replace(conv_for(data.size, first), layers_without_y=2), flips=flips)
 
@@ -174,8 +176,8 @@ RECIPES = {
             flips=False,
             first=32,
         ),
-        _faces("celeba64", CelebA(), (8, 8, 64, 256), (8, 16, 12, 12), cycle_y=1.0, first=24),
-        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=1.0, first=24),
+        _faces("celeba64", CelebA(), (8, 8, 64, 256), (10, 20, 12, 12), cycle_y=0.5, first=24),
+        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=0.5, first=24),
         _recipe(
             "folder-ordered",
             Folder(),
