@@ -176,7 +176,7 @@ RECIPES = {
             flips=False,
             first=32,
         ),
-        _faces("celeba64", CelebA(), (8, 8, 64, 256), (10, 20, 12, 12), cycle_y=0.5, first=24),
+        _faces("celeba64", CelebA(), (8, 8, 64, 256), (10, 32, 12, 12), cycle_y=0.5, first=24),
         _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=0.5, first=24),
         _recipe(
             "folder-ordered",
