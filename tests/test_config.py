@@ -231,7 +231,7 @@ SUPERVISED = {name: recipe for name, recipe in RECIPES.items() if recipe.supervi
 @pytest.mark.parametrize("count", [-1, 5])
 def test_some_layer_of_the_decoder_sees_y(count: int) -> None:
     with pytest.raises(ValueError, match=f"model.layers_without_y is {count}; allowed are 0 to 4"):
-        set_field(RECIPES["faces"], "model.layers_without_y", count)
+        set_field(RECIPES["celeba64"], "model.layers_without_y", count)
 
 
 @pytest.mark.parametrize("recipe", UNSUPERVISED.values(), ids=UNSUPERVISED)
@@ -297,6 +297,8 @@ def test_the_paper_and_its_author_to_the_letter() -> None:
 def test_another_size_drops_layers_at_the_deep_end(size: int, channels: tuple[int, ...]) -> None:
     recipe = with_size(RECIPES["celeba64"], size)
     assert recipe.data == CelebA(size=size) and recipe.model == Conv(channels=channels, layers_without_y=2)
+    there_and_back = with_size(with_size(RECIPES["faces"], size), 64)
+    assert there_and_back == RECIPES["faces"], "the code stays a map of one pixel"
     assert recipe.stages == RECIPES["celeba64"].stages
 
 

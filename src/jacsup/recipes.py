@@ -89,9 +89,10 @@ def face_curriculum(
     )  # fmt: skip
 
 
-def conv_for(size: int, first: int = 16) -> Conv:
-    """The paper's encoder for images of a side of `size`: widths double up to 512, a 2x2 map at the end."""
-    return Conv(channels=tuple(min(first << i, 512) for i in range(size.bit_length() - 3)))
+def conv_for(size: int, first: int = 16, map_side: int = 2) -> Conv:
+    """The paper's encoder for images of a side of `size`: widths double up to 512, a map of `map_side` at the end."""
+    num_layers = (size // map_side).bit_length() - 2
+    return Conv(channels=tuple(min(first << number, 512) for number in range(num_layers)))
 
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
@@ -99,7 +100,8 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
     require_image_size(size)
-    channels = conv_for(size, recipe.model.channels[0]).channels
+    map_side = recipe.data.size >> len(recipe.model.channels) + 1
+    channels = conv_for(size, recipe.model.channels[0], map_side).channels
     return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
 
 
@@ -128,6 +130,7 @@ def _faces(
     cycle_y: float,
     flips: bool = True,
     first: int = 16,
+    map_side: int = 2,
 ) -> Recipe:
     """Our own curriculum for faces; three stages leave D out."""
     stages = face_curriculum(
@@ -135,7 +138,8 @@ def _faces(
         cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
         student=_FACES_STUDENT, adam=_FACES_ADAM, taken=0.5,
     )  # fmt: skip
-    return _recipe(name, data, stages, replace(conv_for(data.size, first), layers_without_y=2), flips=flips)
+    model = replace(conv_for(data.size, first, map_side), layers_without_y=2)
+    return _recipe(name, data, stages, model, flips=flips)
 
 
 RECIPES = {
@@ -166,7 +170,7 @@ RECIPES = {
             Digits(),
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
         ),
-        _faces("faces", Faces(), (16, 16, 64, 256), (8, 14, 10, 10), cycle_y=0.02, flips=False),
+        _faces("faces", Faces(), (128, 128, 256, 1024), (8, 20, 10, 10), cycle_y=0.02, flips=False, map_side=1),
         _faces(
             "faces-mini",
             Faces(size=32, num_images=6000),
