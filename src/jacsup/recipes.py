@@ -114,11 +114,10 @@ _PAPER_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
 _STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
 # Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor), rare
 # labels that count as much as common ones, y held to -1 and 1, swaps of half of the attributes, so that each one works
-# by itself, no y in the decoder's last two layers, and cycles that see no fine patterns, of a weight for each kind of
-# image.
+# by itself, no y in the decoder's last two layers, and cycles that see no fine patterns. The weights of eq. 9 and 12
+# depend on the images.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
 _FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
-_FACES_STUDENT = replace(_STUDENT, diff=100.0)
 
 
 def _faces(
@@ -128,6 +127,7 @@ def _faces(
     epochs: tuple[int, ...],
     *,
     cycle_y: float,
+    diff: float,
     flips: bool = True,
     first: int = 16,
     map_side: int = 2,
@@ -136,7 +136,7 @@ def _faces(
     stages = face_curriculum(
         z_channels=z_channels, epochs=epochs, batch_size=64, teacher=_FACES_TEACHER,
         cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
-        student=_FACES_STUDENT, adam=_FACES_ADAM, taken=0.5,
+        student=replace(_STUDENT, diff=diff), adam=_FACES_ADAM, taken=0.5,
     )  # fmt: skip
     model = replace(conv_for(data.size, first, map_side), layers_without_y=2)
     return _recipe(name, data, stages, model, flips=flips)
@@ -170,18 +170,21 @@ RECIPES = {
             Digits(),
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
         ),
-        _faces("faces", Faces(), (128, 128, 256, 1024), (8, 20, 10, 10), cycle_y=0.02, flips=False, map_side=1),
+        _faces(
+            "faces", Faces(), (128, 128, 256, 1024), (8, 20, 10, 10), cycle_y=0.02, diff=25.0, flips=False, map_side=1
+        ),
         _faces(
             "faces-mini",
             Faces(size=32, num_images=6000),
             (16, 16, 128),
             (12, 12, 16),
             cycle_y=0.02,
+            diff=50.0,
             flips=False,
             first=32,
         ),
-        _faces("celeba64", CelebA(), (8, 8, 64, 256), (10, 32, 12, 12), cycle_y=0.5, first=24),
-        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=0.5, first=24),
+        _faces("celeba64", CelebA(), (8, 8, 64, 256), (10, 20, 12, 12), cycle_y=0.5, diff=100.0, first=24),
+        _faces("folder", Folder(), (8, 8, 64, 256), (30, 30, 30, 30), cycle_y=0.5, diff=100.0, first=24),
         _recipe(
             "folder-ordered",
             Folder(),
