@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pages import check_on_a_phone, images_of
 from PIL import Image
 from torch import Tensor
 
@@ -134,10 +135,6 @@ def written(run: Run, drawn: Dataset) -> tuple[Path, dict[str, list[Group]]]:
 @cache
 def loaded(folder: Path) -> tuple[Any, tuple[Factor, ...]]:
     return load(folder), load_info(folder).factors
-
-
-def images_of(page: Path) -> set[str]:
-    return set(re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', page.read_text()))
 
 
 def rows_of(page: Path, section: str) -> list[list[str]]:
@@ -387,16 +384,5 @@ def test_labels_fit_beside_their_images() -> None:
 
 @pytest.mark.browser
 def test_a_browser_shows_the_page_on_a_phone(written: tuple[Path, dict[str, list[Group]]]) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     page_file, _ = written
-    with playwright.sync_playwright() as driver:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.goto(page_file.as_uri())
-        widths = page.evaluate("Array.from(document.images, image => image.naturalWidth)")
-        overflow = page.evaluate("document.documentElement.scrollWidth")
-        browser.close()
-    assert len(widths) == len(images_of(page_file))
-    assert min(widths) > 0
-    assert overflow <= 390
+    check_on_a_phone(page_file)

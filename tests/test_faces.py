@@ -30,7 +30,7 @@ Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Point
 Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick
 Wearing_Necklace Wearing_Necktie Young
 """
-# Of four faces of 16x16 in version 1.
+# Of four faces of 16x16 in version 2.
 MEANS = [129.81, 113.34, 145.32, 110.48]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pages import check_on_a_phone, images_of
 from PIL import Image
 
 import jacsup
@@ -61,10 +62,6 @@ def some_metrics() -> dict[str, Any]:
     }
 
 
-def images_of(page: Path) -> list[Path]:
-    return [page.parent / name for name in re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', page.read_text())]
-
-
 def commands_of(page: Path) -> list[str]:
     return [unescape(text) for text in re.findall(r"<pre><code>(.*?)</code></pre>", page.read_text(), re.DOTALL)]
 
@@ -82,10 +79,10 @@ def test_every_figure_is_drawn_and_shown(debug_run: Path, data: Dataset) -> None
         "figure-1a.png", "figure-1b.png", "figure-1c-plain.png", "figure-1d.png", "figure-2a.png", "figure-2b.png",
         "reconstructions.png", "order.png",
     }  # fmt: skip
-    assert {path.name for path in images_of(page)} == names == {path.name for path in page.parent.glob("*.png")}
+    assert images_of(page) == names == {path.name for path in page.parent.glob("*.png")}
     assert page.read_text().count("<img") == len(names)
-    for path in images_of(page):
-        with Image.open(path) as image:
+    for name in names:
+        with Image.open(page.parent / name) as image:
             assert image.size[0] <= 1600
             assert np.asarray(image.convert("L")).std() > 20
 
@@ -101,7 +98,7 @@ def test_the_headline_has_the_key_numbers(debug_run: Path, data: Dataset) -> Non
 def test_without_metrics_the_page_names_the_command_that_computes_them(debug_run: Path, data: Dataset) -> None:
     page = write_report(debug_run, data, None)
     assert f"jacsup evaluate {debug_run}" in commands_of(page)
-    assert not any(path.name == "order.png" for path in images_of(page))
+    assert "order.png" not in images_of(page)
     assert "100.0%" in page.read_text()
 
 
@@ -127,7 +124,7 @@ def test_a_missing_arm_comes_with_its_command_and_a_present_one_with_its_numbers
 
 def test_an_arm_finds_the_run_that_it_is_compared_with(debug_run: Path, data: Dataset) -> None:
     page = write_report(debug_run.parent / "debug-plain", data, None)
-    assert "figure-1c-jacobian.png" in {path.name for path in images_of(page)}
+    assert "figure-1c-jacobian.png" in images_of(page)
     assert "Jacobian supervision (debug)" in page.read_text()
 
 
@@ -138,7 +135,7 @@ def test_an_unfinished_run_says_how_far_it_is(debug_run: Path, data: Dataset, tm
     assert "Unfinished: 2 of 3 stages." in page.read_text()
     shutil.rmtree(run.stage_file(1).parent)
     page = write_report(run.path, data, None)
-    assert {path.name for path in images_of(page)} == {"figure-1a.png", "figure-1d.png", "reconstructions.png"}
+    assert images_of(page) == {"figure-1a.png", "figure-1d.png", "reconstructions.png"}
     shutil.rmtree(run.stage_file(0).parent)
     with pytest.raises(ValueError, match="no finished stage"):
         write_report(run.path, data, None)
@@ -227,20 +224,4 @@ def test_only_runs_with_the_same_first_teacher_are_siblings(tmp_path: Path) -> N
 
 @pytest.mark.browser
 def test_a_browser_shows_the_page_offline_and_on_a_phone(debug_run: Path, data: Dataset) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    page_file = write_report(debug_run, data, some_metrics())
-    requests: list[str] = []
-    with playwright.sync_playwright() as driver:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_file.as_uri())
-        widths = page.evaluate("Array.from(document.images, image => image.naturalWidth)")
-        overflow = page.evaluate("document.documentElement.scrollWidth")
-        browser.close()
-    assert len(widths) == len(images_of(page_file))
-    assert min(widths) > 0
-    assert overflow <= 390
-    assert len(requests) > len(widths)
-    assert all(url.startswith("file://") for url in requests)
+    check_on_a_phone(write_report(debug_run, data, some_metrics()))

@@ -18,7 +18,20 @@ from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
-# Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
+# Titles of the scores that `evaluate` shows, and their keys.
+SWAP_COLUMNS = {
+    name: name
+    for name in (
+        "code_size",
+        "mse",
+        "psnr",
+        "ssim",
+        "swap_classifier",
+        "swap_label",
+        "jacobian_error",
+        "num_parameters",
+    )
+}
 EDIT_COLUMNS = {
     "edit@1": "accuracy 1",
     "edit@2": "accuracy 2",
@@ -157,14 +170,13 @@ def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: 
         _print_json(metrics)
         return
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    names = ("code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters")
-    titles, scores = names, "swap scores"
+    columns, scores = SWAP_COLUMNS, "swap scores"
     if "edit" in metrics:
         stages, scores = stage_figures({"stages": stages}), "edits"
-        names = ("code_size", "psnr", "ssim", *EDIT_COLUMNS.values(), "counterfactual_gain", "jacobian_error")
-        titles = ("code_size", "psnr", "ssim", *EDIT_COLUMNS, "counterfactual_gain", "jacobian_error")
+        columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
+        columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
         _print_attributes(attribute_figures(metrics))
-    _print_table(("stage", *titles), [(stage["name"], *(stage.get(name) for name in names)) for stage in stages])
+    _print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
     if metrics.get("classifier_accuracy") is not None:
         print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
 

@@ -170,10 +170,9 @@ def _code_terms(
 
 def _kinds(labels: Labels | None, weights: Weights, y_bar: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Which columns have a squared error, and the weight of each label."""
-    squared = torch.ones_like(y_bar[0], dtype=torch.bool) if weights.squared else None
-    if labels is None:
-        return squared, None
-    return (squared if weights.squared else labels.continuous), labels.weights_of(y_bar) if weights.balanced else None
+    continuous = labels.continuous if labels else None
+    squared = torch.ones_like(y_bar[0], dtype=torch.bool) if weights.squared else continuous
+    return squared, labels.weights_of(y_bar) if labels and weights.balanced else None
 
 
 def _decode_with_swapped(model: Autoencoder, code: Code, taken: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -100,8 +100,7 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
     require_image_size(size)
-    map_side = recipe.data.size >> len(recipe.model.channels) + 1
-    channels = conv_for(size, recipe.model.channels[0], map_side).channels
+    channels = conv_for(size, recipe.model.channels[0], recipe.model.map_side(recipe.data.size)).channels
     return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
 
 
