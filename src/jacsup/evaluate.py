@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from jacsup.data.dataset import Dataset
 from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
-from jacsup.metrics.attributes import counterfactual_gain, edit_scores, stored_means
+from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
 from jacsup.metrics.images import reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
@@ -41,15 +41,17 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
     newest = model_file(path)
     data = data or find_data(path, data_root)
     judge = get_attribute_judge(data) if load(newest).z_channels else get_judge(data)
+    # Drawing takes longer than editing, and every stage is held to the same truth.
+    truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
     if not path.is_dir():
-        return _figures(newest, None, None, data, judge)
+        return _figures(newest, None, None, data, judge, truth)
     run = Run(path)
     recipe, numbers = run.recipe, run.finished_stages()
     files = [run.stage_file(number) for number in numbers]
     stages = []
     for number in track(numbers, "judging stages"):
         teacher, first = (files[recipe.teacher_of(number)], files[0]) if number else (None, None)
-        figures = _figures(files[number], teacher, first, data, judge)
+        figures = _figures(files[number], teacher, first, data, judge, truth)
         stages.append({"name": recipe.stages[number].name, **figures})
     metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
     write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
@@ -75,7 +77,12 @@ def current_metrics(run: Run) -> dict[str, Any] | None:
 
 
 def _figures(
-    file: Path, teacher: Path | None, first: Path | None, data: Dataset, judge: Judge | AttributeJudge | None
+    file: Path,
+    teacher: Path | None,
+    first: Path | None,
+    data: Dataset,
+    judge: Judge | AttributeJudge | None,
+    truth: Counterfactual | None,
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
     if model.image_shape != data.image_shape:
@@ -90,7 +97,7 @@ def _figures(
         "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
     }
     if isinstance(judge, AttributeJudge):
-        figures |= _attribute_figures(model, load_info(file).factors, data, judge)
+        figures |= _attribute_figures(model, load_info(file).factors, data, judge, truth)
     elif not model.z_channels:
         figures |= _unit_figures(model, load_info(file).factors, first, data, judge)
     return _without_nan(figures)
@@ -115,7 +122,7 @@ def _unit_figures(
 
 
 def _attribute_figures(
-    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge
+    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge, truth: Counterfactual | None
 ) -> dict[str, Any]:
     """What there is to say of a code whose factors are attributes."""
     means = stored_means(factors)
@@ -134,11 +141,8 @@ def _attribute_figures(
         for factor, (accuracy, balanced, auc) in zip(factors, quality, strict=True)
     }
     gain = {"mean": None, "full": None}
-    config = data.config
-    if isinstance(config, Faces):
-        some = data.test.images[:NUM_DRAWN]
-        truth = partial(counterfactual, config, count=len(some))
-        gain = counterfactual_gain(model, some, data.attributes, means, truth)
+    if truth:
+        gain = counterfactual_gain(model, data.test.images[:NUM_DRAWN], data.attributes, means, truth)
         for name, value in gain["per_attribute"].items():
             attributes[name]["counterfactual_gain"] = value
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from jacsup.arms import arm_label, stage_letter
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data.dataset import Attribute, Split
 from jacsup.drawing import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save
-from jacsup.metrics.attributes import Means, Number, flipped, stored_means
+from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, stored_means
 from jacsup.metrics.images import reconstruct
 from jacsup.models import Model, load, load_info
 
@@ -24,7 +24,6 @@ TILE = 128
 GREY = 0.5
 
 Images = UInt8[Tensor, "n c h w"]
-Counterfactual = Callable[[int], tuple[Images, Bool[Tensor, " n"]]]
 
 
 @dataclass(frozen=True)

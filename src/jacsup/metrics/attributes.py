@@ -24,6 +24,8 @@ STRENGTHS = (0, 1, 2, 4)
 
 Number = int | float
 Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
+# Attribute number -> the true images with it turned over, and where it was turned on.
+Counterfactual = Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]]
 
 
 def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -> Means:
@@ -128,14 +130,14 @@ def counterfactual_gain(
     images: UInt8[Tensor, "n c h w"],
     attributes: Sequence[Attribute],
     means: Means,
-    counterfactual: Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]],
+    counterfactual: Counterfactual,
 ) -> dict[str, Any]:
     """1 - sum ||[D(y', z) - D(y, z)] - [truth - source]||^2 / sum ||truth - source||^2; 1 is exact, 0 is no edit.
 
-    counterfactual: attribute number -> the true images with it turned over, and where it was turned on; y' is at
-    strength 1 there and at -1 elsewhere. In [0, 1] pixels. Returns `per_attribute`, the `mean` over them, and `full`,
-    the mean with D(y', z) - source in the first bracket, which charges the reconstruction's error to the edit. nan for
-    an attribute whose m- or m+ is unknown or that changes nothing; means leave it out.
+    y' is at strength 1 where the counterfactual was turned on and at -1 elsewhere. In [0, 1] pixels. Returns
+    `per_attribute`, the `mean` over them, and `full`, the mean with D(y', z) - source in the first bracket, which
+    charges the reconstruction's error to the edit. nan for an attribute whose m- or m+ is unknown or that changes
+    nothing; means leave it out.
     """
     code, size = _encoded(model, images), chunk_size(images)
     device = code.y.device
