@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pictures import write_folder
 from PIL import Image
 
 import jacsup
@@ -234,6 +235,19 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
 }  # fmt: skip
+
+
+def test_preparing_again_checks_what_is_there(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
+    write_folder(tmp_path / "photos", 20)
+    command = ("data", "prepare", "folder", "--images", "photos", "--size", 32)
+    for _ in range(2):
+        assert call(*command).out.startswith("20 images are in")
+    (pixels,) = tmp_path.rglob("images.u8")
+    pixels.write_bytes(b"\0" + pixels.read_bytes()[1:])
+    result = call(*command)
+    assert (result.code, result.out) == (2, "")
+    assert "the images.u8 differ from their checksum; delete it and prepare it again" in result.err
 
 
 @pytest.mark.parametrize("name", BAD)

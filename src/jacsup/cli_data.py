@@ -37,7 +37,7 @@ def prepare(
     drop: tuple[str, ...] = (),
     skip_bad: bool = False,
 ) -> None:
-    """Decode a set of images once, into one file that training reads: celeba or folder.
+    """Decode a set of images once, into one file that training reads, and check it: celeba or folder.
 
     Args:
         name: celeba or folder.
@@ -51,7 +51,7 @@ def prepare(
     from jacsup.data import cache_folder
     from jacsup.data.celeba import prepare_celeba
     from jacsup.data.prepare import Source, prepare_once
-    from jacsup.data.prepared import read_manifest
+    from jacsup.data.prepared import load_prepared, read_manifest
 
     require_image_size(size)
     if name == "celeba":
@@ -60,6 +60,7 @@ def prepare(
         folder = prepare_once(Source(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
     else:
         raise ValueError(f"'{name}' cannot be prepared so; allowed are celeba --data-root DIR and folder --images DIR")
+    load_prepared(folder, verify=True)
     manifest = read_manifest(folder)
     for skipped in manifest.skipped:
         print(f"skipped {skipped}")
