@@ -32,7 +32,7 @@ figcaption, dt { color: var(--soft); font-size: .9rem; }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(9.5rem, 22%), 1fr)); gap: .75rem; }
 dl div { display: flex; flex-direction: column; justify-content: space-between; }
 dl div, pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem; }
-dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+dd { margin: 0; font-size: clamp(1.2rem, 5vw, 1.5rem); font-weight: 600; font-variant-numeric: tabular-nums; }
 figure { margin: 1.25rem 0; }
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; margin-bottom: .5rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 23rem), 1fr)); gap: 0 1.5rem; }
