@@ -163,8 +163,14 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     assert same(opened("like.png"), expected)
     edit("-o", "a.jpg")
     assert opened("a.jpg").mode == "RGB"
+    edit("--like", "b.png:Smiling", "--like", "b.png:Bald", "-o", "likes.png")
+    assert same(opened("likes.png"), expected)
+    edit("--set", "Smiling=2", "--set", "Bald=1", "-o", "sets.png")
+    assert same(opened("sets.png"), opened("set.png"))
     edit("--sweep", "Smiling")
     assert opened("a-sweep.png").size == (7 * 90, 70)
+    edit("--sweep", "Smiling", "--set", "Bald=1", "-o", "bald.png")
+    assert same(opened("bald.png").crop((5 * 90, 0, 6 * 90, 70)), opened("set.png"))
     edit()
     assert same(opened("a-edited.png"), photo())
 
@@ -177,7 +183,19 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--set", "Smiling=nan"), "--set is 'Smiling=nan'"),
         (("--like", "b.png"), "--like is 'b.png'; allowed is PHOTO:NAME,NAME"),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
-        (("--set", "Smiling=1", "-o", "out.txt"), "'out.txt' has no ending of an image"),
+        (("--set", "=1"), "--set is '=1'"),
+        (("--set", "Smiling=1e39"), "Smiling is 1e+39; allowed are numbers from -100 to 100"),
+        (("--like", ":Smiling"), "--like is ':Smiling'"),
+        (("--like", "a.png:"), "--like is 'a.png:'"),
+        (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
+        (("--read", "--set", "Smiling=1"), "--read only prints; leave --set"),
+        (("--json",), "--json goes with --read"),
+        (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; allowed are auto, cpu, cuda and cuda:N"),
+        (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
+        (("-o", "out.txt"), "the result is to be 'out.txt', which has no ending of an image; allowed are .png, .jpg"),
+        (("-o", "out.psd"), "the result is to be 'out.psd', which has no ending of an image"),
+        (("-o", "a.png"), "the result is to be 'a.png', the photo itself; give another name"),
+        (("-o", "a.png/out.png"), "the result is to be 'a.png/out.png', which is a folder or lies below a file"),
     ],
 )
 def test_what_the_command_cannot_do_is_one_line(

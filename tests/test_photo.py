@@ -219,9 +219,9 @@ PNG = saved(rgb(), "PNG")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "none of the formats"),
-        (b"no image at all", "none of the formats"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "none of the formats"),
+        (b"", "damaged, or of another kind"),
+        (b"no image at all", "damaged, or of another kind"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "damaged, or of another kind"),
         (JPEG[: len(JPEG) // 2], "cannot be read as a photo: "),
         (PNG[: len(PNG) // 2], "cannot be read as a photo: "),
         (PNG[:20], "cannot be read as a photo: "),

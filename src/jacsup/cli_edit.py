@@ -18,24 +18,34 @@ if TYPE_CHECKING:
     from jacsup.edit import Editor, Face
 
 Positional = tyro.conf.Positional
+Repeated = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SWEEP_SIDE = 256
+KINDS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
 
 
 def edit(
-    model: Positional[str],
-    photo: Positional[Path],
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    photo: Annotated[Positional[Path], tyro.conf.arg(metavar="PHOTO")],
     /,
     *,
-    set: tuple[str, ...] = (),
-    add: tuple[str, ...] = (),
-    like: str | None = None,
+    set: Repeated = (),
+    add: Repeated = (),
+    like: Repeated = (),
     sweep: str | None = None,
     read: bool = False,
     json: bool = False,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     detail: float = 1.0,
-    align: bool = True,
+    align: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: the face is found)")] = True,
     device: str = "cpu",
 ) -> None:
     """Edit attributes of a photo: -1 is a typical image without, 1 a typical one with, 2 as far again.
@@ -43,61 +53,85 @@ def edit(
     Args:
         model: A run folder or a model file.
         photo: The photo to edit.
-        set: Strengths, such as Eyeglasses=2 Smiling=1.5.
+        set: After model and photo: strengths, such as Eyeglasses=2 Smiling=1.5.
         add: The same, added to the photo's own strengths.
         like: Another photo and the attributes to take from it, such as b.jpg:Smiling,Eyeglasses.
         sweep: One attribute to show at strengths from -3 to 3, side by side.
-        read: Print the strengths that the model sees in the photo.
-        json: Print them as JSON.
+        read: Print the strengths that the model sees in the photo, and edit nothing.
+        json: With --read, print them as JSON.
         out: Where to write the result; the photo's name with -edited without one.
         detail: Share of the photo's own detail that is kept, 0 to 1; large removals want less.
-        align: Find the face; --no-align takes the photo's central square.
-        device: cpu, cuda or cuda:N.
+        align: Take the photo's central square, as for models of images that are not aligned.
+        device: auto, cpu, cuda or cuda:N.
     """
+    sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
+    if read and (sets or adds or likes or sweep or out):
+        raise ValueError("--read only prints; leave --set, --add, --like, --sweep and --out away, or --read")
+    if json and not read:
+        raise ValueError("--json goes with --read")
+    target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
+    _require_writable(target, photo)
     from jacsup.edit import Editor
 
     editor = Editor(model, device)
-    face = editor.open(photo, align=align)
-    for warning in face.warnings:
-        print(f"note: {warning}", file=sys.stderr)
+    face = _opened(editor, photo, align=align)
     if read:
         _print_strengths(editor.read(face), json=json)
         return
+    strengths: dict[str, float] = {}
+    for text in likes:
+        other, names = _other_photo(text)
+        strengths |= editor.strengths(_opened(editor, other, align=align), names)
+    added = _assignments(adds, "--add")
+    own = editor.strengths(face, added)
+    strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
     if sweep:
-        strip = [editor.render(face, {sweep: strength}, detail=detail) for strength in SWEPT]
-        result = _side_by_side(strip)
+        result = _side_by_side([editor.render(face, strengths | {sweep: value}, detail=detail) for value in SWEPT])
     else:
-        result = editor.render(face, _strengths(editor, face, set, add, like, align=align), detail=detail)
-    target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
+        result = editor.render(face, strengths, detail=detail)
     _save(result, target)
     print(f"the result is in {target}")
 
 
-def _strengths(
-    editor: Editor, face: Face, set: Sequence[str], add: Sequence[str], like: str | None, *, align: bool
-) -> dict[str, float]:
-    """What the options ask for, as strengths to set; later options win."""
-    strengths: dict[str, float] = {}
-    if like:
-        other, colon, names = like.rpartition(":")
-        if not colon:
-            raise ValueError(f"--like is '{like}'; allowed is PHOTO:NAME,NAME such as b.jpg:Smiling,Eyeglasses")
-        strengths |= editor.strengths(editor.open(Path(other), align=align), names.split(","))
-    added = _assignments(add, "--add")
-    own = editor.strengths(face, added)
-    strengths |= {name: own[name] + value for name, value in added.items()}
-    return strengths | _assignments(set, "--set")
+def _require_writable(target: Path, photo: Path) -> None:
+    """ValueError for a result that could not be written, or that would take the photo's place."""
+    if target.suffix.lower() not in KINDS:
+        raise ValueError(
+            f"the result is to be '{target}', which has no ending of an image; allowed are {', '.join(KINDS)}"
+        )
+    if target.is_dir() or not next(parent for parent in target.absolute().parents if parent.exists()).is_dir():
+        raise ValueError(f"the result is to be '{target}', which is a folder or lies below a file; give another name")
+    if target.resolve() == photo.resolve():
+        raise ValueError(f"the result is to be '{target}', the photo itself; give another name")
+
+
+def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
+    try:
+        face = editor.open(photo, align=align)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if str(photo) in message else f"{photo}: {message}") from None
+    for warning in face.warnings:
+        print(f"note: {photo}: {warning}", file=sys.stderr)
+    return face
+
+
+def _other_photo(text: str) -> tuple[Path, list[str]]:
+    photo, _, names = text.rpartition(":")
+    if not photo or not names:
+        raise ValueError(f"--like is '{text}'; allowed is PHOTO:NAME,NAME such as b.jpg:Smiling,Eyeglasses")
+    return Path(photo), names.split(",")
 
 
 def _assignments(texts: Sequence[str], option: str) -> dict[str, float]:
     strengths = {}
     for text in texts:
-        name, _, value = text.partition("=")
+        name, _, value = text.rpartition("=")
         try:
             strengths[name] = float(value)
         except ValueError:
             strengths[name] = math.nan
-        if not math.isfinite(strengths[name]):
+        if not name or not math.isfinite(strengths[name]):
             raise ValueError(f"{option} is '{text}'; allowed is NAME=NUMBER, such as Smiling=1.5")
     return strengths
 
@@ -123,14 +157,9 @@ def _side_by_side(images: Sequence[Image]) -> Image:
 
 
 def _save(image: Image, path: Path) -> None:
-    from PIL import Image as Pillow
-
     from jacsup.run import write_atomically
 
-    kind = Pillow.registered_extensions().get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(f"'{path}' has no ending of an image; allowed are .png, .jpg, .webp and others of Pillow's")
-    content = io.BytesIO()
+    kind, content = KINDS[path.suffix.lower()], io.BytesIO()
     image = image.convert("RGB") if kind == "JPEG" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)

@@ -19,6 +19,7 @@ from jacsup.photo import read_photo
 
 Photo = str | Path | Image.Image
 Number = int | float
+MOST_STRENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Editor:
 
         photo: a file or a PIL image. detail: the share of the photo's own detail that is kept inside the face, from 0
         to 1. align: find the face; without it the photo's central square is taken.
-        Raises ValueError for an unknown attribute, one that was not learned, and a photo without a face.
+        Raises ValueError for an unknown attribute, one that was not learned, a strength that is no number or beyond
+        MOST_STRENGTH, and a photo without a face.
         """
         return self.render(self.open(photo, align=align), strengths, detail=detail)
 
@@ -83,9 +85,16 @@ class Editor:
         return paste(face.photo, face.place, before, after, detail=detail)
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
-        """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too."""
+        """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too.
+
+        Raises ValueError for an attribute that is unknown or was not learned, and for strengths beyond MOST_STRENGTH.
+        """
         y = code.y.clone()
         for name, strength in strengths.items():
+            if not abs(strength) <= MOST_STRENGTH:
+                raise ValueError(
+                    f"{name} is {strength:g}; allowed are numbers from {-MOST_STRENGTH} to {MOST_STRENGTH}"
+                )
             for rival in self._learned(name).rivals if strength > 0 else ():
                 if rival not in strengths and rival in self.factors and self.factors[rival].learned:
                     y[:, self._column(rival)] = _value(self.factors[rival], -1.0)

@@ -38,7 +38,7 @@ def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
         try:
             image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
         except Image.UnidentifiedImageError:
-            raise _unreadable(name, "it is none of the formats below") from None
+            raise _unreadable(name, "it is damaged, or of another kind") from None
         except Image.DecompressionBombError:
             raise _wrong_size(name, "far too many") from None
         except Exception as error:  # damaged files make Pillow raise anything

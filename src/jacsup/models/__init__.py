@@ -171,8 +171,26 @@ def load_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
+def pick_device(name: str) -> torch.device:
+    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
+    return device
+
+
 def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The trained model of a run folder or a model file, in eval mode. Never unpickles anything."""
+    """The trained model of a run folder or a model file, in eval mode. Never unpickles anything.
+
+    device: auto, cpu, cuda or cuda:N. Raises ValueError for what is no model, and for a device that is not there.
+    """
     path = model_file(where)
     metadata = load_metadata(path)
     config = from_dict(ModelConfig, metadata["model"], "model")
@@ -182,7 +200,7 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     with safe_open(path, "pt") as file:
         weights = [name for name in file.keys() if not name.startswith(TYPICAL)]
         model.load_state_dict({name: file.get_tensor(name) for name in weights})
-    return model.to(device).eval()
+    return model.to(pick_device(str(device))).eval()
 
 
 def load_info(where: str | Path) -> ModelInfo:

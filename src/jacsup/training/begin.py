@@ -20,21 +20,6 @@ from jacsup.models import load_metadata
 from jacsup.run import Run, write_atomically
 
 
-def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
-    return device
-
-
 @dataclass(frozen=True)
 class Source:
     """Where a new run's first stages come from: the first `count` stages of another run."""

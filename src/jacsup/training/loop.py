@@ -23,11 +23,11 @@ from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, batch_order, flip_mask, require_full_batch, taken_mask
-from jacsup.models import Model, build, load, save_model
+from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.models.grow import grow
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
-from jacsup.training.begin import describe_session, open_run, pick_device, take_over
+from jacsup.training.begin import describe_session, open_run, take_over
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
 from jacsup.training.stats import Reporter, cut_stats
 from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
