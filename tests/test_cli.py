@@ -228,7 +228,15 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad go with --images"),
     "skip alone": ((*TRAIN, "--skip-bad"), "`jacsup data prepare celeba --skip-bad`"),
     "size": (("train", "celeba64", "--size", "48"), "size is 48; allowed are 32, 64, 128, 256, 512"),
+    "no size": (("train", "celeba64", "--size", "0"), "size is 0; allowed are 32, 64, 128, 256, 512"),
     "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; leave --size away"),
+    "unsupervised": (("train", "celeba64", "--unsupervised"), "--unsupervised is for the recipe folder"),
+    "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; allowed are 32"),
+    "too many layers": (
+        ("train", "faces-mini", "--set", "data.num_images=100", "model.channels=[4,4,4,4,4]"),
+        "images are 32x32 and model.channels has 5 layers; allowed are",
+    ),
+    "out in a file": ((*TRAIN, "--out", "photos/cat.jpg/run"), "photos/cat.jpg/run: Not a directory"),
     "no CelebA": (("train", "celeba64"), "--data-root"),
     "prepare": (("data", "prepare", "faces"), "'faces' cannot be prepared so; allowed are celeba --data-root DIR and"),
     "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; allowed"),
@@ -237,12 +245,23 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
 }  # fmt: skip
 
 
+def test_the_version_is_told(call: Call) -> None:
+    assert call("--version") == Result(0, f"jacsup {jacsup.__version__}\n", "")
+
+
+def test_a_pipe_may_be_closed_early() -> None:
+    command = f"{sys.executable} -c 'from jacsup import cli; cli.main()' list | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("recipe")
+    assert "Error" not in done.stderr
+
+
 def test_preparing_again_checks_what_is_there(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
     write_folder(tmp_path / "photos", 20)
     command = ("data", "prepare", "folder", "--images", "photos", "--size", 32)
     for _ in range(2):
-        assert call(*command).out.startswith("20 images are in")
+        assert call(*command).out.startswith("20 images with 0 attributes are in")
     (pixels,) = tmp_path.rglob("images.u8")
     pixels.write_bytes(b"\0" + pixels.read_bytes()[1:])
     result = call(*command)

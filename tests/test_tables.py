@@ -53,7 +53,7 @@ def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) 
         ("file,age\n1.jpg,31,5\n", "line 2: 3 cells; the header has 2"),
         ("file,age,age\n1.jpg,31,5\n", "columns are 'age', 'age'; give each its own name"),
         ("file,\n1.jpg,31\n", "columns are ''; give"),
-        ("file\n1.jpg\n", "columns are ; give"),
+        ("file\n1.jpg\n", "has one column; give file names in the first one"),
         ("file,age\n", "has no rows"),
         ("", "has no rows"),
         (b"file,age\n\xff.jpg,1\n", "save it as CSV in UTF-8"),

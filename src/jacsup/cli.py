@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import tyro
 
+import jacsup
 from jacsup import recipes
 from jacsup.cli_data import DATA_COMMANDS, prepare_folder
 from jacsup.cli_edit import edit
@@ -18,20 +20,10 @@ from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
-# Titles of the scores that `evaluate` shows, and their keys.
-SWAP_COLUMNS = {
-    name: name
-    for name in (
-        "code_size",
-        "mse",
-        "psnr",
-        "ssim",
-        "swap_classifier",
-        "swap_label",
-        "jacobian_error",
-        "num_parameters",
-    )
-}
+SWAP_SCORES = (
+    "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
+)  # fmt: skip
+# Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
 EDIT_COLUMNS = {
     "edit@1": "accuracy 1",
     "edit@2": "accuracy 2",
@@ -68,7 +60,7 @@ def train(
 
     Args:
         recipe: A built-in name (see `jacsup list`), file.py:name, or the path of a recipe.json.
-        data_root: Folder with the data set's files; without one they are downloaded once.
+        data_root: Folder with the data set's files; without one MNIST and SVHN are downloaded once.
         out: The run folder; runs/RECIPE[-ARM][-sSEED] without one.
         seed: Another seed than the recipe's.
         device: auto, cpu, cuda or cuda:N.
@@ -79,28 +71,30 @@ def train(
         size: Side of the images of a face or folder recipe: 32, 64, 128, 256 or 512.
         images: For the recipe folder: a folder, a .zip, a .parquet file or hf:owner/name.
         attributes: For the recipe folder: a CSV, file names in the first column, one attribute in each other one.
-        drop: Attributes to leave out.
+        drop: With --images, attributes to leave out.
         unsupervised: For the recipe folder: learn an ordered code without attributes.
-        skip_bad: Leave damaged images out.
+        skip_bad: With --images, leave damaged ones out.
         set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 or stages.3.epochs=20.
         deterministic: Bit-exact on a GPU too, slower.
         tensorboard: Also write TensorBoard event files into the run folder.
-        dry_run: Show the recipe and its curriculum, train nothing.
+        dry_run: Show the recipe and its curriculum; look at no data, train nothing.
     """
-    chosen = recipes.find("folder-ordered" if recipe == "folder" and unsupervised else recipe)
-    chosen = recipes.with_size(chosen, size) if size else chosen
+    if unsupervised and recipe != "folder":
+        raise ValueError(f"--unsupervised is for the recipe folder; '{recipe}' decides for itself")
+    chosen = recipes.find("folder-ordered" if unsupervised else recipe)
+    chosen = recipes.with_size(chosen, size) if size is not None else chosen
     chosen = _changed(chosen, seed, epochs, [assignment for group in set for assignment in group])
     chosen = recipes.with_arm(chosen, arm) if arm else chosen
+    if not images and (attributes or drop or skip_bad):
+        raise ValueError(
+            "--attributes, --drop and --skip-bad go with --images; CelebA's damaged images are left out by "
+            "`jacsup data prepare celeba --skip-bad`"
+        )
     if dry_run:
         _print_curriculum(chosen)
         return
     if images:
         data_root = prepare_folder(chosen, images, attributes, drop, skip_bad=skip_bad)
-    elif attributes or drop or skip_bad:
-        raise ValueError(
-            "--attributes, --drop and --skip-bad go with --images; CelebA's damaged images are left out by "
-            "`jacsup data prepare celeba --skip-bad`"
-        )
     from jacsup.training.loop import train as run_training
 
     run = run_training(
@@ -170,7 +164,7 @@ def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: 
         _print_json(metrics)
         return
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    columns, scores = SWAP_COLUMNS, "swap scores"
+    columns, scores = {name: name for name in SWAP_SCORES}, "swap scores"
     if "edit" in metrics:
         stages, scores = stage_figures({"stages": stages}), "edits"
         columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
@@ -261,17 +255,28 @@ COMMANDS = {
 }
 
 
+WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
 def main() -> None:
     """The `jacsup` program. Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted."""
     try:
-        if sys.argv[1:2] == ["data"]:
+        if sys.argv[1:] == ["--version"]:
+            print(f"jacsup {jacsup.__version__}")
+        elif sys.argv[1:2] == ["data"]:
             data(tuple(sys.argv[2:]))
         else:
             _run(COMMANDS, "jacsup", sys.argv[1:])
+        sys.stdout.flush()
     except ValueError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
         _fail("interrupted; what is done is saved: run the same command again to go on", 130)
+    except BrokenPipeError:
+        # Who reads has seen enough; the interpreter would still complain while it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except WRONG_PATH as error:
+        _fail(f"{error.filename}: {error.strerror}; give another path", 2)
     except (OSError, RuntimeError) as error:
         _fail(f"{type(error).__name__}: {error}", 1)
 

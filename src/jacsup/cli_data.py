@@ -42,7 +42,7 @@ def prepare(
     Args:
         name: celeba or folder.
         data_root: CelebA's folder, in its official layout.
-        size: Side of the square images.
+        size: Side of the square images: 32, 64, 128, 256 or 512.
         images: For folder: a folder, a .zip, a .parquet file or hf:owner/name.
         attributes: For folder: a CSV, file names in the first column, one attribute in each other one.
         drop: For folder: attributes to leave out.
@@ -64,7 +64,7 @@ def prepare(
     manifest = read_manifest(folder)
     for skipped in manifest.skipped:
         print(f"skipped {skipped}")
-    print(f"{manifest.count:,} images are in {folder}")
+    print(f"{manifest.count:,} images with {len(manifest.attributes)} attributes are in {folder}")
 
 
 def prepare_folder(
@@ -76,6 +76,7 @@ def prepare_folder(
 
     if not isinstance(recipe.data, Folder):
         raise ValueError(f"--images is for the recipe folder; '{recipe.name}' has its own data")
+    require_image_size(recipe.data.size)
     source = Source(images, attributes, drop=drop)
     return prepare_once(source, recipe.data.size, cache_folder(), skip_bad=skip_bad)
 

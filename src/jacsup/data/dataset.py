@@ -249,4 +249,7 @@ def _groups(attributes: Sequence[Attribute]) -> list[int]:
 def require_full_batch(num_images: int, batch_size: int) -> None:
     """ValueError where an epoch would have no complete batch."""
     if num_images < batch_size:
-        raise ValueError(f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images")
+        raise ValueError(
+            f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images: "
+            f"--set stages.batch_size={num_images}"
+        )

@@ -67,7 +67,9 @@ def read_table(path: Path) -> Table:
         raise ValueError(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     if not table.names:
         raise ValueError(f"{path} has no rows; give one per image")
-    if not table.columns or len({*table.columns}) < len(table.columns) or "" in table.columns:
+    if not table.columns:
+        raise ValueError(f"{path} has one column; give file names in the first one and attributes in the others")
+    if len({*table.columns}) < len(table.columns) or "" in table.columns:
         raise ValueError(f"{path}: columns are {', '.join(map(repr, table.columns))}; give each its own name")
     return table
 

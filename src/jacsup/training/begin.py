@@ -19,6 +19,8 @@ from jacsup.jsonable import differences
 from jacsup.models import load_metadata
 from jacsup.run import Run, write_atomically
 
+MOST_NAMED = 8
+
 
 @dataclass(frozen=True)
 class Source:
@@ -58,11 +60,16 @@ def _refuse_other_content(run: Run, recipe: Recipe) -> None:
         changed = differences(run.recipe, recipe)
         if changed:
             raise ValueError(
-                f"{run.path} holds a run of another recipe ({'; '.join(changed)}); "
+                f"{run.path} holds a run of another recipe ({_shortened(changed)}); "
                 "pass another folder with --out, or the same settings to resume it"
             )
     elif run.path.exists() and (not run.path.is_dir() or any(map(_is_foreign, run.path.iterdir()))):
         raise ValueError(f"{run.path} exists and is not a run; pass a new folder with --out")
+
+
+def _shortened(changes: list[str]) -> str:
+    more = f"; and {len(changes) - MOST_NAMED} more" if len(changes) > MOST_NAMED else ""
+    return "; ".join(changes[:MOST_NAMED]) + more
 
 
 def _is_foreign(entry: Path) -> bool:

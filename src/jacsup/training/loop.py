@@ -98,6 +98,9 @@ def train(
         )
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
+    # Layers that do not fit the images are refused here; on this device they cost nothing.
+    with torch.device("meta"):
+        build(recipe.model, data.image_shape, 1, normalized=False)
     path = Path(out or Path("runs") / recipe.run_name)
     with open_run(recipe, path, init, data.image_shape) as (run, recipe, source):
         notes = describe_session(run, chosen, data_root, deterministic)
