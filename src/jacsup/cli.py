@@ -20,6 +20,7 @@ from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
+WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 SWAP_SCORES = (
     "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
 )  # fmt: skip
@@ -253,9 +254,6 @@ COMMANDS = {
     "data": data,
     "list": show_list,
 }
-
-
-WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def main() -> None:

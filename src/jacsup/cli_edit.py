@@ -106,11 +106,7 @@ def _require_writable(target: Path, photo: Path) -> None:
 
 
 def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
-    try:
-        face = editor.open(photo, align=align)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(photo) in message else f"{photo}: {message}") from None
+    face = editor.open(photo, align=align)
     for warning in face.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
     return face

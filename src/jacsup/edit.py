@@ -15,7 +15,7 @@ from jacsup.align import Similarity, crop, find_face, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Factor, Model, load, load_info
-from jacsup.photo import read_photo
+from jacsup.photo import name_of, read_photo
 
 Photo = str | Path | Image.Image
 Number = int | float
@@ -59,7 +59,10 @@ class Editor:
     def open(self, photo: Photo, *, align: bool = True) -> Face:
         """Finds and encodes the photo's face."""
         image = read_photo(photo)
-        place = find_face(image) if align else whole_square(image)
+        try:
+            place = find_face(image) if align else whole_square(image)
+        except ValueError as error:
+            raise ValueError(f"{name_of(photo)}: {error}") from None
         pixels = crop(image, place, self.model.image_shape[1])[None]
         with torch.no_grad():
             code = self.model.encode(to_float(pixels.to(self._device), self.model.config.value_range))

@@ -9,13 +9,19 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
 # Pillow knows more formats; these are the ones that photos come in, and none that starts another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
+def name_of(source: Source) -> str:
+    """What messages call a photo: its file's path, if it has one."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
+
+
+def read_photo(source: Source) -> Image.Image:
     """The upright photo in a file, in a file's bytes or in a Pillow image, which itself stays as it is.
 
     Mode RGBA where the photo has transparency, else RGB, 8 bits a channel (16 are scaled), turned as its EXIF data
@@ -27,7 +33,7 @@ def read_photo(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
         ValueError: what is no image, is damaged, has a side under 16 pixels or more than 100 megapixels (which the
             file's header tells, before anything is decoded).
     """
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
+    name = name_of(source)
     # Pillow warns of odd metadata, which does not matter here, and of sizes, which are checked here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

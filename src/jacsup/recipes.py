@@ -116,12 +116,12 @@ _STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
 # by itself, no y in the decoder's last two layers, and cycles that see no fine patterns. The weights of eq. 9 and 12
 # depend on the images.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
+_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
 # Drawn faces keep their editing by eq. 9 alone; a sharper photograph needs larger changes than its teacher makes.
 _DRAWN_STUDENT = replace(_STUDENT, diff=25.0)
 _PHOTO_STUDENT = Weights(
     rec=100.0, y=50.0, diff=100.0, xcov=0.0, cycle_y=0.75, cycle_z=0.01, cycle_blurred=True, balanced=True, squared=True
 )
-_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
 
 
 def _faces(

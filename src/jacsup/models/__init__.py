@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -175,12 +176,9 @@ def pick_device(name: str) -> torch.device:
     """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
+    if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?", name):
         raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
     return device
