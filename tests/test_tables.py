@@ -138,6 +138,14 @@ def test_columns_are_dropped_by_name() -> None:
     assert full.without(()).columns == full.columns
     with pytest.raises(ValueError, match=r"list.csv has no column 'd'; allowed are a, b, c"):
         full.without(["d"])
+    with pytest.raises(ValueError, match=r"list.csv: all of its columns are dropped; keep one, or give no table"):
+        full.without(["c", "b", "a"])
+
+
+def test_the_largest_numbers_that_are_read_can_be_standardised() -> None:
+    values = np.array([[1e38], [-1e38], [1e38], [-1e38]], np.float32)
+    _, found = learnable(("x",), values, 4)
+    np.testing.assert_allclose(found[:, 0], [1, -1, 1, -1], rtol=1e-6)
 
 
 def test_continuous_columns_are_standardised_by_the_training_rows() -> None:

@@ -41,11 +41,13 @@ class Table:
     values: Float32[np.ndarray, "n k"]
 
     def without(self, columns: Sequence[str]) -> Table:
-        """The table less some columns; ValueError for one that it does not have."""
+        """The table less some columns; ValueError for one that it does not have, and when none is left."""
         for name in columns:
             if name not in self.columns:
                 raise ValueError(f"{self.source} has no column '{name}'; {suggestion(name, self.columns)}")
         kept = [i for i, name in enumerate(self.columns) if name not in columns]
+        if not kept:
+            raise ValueError(f"{self.source}: all of its columns are dropped; keep one, or give no table")
         return replace(self, columns=tuple(self.columns[i] for i in kept), values=self.values[:, kept])
 
 
@@ -205,7 +207,7 @@ def learnable(
     A column of -1, 1 and nan is binary, any other continuous.
     Raises ValueError for columns that have one value, or none, in all of the training rows.
     """
-    train = values[:num_train]
+    train = values[:num_train].astype(np.float64)
     constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
     if constant.any():
         names = ", ".join(np.asarray(columns)[constant])
@@ -214,8 +216,8 @@ def learnable(
             f"leave these columns out (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
         )
     binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
-    means = np.where(binary, 0.0, np.nanmean(train, axis=0, dtype=np.float64))
-    stds = np.where(binary, 0.0, np.nanstd(train, axis=0, dtype=np.float64))
+    means = np.where(binary, 0.0, np.nanmean(train, axis=0))
+    stds = np.where(binary, 0.0, np.nanstd(train, axis=0))
     attributes = tuple(
         Attribute(name=name, rivals=_rivals(name, columns), mean=float(mean), std=float(std))
         for name, mean, std in zip(columns, means, stds, strict=True)
