@@ -178,12 +178,14 @@ def test_evaluate_prints_a_table_or_metrics_json(call: Call, quick: Path) -> Non
     assert json.loads(call("evaluate", file, "--json").out) == evaluate(file)
 
 
-def test_report_judges_and_draws(call: Call, quick: Path, tmp_path: Path) -> None:
+def test_report_judges_and_draws_a_run_and_its_arms(call: Call, quick: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(quick, tmp_path / "copy", ignore=shutil.ignore_patterns("metrics.json"))
+    arm = jacsup.train(with_arm(QUICK, "plain"), out=tmp_path / "arm")
     result = call("report", copy)
     assert (result.code, result.out) == (0, f"the report is in {copy / 'report' / 'index.html'}\n")
     assert (copy / "report" / "index.html").is_file()
     assert (copy / "metrics.json").is_file()
+    assert (arm / "metrics.json").is_file()
 
 
 MNIST = "data/train-images-idx3-ubyte"

@@ -185,21 +185,25 @@ def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
 
 
 def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
-    """Draw a run's figures and write its report/index.html, beside the arms found next to it.
+    """Draw a run's figures and write its report/index.html, with the arms found beside it; judge what is not yet.
 
     Args:
         run: A run folder.
         data_root: Folder with the data set's files, if they have moved.
     """
+    from jacsup.arms import find_siblings
     from jacsup.evaluate import current_metrics, find_data
     from jacsup.evaluate import evaluate as judge
     from jacsup.report import write_report
     from jacsup.run import Run
 
-    Run(run).require()
+    own = Run(run)
+    own.require()
     data = find_data(run, data_root)
-    metrics = current_metrics(Run(run)) or judge(run, data)
-    print(f"the report is in {write_report(run, data, metrics)}")
+    for each in (own, *find_siblings(own).values()):
+        if each.finished_stages() and not current_metrics(each):
+            judge(each.path, data)
+    print(f"the report is in {write_report(run, data, current_metrics(own))}")
 
 
 def data(arguments: Positional[tuple[str, ...]] = (), /) -> None:
