@@ -17,7 +17,7 @@ from jacsup.code import to_float
 from jacsup.config import Arrays, Conv
 from jacsup.data.dataset import Attribute, Dataset, Split
 from jacsup.metrics import attribute_judge, attributes, images
-from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge, quality
+from jacsup.metrics.attribute_judge import AttributeJudge, equal_error_threshold, get_attribute_judge, quality
 from jacsup.metrics.attributes import (
     at_strength,
     attribute_means,
@@ -378,6 +378,28 @@ def test_the_judge_sees_what_is_there(data: Dataset, judge: AttributeJudge) -> N
     assert not judge.network.training
 
 
+@pytest.mark.parametrize(("num_with", "shift"), [(5, 0.5), (40, 1.5), (1, 0.0), (30, 9.0)])
+def test_the_equal_error_threshold(num_with: int, shift: float) -> None:
+    generator = torch.Generator().manual_seed(num_with)
+    with_it, without = torch.randn(num_with, generator=generator) + shift, torch.randn(60, generator=generator)
+
+    def imbalance(threshold: float) -> float:
+        return abs(float((with_it <= threshold).float().mean() - (without > threshold).float().mean()))
+
+    found = float(equal_error_threshold(with_it, without))
+    assert imbalance(found) == pytest.approx(min(map(imbalance, torch.cat([with_it, without]).tolist())), abs=1e-6)
+    if shift == 9.0:
+        assert found == pytest.approx(float(with_it.min() + without.max()) / 2), "in the middle of a gap"
+
+
+def test_the_judge_overlooks_as_much_as_it_imagines(data: Dataset, judge: AttributeJudge) -> None:
+    assert data.train.attributes is not None
+    seen = judge(to_float(data.train.images, UNIT))
+    for verdicts, labels in zip(seen.T, data.train.attributes.T, strict=True):
+        errors = float((~verdicts[labels > 0]).float().mean() - verdicts[labels <= 0].float().mean())
+        assert abs(errors) <= 1 / int((labels > 0).sum())
+
+
 def test_verdicts_do_not_depend_on_the_other_images(data: Dataset, judge: AttributeJudge) -> None:
     pixels = to_float(data.test.images[:20], UNIT)
     assert torch.cat([judge(each[None]) for each in pixels]).equal(judge(pixels))
@@ -453,16 +475,6 @@ def test_large_images_are_averaged_down(fits: list[Split]) -> None:
     pixels = to_float(test.images, UNIT)
     means = pixels.unflatten(3, (64, 2)).unflatten(2, (64, 2)).mean(dim=(3, 5))
     assert large.network(pixels).allclose(large.network[1:](means), atol=1e-5)  # type: ignore[index]
-
-
-def test_each_attribute_is_seen_as_often_as_it_is_there(data: Dataset, fits: list[Split]) -> None:
-    """In training images with known labels, whatever the network says of them."""
-    judge, labels = get_attribute_judge(data), data.train.attributes
-    assert judge and labels is not None and fits
-    seen = judge(to_float(data.train.images, UNIT))
-    for factor in range(4):
-        known = ~labels[:, factor].isnan()
-        assert seen[known, factor].sum() == (labels[known, factor] > 0).sum() > 0
 
 
 def test_quality_agrees_with_its_naive_twin() -> None:

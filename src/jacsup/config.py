@@ -93,10 +93,6 @@ class Conv:
     layers_without_y: int = 0
     value_range: tuple[float, float] = (-1.0, 1.0)
 
-    def map_side(self, size: int) -> int:
-        """Side of the code's map for images with sides of `size`: each layer halves it, and so does the code's own."""
-        return size >> (len(self.channels) + 1)
-
 
 ModelConfig = MLP | Conv
 

@@ -89,9 +89,9 @@ def face_curriculum(
     )  # fmt: skip
 
 
-def conv_for(size: int, first: int = 16, map_side: int = 2) -> Conv:
-    """The paper's encoder for images of a side of `size`: widths double up to 512, a map of `map_side` at the end."""
-    num_layers = (size // map_side).bit_length() - 2
+def conv_for(size: int, first: int = 16) -> Conv:
+    """The paper's encoder for images of a side of `size`: widths double up to 512, a map of 2x2 at the end."""
+    num_layers = size.bit_length() - 3
     return Conv(channels=tuple(min(first << number, 512) for number in range(num_layers)))
 
 
@@ -100,7 +100,7 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
     require_image_size(size)
-    channels = conv_for(size, recipe.model.channels[0], recipe.model.map_side(recipe.data.size)).channels
+    channels = conv_for(size, recipe.model.channels[0]).channels
     return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
 
 
@@ -132,8 +132,7 @@ def _faces(
     *,
     cycle_y: float,
     student: Weights = _STUDENT,
-    first: int = 16,
-    map_side: int = 2,
+    first: int = 24,
 ) -> Recipe:
     """Our own curriculum for faces; three stages leave D out. cycle_y: of B."""
     stages = face_curriculum(
@@ -141,7 +140,7 @@ def _faces(
         cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
         student=student, adam=_FACES_ADAM, taken=0.5,
     )  # fmt: skip
-    model = replace(conv_for(data.size, first, map_side), layers_without_y=2)
+    model = replace(conv_for(data.size, first), layers_without_y=2)
     return _recipe(name, data, stages, model, flips=not isinstance(data, Faces))
 
 
@@ -173,12 +172,10 @@ RECIPES = {
             Digits(),
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
         ),
-        _faces(
-            "faces", Faces(), (128, 128, 256, 1024), (8, 20, 10, 10), cycle_y=0.02, student=_DRAWN_STUDENT, map_side=1
-        ),
+        _faces("faces", Faces(), (16, 16, 64, 256), (8, 20, 10, 10), cycle_y=0.02, student=_DRAWN_STUDENT),
         _faces("faces-mini", Faces(size=32, num_images=6000), (16, 16, 128), (12, 12, 16), cycle_y=0.02, first=32),
-        _faces("celeba64", CelebA(), (8, 8, 32, 64), (10, 20, 12, 12), cycle_y=0.5, student=_PHOTO_STUDENT, first=24),
-        _faces("folder", Folder(), (8, 8, 32, 64), (30, 30, 30, 30), cycle_y=0.5, student=_PHOTO_STUDENT, first=24),
+        _faces("celeba64", CelebA(), (8, 8, 32, 64), (10, 20, 12, 12), cycle_y=0.5, student=_PHOTO_STUDENT),
+        _faces("folder", Folder(), (8, 8, 32, 64), (30, 30, 30, 30), cycle_y=0.5, student=_PHOTO_STUDENT),
         _recipe(
             "folder-ordered",
             Folder(),

@@ -23,7 +23,7 @@ from jacsup.progress import track
 from jacsup.run import write_atomically
 
 # Goes up with every change of how a judge is trained, so that none in a cache is older than its code.
-_VERSION = 3
+_VERSION = 4
 # The side of what a judge looks at, its layers' channels, and the side of the map that its last layer reads.
 _SIDE, _CHANNELS, _POOLED = 64, (32, 64, 128, 256), 2
 _SEED, _BATCH, _RATE, _DROPOUT = 0, 64, 3e-3, 0.3
@@ -68,7 +68,7 @@ def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
         network.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError):
         _fit(network, train, data.attributes)
-        _centre(network.eval(), train)
+        _calibrate(network.eval(), train)
         write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))
     network = network.eval().requires_grad_(False)
     return AttributeJudge(network, *quality(_outputs(network, test), test.attributes))
@@ -145,18 +145,28 @@ def _loss(outputs: Float[Tensor, "b k"], labels: Float[Tensor, "b k"], continuou
 
 
 @torch.no_grad()
-def _centre(network: nn.Sequential, train: Split) -> None:
-    """Moves the outputs so that each attribute is seen in as many training images as have it.
+def _calibrate(network: nn.Sequential, train: Split) -> None:
+    """Moves the outputs so that 0 is each attribute's equal-error threshold on the training images.
 
-    A rare attribute's output hardly ever passes 0 by itself.
+    A rare attribute's output hardly ever passes 0 by itself: turning it on would be harder than turning it off.
     """
     last, outputs, labels = network[-1], _outputs(network, train), train.attributes
     assert isinstance(last, nn.Linear) and labels is not None
     for factor, label in enumerate(labels.T):
-        ordered = outputs[~label.isnan(), factor].sort(descending=True).values
-        count = int((label > 0).sum())
-        if 0 < count < len(ordered):
-            last.bias[factor] -= ordered[count - 1 : count + 1].mean()
+        with_it, without = outputs[label > 0, factor], outputs[label <= 0, factor]
+        if len(with_it) and len(without):
+            last.bias[factor] -= equal_error_threshold(with_it, without)
+
+
+def equal_error_threshold(with_it: Float[Tensor, " n"], without: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+    """Where the share of `with_it` at or below it comes closest to the share of `without` above it."""
+    values = torch.cat([with_it, without]).unique()
+    missed, rejected = (
+        torch.searchsorted(group.sort().values, values, right=True) / len(group) for group in (with_it, without)
+    )
+    best = (missed - (1 - rejected)).abs().argmin()
+    # Between two values, where it matters least.
+    return values[best : best + 2].mean()
 
 
 @torch.no_grad()

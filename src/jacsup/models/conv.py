@@ -41,7 +41,7 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         self.config, self.image_shape, self.num_units, self.z_channels = config, image_shape, num_units, z_channels
         colours, height, width = image_shape
-        map_side = config.map_side(height)
+        map_side = height >> (len(config.channels) + 1)
         if height != width or height not in IMAGE_SIZES or not map_side:
             raise ValueError(
                 f"images are {height}x{width} and model.channels has {len(config.channels)} layers; allowed are square "
