@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit"},
 }
 # What a command of the command line imports when it runs, so that --help need not wait for it.
-LAZY_IN_CLI = {"run", "data", "training", "evaluate", "face_numbers", "report", "edit"}
+LAZY_IN_CLI = {"arms", "run", "data", "training", "evaluate", "face_numbers", "report", "edit"}
 COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py")
 # From the first to the last, none imports a later one.
 CHAIN = ("config", "code", "losses", "models", "objectives", "training")
