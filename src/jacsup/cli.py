@@ -185,7 +185,7 @@ def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
 
 
 def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
-    """Draw a run's figures and write its report/index.html, with the arms found beside it; judge what is not yet.
+    """Draw a run's figures and write its report/index.html, with the arms found beside it; judge those not judged yet.
 
     Args:
         run: A run folder.
@@ -200,8 +200,9 @@ def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
     own = Run(run)
     own.require()
     data = find_data(run, data_root)
-    for each in (own, *find_siblings(own).values()):
-        if each.finished_stages() and not current_metrics(each):
+    trained = [arm for arm in find_siblings(own).values() if len(arm.finished_stages()) == len(arm.recipe.stages)]
+    for each in (own, *trained):
+        if not current_metrics(each):
             judge(each.path, data)
     print(f"the report is in {write_report(run, data, current_metrics(own))}")
 
