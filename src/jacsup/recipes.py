@@ -120,7 +120,7 @@ _FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_n
 # Drawn faces keep their editing by eq. 9 alone. A sharper photograph needs larger changes than its teacher makes, so
 # this student is trained as its teacher was and held to it.
 _DRAWN_STUDENT = replace(_STUDENT, diff=25.0)
-_PHOTO_STUDENT = replace(_FACES_TEACHER, y=1.0, diff=100.0, cycle_y=0.3, cycle_z=0.01, cycle_blurred=True)
+_PHOTO_STUDENT = replace(_FACES_TEACHER, y=1.0, diff=100.0, cycle_y=0.4, cycle_z=0.01, cycle_blurred=True)
 
 
 def _faces(
