@@ -1,0 +1,212 @@
+"""How well a code separates known factors: the scores of the disentanglement literature.
+
+Everywhere `codes` are (n, d) numbers and `factors` the (n, f) integers that the same n images were made with. The
+settings of record (Locatello et al. 2019, `disentanglement_lib`) are the defaults: 10,000 points to learn or count on,
+5,000 more to test a predictor on, so that functions that predict split off the last third of what they are given, and
+the others take all of it. Points must come in random order.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Integer, Real
+from numpy import ndarray
+
+NUM_BINS = 20
+TEST_SHARE = 1 / 3
+
+
+def mig(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
+    """Mutual information gap, 0 to 1: how much more the best code knows of a factor than the second best.
+
+    (I(c_1; v) - I(c_2; v)) / H(v), mean over factors; codes in `num_bins` equal bins. Chen et al. 2018.
+    """
+    information, entropies = _information(codes, factors, num_bins)
+    return float(np.mean(_gap(information) / entropies))
+
+
+def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
+    """Modularity, 0 to 1: whether each code knows of one factor only. Ridgeway & Mozer 2018.
+
+    1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a code
+    that knows nothing counts 0.
+    """
+    squared = _information(codes, factors, num_bins)[0] ** 2
+    largest = squared.max(axis=1)
+    others = (squared.sum(axis=1) - largest) / (np.where(largest > 0, largest, 1) * max(1, squared.shape[1] - 1))
+    return float(np.mean(np.where(largest > 0, 1 - others, 0)))
+
+
+def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quantile: float = 0.99) -> float:
+    """Interventional robustness score, 0 to 1: whether a code stays when all factors but its own change.
+
+    1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), for each
+    code the best factor; mean over codes weighted by that largest deviation, without constant ones. Suter et al. 2019.
+    """
+    codes, factors = checked(codes, factors)
+    codes = codes[:, codes.var(axis=0) > 0]
+    if not codes.shape[1]:
+        return 0.0
+    largest = np.abs(codes - codes.mean(axis=0)).max(axis=0)
+    deviations = np.stack([_deviation_within(codes, factor, quantile) for factor in factors.T], axis=1)
+    best = (1 - deviations / largest[:, None]).max(axis=1)
+    return float(np.average(best, weights=largest))
+
+
+def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, seed: int = 0) -> dict[str, float]:
+    """InfoM, InfoE and InfoC, each up to 1: modularity, explicitness and compactness. Hsu et al. 2023.
+
+    InfoM and InfoC: the largest share of a code's (a factor's) normalised mutual information that one factor (code)
+    has, mean, rescaled from chance to 1; by the 10 nearest neighbours, over codes whose range is above 1/20 of the
+    largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes. A code without
+    anything to tell is 0, 0, 0.
+    """
+    from sklearn.feature_selection import mutual_info_classif
+    from sklearn.preprocessing import StandardScaler
+
+    codes, factors = checked(codes, factors)
+    spans = np.ptp(codes, axis=0)
+    scaled = StandardScaler().fit_transform(codes)
+    active = scaled[:, spans > spans.max() / 20]
+    if not active.shape[1]:
+        return {"infom": 0.0, "infoe": 0.0, "infoc": 0.0}
+    shares = np.stack(
+        [
+            mutual_info_classif(active, factor, n_neighbors=10, random_state=seed) / _entropy(factor)
+            for factor in factors.T
+        ],
+        axis=1,
+    )
+    return {
+        "infom": _concentration(shares),
+        "infoe": float(np.mean([_explained(scaled, factor) for factor in factors.T])),
+        "infoc": _concentration(shares.T),
+    }
+
+
+def sap(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, continuous_factors: bool = False) -> float:
+    """Separated attribute predictability, 0 to 1: how much better the best code alone predicts a factor than the next.
+
+    The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors` in
+    R^2 of a line; mean over factors. Kumar et al. 2018.
+    """
+    from sklearn.svm import LinearSVC
+
+    codes, factors = checked(codes, factors)
+    if continuous_factors:
+        return float(np.mean(_gap(_squared_correlation(codes, factors))))
+    fit, test = parts(len(codes))
+    scores = np.zeros((codes.shape[1], factors.shape[1]))
+    for i, j in np.ndindex(scores.shape):
+        column = codes[:, [i]]
+        classifier = LinearSVC(C=0.01, class_weight="balanced", dual="auto").fit(column[fit], factors[fit, j])
+        scores[i, j] = classifier.score(column[test], factors[test, j])
+    return float(np.mean(_gap(scores)))
+
+
+def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> float:
+    """Explicitness, 0.5 by chance to 1: the area under the ROC curve of one-against-all logistic regressions.
+
+    One for each value of each factor, on all codes, standardised; on the test points, mean over a factor's values, then
+    over factors. Ridgeway & Mozer 2018.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    codes, factors = checked(codes, factors)
+    fit, test = parts(len(codes))
+    scaled = StandardScaler().fit(codes[fit]).transform(codes)
+    scores = []
+    for factor in factors.T:
+        classifier = OneVsRestClassifier(LogisticRegression()).fit(scaled[fit], factor[fit])
+        likely = classifier.predict_proba(scaled[test])
+        tested = [column for column, value in enumerate(classifier.classes_) if value in factor[test]]
+        areas = [roc_auc_score(factor[test] == classifier.classes_[column], likely[:, column]) for column in tested]
+        scores.append(np.mean(areas))
+    return float(np.mean(scores))
+
+
+def checked(codes: Any, factors: Any) -> tuple[Float[ndarray, "n d"], Int[ndarray, "n f"]]:
+    """Both as arrays; ValueError for what no score can be taken of."""
+    codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+        raise ValueError(f"codes are {codes.shape}, factors {factors.shape}; give (n, d) and (n, f), n the same")
+    if factors.dtype.kind not in "iub":
+        raise ValueError(f"factors are {factors.dtype}; allowed are integers: number the values of each factor")
+    if not np.isfinite(codes).all():
+        raise ValueError("codes have numbers that are not finite; leave these points away")
+    constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
+    if constant:
+        raise ValueError(f"factors {constant} have one value only; leave these columns away")
+    return codes, factors.astype(int)
+
+
+def parts(num_points: int) -> tuple[slice, slice]:
+    """The points to learn on and the ones to test on."""
+    first_test = num_points - round(num_points * TEST_SHARE)
+    return slice(first_test), slice(first_test, None)
+
+
+def _information(codes: Any, factors: Any, num_bins: int) -> tuple[Float[ndarray, "d f"], Float[ndarray, " f"]]:
+    """Mutual information of each code, in equal bins, with each factor, and the factors' entropies, in nats."""
+    from sklearn.metrics import mutual_info_score
+
+    codes, factors = checked(codes, factors)
+    binned = [np.digitize(code, np.histogram_bin_edges(code, num_bins)[1:-1]) for code in codes.T]
+    information = np.array([[mutual_info_score(code, factor) for factor in factors.T] for code in binned])
+    return information, np.array([_entropy(factor) for factor in factors.T])
+
+
+def _entropy(factor: Int[ndarray, " n"]) -> float:
+    share = np.unique(factor, return_counts=True)[1] / len(factor)
+    return float(-(share * np.log(share)).sum())
+
+
+def _gap(scores: Float[ndarray, "d f"]) -> Float[ndarray, " f"]:
+    """The best code's score minus the second best's, 0 where there is no second."""
+    ranked = np.sort(np.concatenate([np.zeros((1, scores.shape[1])), scores]), axis=0)
+    return ranked[-1] - ranked[-2]
+
+
+def _deviation_within(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"], quantile: float) -> ndarray:
+    within = [codes[factor == value] for value in np.unique(factor)]
+    return np.mean([np.quantile(np.abs(part - part.mean(axis=0)), quantile, axis=0) for part in within], axis=0)
+
+
+def _concentration(shares: Float[ndarray, "rows columns"]) -> float:
+    """Mean over rows of the largest share of a row's sum, from 0 (all columns alike) to 1 (one column)."""
+    if shares.shape[1] < 2:
+        return 1.0
+    sums = shares.sum(axis=1)
+    largest = shares.max(axis=1)[sums > 0] / sums[sums > 0]
+    chance = 1 / shares.shape[1]
+    return float((largest.mean() - chance) / (1 - chance)) if len(largest) else 0.0
+
+
+def _explained(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"]) -> float:
+    """The share of a factor's cross-entropy that a balanced linear classifier without penalty removes."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    def cross_entropy(inputs: ndarray) -> float:
+        classifier = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
+        with warnings.catch_warnings():
+            # Where the codes tell everything, the best weights are infinite.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return log_loss(factor, classifier.fit(inputs, factor).predict_proba(inputs))
+
+    without = cross_entropy(np.zeros_like(codes))
+    return 1 - cross_entropy(codes) / without
+
+
+def _squared_correlation(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> Float[ndarray, "d f"]:
+    codes, factors = codes - codes.mean(axis=0), factors - factors.mean(axis=0)
+    spreads = codes.var(axis=0)[:, None] * factors.var(axis=0)
+    squared = (codes.T @ factors / len(codes)) ** 2
+    return np.divide(squared, spreads, out=np.zeros_like(squared), where=spreads > 1e-12)

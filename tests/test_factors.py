@@ -1,0 +1,196 @@
+"""Each score of known factors on codes whose score can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy import ndarray
+
+from jacsup.metrics import (
+    beta_vae,
+    dci,
+    explicitness,
+    factor_vae,
+    infomec,
+    irs,
+    mig,
+    modularity,
+    sampler_of,
+    sap,
+)
+from jacsup.metrics.factors import checked
+
+
+def grid(*sizes: int, times: int = 1) -> ndarray:
+    """Every combination of factors of these sizes, `times` over, in random order."""
+    points = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
+    return np.random.default_rng(0).permutation(np.tile(points, (times, 1)))
+
+
+def rotated(factors: ndarray) -> ndarray:
+    """Two factors turned by 45 degrees: each code knows as much of either."""
+    return factors @ np.array([[1.0, 1.0], [1.0, -1.0]])
+
+
+BITS = grid(2, 2, times=300)
+MANY = grid(3, 4, 5, times=40)
+CONSTANT = np.zeros((len(MANY), 2))
+# The first code knows the first bit, the second one knows both.
+MIXED = np.stack([BITS[:, 0], BITS[:, 0] + 2 * BITS[:, 1]], axis=1).astype(float)
+
+
+def test_mig_by_hand() -> None:
+    assert mig(MANY, MANY) == pytest.approx(1)
+    assert mig(-3.0 * MANY[:, [2, 0, 1]], MANY) == pytest.approx(1)
+    assert mig(CONSTANT, MANY) == 0
+    assert mig(np.hstack([MANY, MANY]), MANY) == pytest.approx(0)
+    assert mig(rotated(BITS), BITS) == pytest.approx(0)
+    # Gaps: the first bit is known twice, the second once.
+    assert mig(MIXED, BITS) == pytest.approx((0 + 1) / 2)
+    # a + b of two bits tells half a bit of each; there is no second code.
+    assert mig(rotated(BITS)[:, :1], BITS) == pytest.approx(0.5)
+
+
+def test_mig_counts_in_equal_bins() -> None:
+    codes = np.repeat(np.arange(40.0), 50)
+    factors = (codes.astype(int) % 2)[:, None]
+    assert mig(codes[:, None], factors, num_bins=20) == pytest.approx(0, abs=1e-12)
+    assert mig(codes[:, None], factors, num_bins=40) == pytest.approx(1)
+
+
+def test_modularity_by_hand() -> None:
+    assert modularity(MANY, MANY) == pytest.approx(1)
+    assert modularity(np.hstack([MANY, MANY[:, [1]]]), MANY) == pytest.approx(1)
+    assert modularity(CONSTANT, MANY) == 0
+    assert modularity(rotated(BITS), BITS) == pytest.approx(0, abs=1e-9)
+    assert modularity(MIXED, BITS) == pytest.approx((1 + 0) / 2)
+
+
+def test_irs_by_hand() -> None:
+    assert irs(MANY, MANY) == pytest.approx(1)
+    assert irs(np.hstack([MANY, CONSTANT]), MANY) == pytest.approx(1)
+    assert irs(CONSTANT, MANY) == 0
+    # a + b is 0 to 2 around 1; given a it still moves by a half either way.
+    assert irs(rotated(BITS), BITS) == pytest.approx(0.5)
+    # Weighted by the largest deviations: the first bit stays by itself (1, weight 0.5); a + 2b moves by 0.5 given b
+    # (1 - 0.5 / 1.5, weight 1.5).
+    assert irs(MIXED, BITS) == pytest.approx((1 * 0.5 + (1 - 0.5 / 1.5) * 1.5) / 2)
+
+
+def test_sap_by_hand() -> None:
+    # Of bits the other code predicts half.
+    assert sap(BITS, BITS) == pytest.approx(0.5, abs=0.05)
+    assert sap(np.hstack([BITS, BITS]), BITS) == 0
+    assert sap(CONSTANT, MANY) == 0
+    assert sap(MANY, MANY, continuous_factors=True) == pytest.approx(1)
+    assert sap(CONSTANT, MANY, continuous_factors=True) == 0
+    assert sap(rotated(BITS), BITS, continuous_factors=True) == pytest.approx(0)
+    # R^2 of a + 2b (variance 5/4): 1/5 of a, 4/5 of b; the first code has 1 and 0.
+    assert sap(MIXED, BITS, continuous_factors=True) == pytest.approx(((1 - 1 / 5) + 4 / 5) / 2)
+
+
+def test_explicitness_by_hand() -> None:
+    assert explicitness(BITS, BITS) == 1
+    assert explicitness(rotated(BITS), BITS) == 1
+    assert explicitness(np.zeros((len(BITS), 2)), BITS) == pytest.approx(0.5)
+    # No line tells whether two bits are equal.
+    equal = (BITS[:, [0]] == BITS[:, [1]]).astype(int)
+    assert explicitness(BITS, equal) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_dci_by_hand(fast: bool) -> None:
+    perfect = dci(MANY[:, [1, 2, 0]].astype(float), MANY, fast=fast)
+    assert list(perfect) == ["disentanglement", "completeness", "informativeness"]
+    assert list(perfect.values()) == pytest.approx([1, 1, 1], abs=0.02)
+    nothing = dci(np.zeros((len(BITS), 2)), BITS, fast=fast)
+    assert list(nothing.values()) == pytest.approx([0, 0, 0.5], abs=0.05)
+    turned = dci(rotated(BITS), BITS, fast=fast)
+    assert list(turned.values()) == pytest.approx([0, 0, 1], abs=0.1)
+    assert dci(np.hstack([BITS, BITS]), BITS, fast=fast)["disentanglement"] == pytest.approx(1, abs=0.02)
+
+
+def test_exact_trees_share_importance_between_copies() -> None:
+    copies = dci(np.hstack([BITS, BITS]), BITS)
+    # Half of four codes for each factor: 1 - log 2 / log 4. One root of three in a hundred rounds decides it.
+    assert copies["completeness"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_histogram_trees_find_what_exact_trees_find() -> None:
+    rng = np.random.default_rng(0)
+    codes = MANY @ (np.eye(3) + 0.3 * rng.normal(size=(3, 3))) + 0.3 * rng.normal(size=MANY.shape)
+    exact, fast = dci(codes, MANY), dci(codes, MANY, fast=True)
+    assert list(fast.values()) == pytest.approx(list(exact.values()), abs=0.06)
+    assert 0.2 < exact["disentanglement"] < 0.8
+
+
+def test_infomec_by_hand() -> None:
+    perfect = infomec(np.hstack([BITS, 1e-3 * BITS[:, [0]]]), BITS)
+    assert list(perfect) == ["infom", "infoe", "infoc"]
+    assert list(perfect.values()) == pytest.approx([1, 1, 1], abs=0.02)
+    assert list(infomec(CONSTANT, MANY).values()) == [0, 0, 0]
+    assert list(infomec(rotated(BITS), BITS).values()) == pytest.approx([0, 1, 0], abs=0.05)
+    copies = infomec(np.hstack([BITS, BITS]), BITS)
+    # Two of four codes share a factor: (1/2 - 1/4) / (1 - 1/4).
+    assert list(copies.values()) == pytest.approx([1, 1, 1 / 3], abs=0.02)
+
+
+def test_factor_vae_by_hand() -> None:
+    assert factor_vae(sampler_of(MANY, MANY), 3) == 1
+    assert factor_vae(sampler_of(5.0 * MANY[:, [2, 0, 1, 1]], MANY), 3) == 1
+    assert factor_vae(sampler_of(CONSTANT, MANY), 3) == 0
+    noise = np.random.default_rng(0).normal(size=(len(MANY), 3))
+    assert factor_vae(sampler_of(noise, MANY), 3) == pytest.approx(1 / 3, abs=0.04)
+    # A code too small to count leaves two codes for three factors.
+    small = MANY * [1, 1, 1e-3]
+    assert factor_vae(sampler_of(small, MANY), 3) == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_beta_vae_by_hand() -> None:
+    assert beta_vae(sampler_of(MANY, MANY), 3) == 1
+    assert beta_vae(sampler_of(MANY[:, [0, 0, 1, 2]], MANY), 3) == 1
+    assert beta_vae(sampler_of(CONSTANT, MANY), 3) == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_factor_vae_against_a_loop() -> None:
+    rng = np.random.default_rng(1)
+    codes = MANY @ rng.normal(size=(3, 4)) + 0.5 * rng.normal(size=(len(MANY), 4))
+    spread = codes.var(axis=0)
+
+    def vote(factor: int) -> int:
+        value = rng.choice(np.unique(MANY[:, factor]))
+        rows = rng.choice(np.flatnonzero(MANY[:, factor] == value), size=64)
+        return int(np.argmin(codes[rows].var(axis=0) / spread))
+
+    drawn = [(factor, vote(factor)) for factor in rng.integers(3, size=3000)]
+    table = np.zeros((4, 3))
+    for factor, place in drawn[:2000]:
+        table[place, factor] += 1
+    score = np.mean([table[place].argmax() == factor for factor, place in drawn[2000:]])
+    assert 0.4 < score < 0.99
+    assert factor_vae(sampler_of(codes, MANY), 3) == pytest.approx(score, abs=0.05)
+
+
+def test_a_sampler_draws_values_evenly_and_shares_them() -> None:
+    factors = np.repeat([[0, 0], [0, 1], [1, 0], [2, 1]], [700, 100, 20, 180], axis=0)
+    drawn = sampler_of(factors, factors)(0, 3000, 5, np.random.default_rng(0))
+    assert drawn.shape == (3000, 5, 2)
+    assert (drawn[:, :, 0] == drawn[:, :1, 0]).all()
+    assert np.bincount(drawn[:, 0, 0].astype(int)) / 3000 == pytest.approx(1 / 3, abs=0.03)
+    assert (drawn[drawn[:, :, 0] == 0][:, 1] == 1).mean() == pytest.approx(100 / 800, abs=0.02)
+    free = sampler_of(factors, factors)(None, 1, 5000, np.random.default_rng(0))
+    assert (free[0, :, 0] == 0).mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("codes", "factors", "message"),
+    [
+        (np.zeros((4, 2)), np.zeros((3, 2), int), r"give \(n, d\) and \(n, f\)"),
+        (np.zeros((4, 2)), np.array([0.5, 1, 2, 3])[:, None], "number the values"),
+        (np.full((2, 1), np.nan), np.array([[0], [1]]), "not finite"),
+        (np.zeros((2, 1)), np.array([[0, 3], [1, 3]]), r"factors \[1\] have one value"),
+    ],
+)
+def test_wrong_input_is_named(codes: ndarray, factors: ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked(codes, factors)
