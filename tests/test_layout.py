@@ -18,14 +18,16 @@ SOURCE = Path(jacsup.__file__).parent
 # What each module or package of jacsup may import from the others. Each line names only what stands above it.
 ALLOWED: dict[str, set[str]] = {
     "jsonable": set(),
-    "config": {"jsonable"},
+    "data_config": set(),
+    "config": {"data_config", "jsonable"},
     "code": set(),
     "losses": set(),
     "progress": set(),
-    "recipes": {"config", "jsonable"},
+    "curricula": {"config"},
+    "recipes": {"config", "curricula", "data_config", "jsonable"},
     "run": {"config", "jsonable"},
-    "data": {"config", "jsonable", "progress", "run"},
-    "models": {"config", "jsonable", "code", "run"},
+    "data": {"config", "data_config", "jsonable", "progress", "run"},
+    "models": {"config", "data_config", "jsonable", "code", "run"},
     "objectives": {"config", "code", "losses", "models"},
     "metrics": {"code", "losses", "progress", "run", "data", "models"},
     "training": {"config", "jsonable", "code", "run", "data", "models", "objectives", "metrics"},
@@ -53,13 +55,15 @@ ALLOWED: dict[str, set[str]] = {
     "photo": set(),
     "align": set(),
     "edit": {"code", "jsonable", "models", "photo", "align"},
-    "cli_data": {"config"},
+    "cli_data": {"config", "data_config"},
     "cli_edit": {"edit"},
-    "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit"},
+    "cli_table": set(),
+    "cli_judge": {"recipes", "cli_table"},
+    "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit", "cli_judge", "cli_table"},
 }
 # What a command of the command line imports when it runs, so that --help need not wait for it.
-LAZY_IN_CLI = {"arms", "run", "data", "training", "evaluate", "face_numbers", "report", "edit"}
-COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py")
+LAZY_IN_CLI = {"arms", "run", "data", "training", "evaluate", "face_numbers", "models", "report", "edit"}
+COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py", "cli_judge.py")
 # From the first to the last, none imports a later one.
 CHAIN = ("config", "code", "losses", "models", "objectives", "training")
 LEAVES = {"cli", "serve", "figures", "face_figures", "face_report", "report", "export"}

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tyro
 
@@ -16,22 +15,13 @@ import jacsup
 from jacsup import recipes
 from jacsup.cli_data import DATA_COMMANDS, prepare_folder
 from jacsup.cli_edit import edit
+from jacsup.cli_judge import evaluate, report
+from jacsup.cli_table import print_table
 from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-SWAP_SCORES = (
-    "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
-)  # fmt: skip
-# Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
-EDIT_COLUMNS = {
-    "edit@1": "accuracy 1",
-    "edit@2": "accuracy 2",
-    "edit@4": "accuracy 4",
-    "changed@0": "preservation_error 0",
-    "changed@2": "preservation_error 2",
-}
 
 
 def train(
@@ -142,69 +132,11 @@ def _print_curriculum(recipe: Recipe) -> None:
         )
         for stage in recipe.stages
     ]  # fmt: skip
-    _print_table(("stage", "objective", "code", "epochs", "batch", "rate", "new units", "weights"), rows)
+    print_table(("stage", "objective", "code", "epochs", "batch", "rate", "new units", "weights"), rows)
 
 
 def _code(stage: Stage) -> str:
     return f"attributes + {stage.z_channels} channels" if stage.z_channels else f"{stage.num_units} units"
-
-
-def evaluate(model: Positional[str], /, *, data_root: Path | None = None, json: bool = False) -> None:
-    """Judge a model on its test images; a run's figures are kept in its metrics.json.
-
-    Args:
-        model: A run folder or a model file.
-        data_root: Folder with the data set's files, if they have moved.
-        json: Print metrics.json in place of the table.
-    """
-    from jacsup.evaluate import evaluate as judge
-    from jacsup.face_numbers import attribute_figures, stage_figures
-
-    metrics = judge(model, data_root=data_root)
-    if json:
-        _print_json(metrics)
-        return
-    stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    columns, scores = {name: name for name in SWAP_SCORES}, "swap scores"
-    if "edit" in metrics:
-        stages, scores = stage_figures({"stages": stages}), "edits"
-        columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
-        columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
-        _print_attributes(attribute_figures(metrics))
-    _print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
-    if metrics.get("classifier_accuracy") is not None:
-        print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
-
-
-def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
-    names = ("classifier_auc", "learned", "counterfactual_gain")
-    ordered = sorted(attributes.items(), key=lambda item: -(item[1].get("accuracy 2") or 0))
-    rows = [(name, *(figures.get(key) for key in (*EDIT_COLUMNS.values(), *names))) for name, figures in ordered]
-    _print_table(("attribute", *EDIT_COLUMNS, *names), rows)
-    print()
-
-
-def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
-    """Draw a run's figures and write its report/index.html, with the arms found beside it; judge those not judged yet.
-
-    Args:
-        run: A run folder.
-        data_root: Folder with the data set's files, if they have moved.
-    """
-    from jacsup.arms import find_siblings
-    from jacsup.evaluate import current_metrics, find_data
-    from jacsup.evaluate import evaluate as judge
-    from jacsup.report import write_report
-    from jacsup.run import Run
-
-    own = Run(run)
-    own.require()
-    data = find_data(run, data_root)
-    trained = [arm for arm in find_siblings(own).values() if len(arm.finished_stages()) == len(arm.recipe.stages)]
-    for each in (own, *trained):
-        if not current_metrics(each):
-            judge(each.path, data)
-    print(f"the report is in {write_report(run, data, current_metrics(own))}")
 
 
 def data(arguments: Positional[tuple[str, ...]] = (), /) -> None:
@@ -221,34 +153,16 @@ def show_list() -> None:
          sum(stage.epochs for stage in recipe.stages), _code(recipe.stages[-1]))
         for recipe in recipes.RECIPES.values()
     ]  # fmt: skip
-    _print_table(("recipe", "data", "model", "stages", "epochs", "code"), rows)
+    print_table(("recipe", "data", "model", "stages", "epochs", "code"), rows)
     print()
-    _print_table(("arm", "what it trains"), list(recipes.ARMS.items()))
+    print_table(("arm", "what it trains"), list(recipes.ARMS.items()))
     print()
-    _print_table(("arm, with attributes", "what it trains"), list(recipes.SUPERVISED_ARMS.items()))
+    print_table(("arm, with attributes", "what it trains"), list(recipes.SUPERVISED_ARMS.items()))
     print()
     kinds = DataConfig.__args__
-    _print_table(
+    print_table(
         ("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in kinds]
     )
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Aligned columns in plain text: it reads well and pipes well."""
-    cells = [header, *[tuple(_cell(value) for value in row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 COMMANDS = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jacsup import metrics as factor_metrics
 from jacsup.config import DataConfig, Faces
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
@@ -18,9 +19,9 @@ from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
-from jacsup.metrics.images import reconstruction_scores
+from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
-from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
+from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
 from jacsup.models import Factor, Model, load, load_info, load_metadata, model_file, num_parameters
 from jacsup.progress import track
@@ -29,6 +30,8 @@ from jacsup.run import Run, write_atomically
 NUM_JACOBIAN_IMAGES = 256
 # Test faces that are drawn again for each attribute.
 NUM_DRAWN = 500
+# Test images for scores of known factors: 10,000 to count or learn on and 5,000 to test on.
+NUM_POINTS = 15_000
 
 
 def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str | Path | None = None) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def _unit_figures(
     images = data.test.images
     prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in factors]))
     spread = torch.tensor([factor.std for factor in factors])
+    energy = energy_per_unit(model, images[:NUM_JACOBIAN_IMAGES], spread)
     swap = swap_scores(model, data.test, judge) if judge else {"swap_classifier": None, "swap_label": None}
     return {
         **swap,
@@ -117,7 +121,32 @@ def _unit_figures(
         "jacobian_error_first_teacher": _against(first, model, images, NUM_SWAPPED),
         "prefix_mse": prefix,
         "drop_per_unit": drop_per_unit(prefix),
-        "energy_per_unit": energy_per_unit(model, images[:NUM_JACOBIAN_IMAGES], spread),
+        "energy_per_unit": energy,
+        "energy_monotony": monotony(energy),
+        "factor_scores": _factor_scores(model, data),
+    }
+
+
+def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
+    """Scores of known factors on the first test images, None for data without."""
+    points = data.test.first(NUM_POINTS)
+    if points.factors is None:
+        return None
+    codes, factors = encode_factors(model, points.images).double().numpy(), points.factors.numpy()
+    factors = factors[:, np.ptp(factors, axis=0) > 0]
+    counted = codes[: len(codes) * 2 // 3], factors[: len(codes) * 2 // 3]
+    sampler = factor_metrics.sampler_of(codes, factors)
+    return {
+        "factor_vae": factor_metrics.factor_vae(sampler, factors.shape[1]),
+        "beta_vae": factor_metrics.beta_vae(sampler, factors.shape[1]),
+        "mig": factor_metrics.mig(*counted),
+        # The exact trees take minutes where these take seconds.
+        "dci_fast": factor_metrics.dci(codes, factors, fast=True),
+        "sap": factor_metrics.sap(codes, factors),
+        "modularity": factor_metrics.modularity(*counted),
+        "explicitness": factor_metrics.explicitness(codes, factors),
+        "infomec": factor_metrics.infomec(*counted),
+        "irs": factor_metrics.irs(*counted),
     }
 
 

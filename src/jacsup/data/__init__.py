@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jacsup.config import MNIST, SVHN, Arrays, CelebA, DataConfig, Digits, Faces, Folder
+from jacsup.config import MNIST, SVHN, Arrays, CelebA, DataConfig, Digits, Faces, Folder, Sprites
 from jacsup.data.celeba import load_celeba
 from jacsup.data.dataset import Dataset
 from jacsup.data.digits import load_digits
 from jacsup.data.drawn import load_faces
 from jacsup.data.files import load_mnist, load_svhn
 from jacsup.data.prepared import load_folder
+from jacsup.data.sprites import load_sprites
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
@@ -28,6 +29,8 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
             return Dataset(*load_digits(), config)
         case Faces():
             return load_faces(config, cache_folder())
+        case Sprites():
+            return load_sprites(config, root)
         case CelebA():
             return load_celeba(config, root, cache_folder())
         case Folder():

@@ -43,11 +43,13 @@ class Split:
     """Images (n, c, h, w) as uint8 and, where known, their class labels (n,) and attributes (n, k).
 
     attributes: -1 and 1, or a standardised number for a continuous one; nan where the value is missing.
+    factors: numbers of the values that an image was drawn with, for scores of known factors.
     """
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"] | None = None
     attributes: Float[Tensor, "n k"] | None = None
+    factors: Int[Tensor, "n f"] | None = None
 
     def __len__(self) -> int:
         """The number of images."""
@@ -56,8 +58,7 @@ class Split:
     def to(self, device: str | torch.device) -> Split:
         """The same split on another device; images beyond DEVICE_BYTES stay where they are."""
         images = self.images if self.images.numel() > DEVICE_BYTES else self.images.to(device)
-        labels, attributes = (value if value is None else value.to(device) for value in (self.labels, self.attributes))
-        return Split(images, labels, attributes)
+        return Split(images, *(value if value is None else value.to(device) for value in self._known()))
 
     def pixels(
         self, index: Int[Tensor, " b"], device: torch.device, mirrored: Bool[Tensor, " b"] | None = None
@@ -72,8 +73,10 @@ class Split:
 
     def rows(self, rows: slice) -> Split:
         """Some of the images with all that is known of them."""
-        labels, attributes = (value if value is None else value[rows] for value in (self.labels, self.attributes))
-        return Split(self.images[rows], labels, attributes)
+        return Split(self.images[rows], *(value if value is None else value[rows] for value in self._known()))
+
+    def _known(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return self.labels, self.attributes, self.factors
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jacsup.config import IMAGE_SIZES, Faces
+from jacsup.config import Faces
 from jacsup.data.dataset import Attribute, Dataset, Split
 from jacsup.data.faces import ATTRIBUTES, draw_set, flipped, render, rivals, sample
+from jacsup.data_config import IMAGE_SIZES
 
 SEED = 0
 FEWEST = 100
@@ -25,7 +26,8 @@ def load_faces(config: Faces, cache: Path) -> Dataset:
         )
     strengths, _ = sample(config.num_images, SEED)
     images = draw_set(config.num_images, config.size, SEED, cache=cache)
-    everything = Split(images, None, strengths.gt(0).float() * 2 - 1)
+    on = strengths.gt(0)
+    everything = Split(images, None, on.float() * 2 - 1, on.long())
     attributes = tuple(
         Attribute(name=name, rivals=tuple(ATTRIBUTES[rival] for rival in rivals(factor)))
         for factor, name in enumerate(ATTRIBUTES)

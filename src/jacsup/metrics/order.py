@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import torch
 from jaxtyping import Float, UInt8
@@ -44,3 +44,9 @@ def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Floa
     jacobian = decoder_jacobian(model, code, model.num_units)
     low, high = model.config.value_range
     return (jacobian.square().sum(dim=2).mean(dim=1) * (spread / (high - low)).square()).tolist()
+
+
+def monotony(energies: list[float]) -> float | None:
+    """The share of pairs of units whose earlier one has more energy: 1 is in order, 0.5 random; None for one unit."""
+    pairs = list(combinations(energies, 2))
+    return sum(earlier > later for earlier, later in pairs) / len(pairs) if pairs else None

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jacsup.code import Code
-from jacsup.config import IMAGE_SIZES, Conv
+from jacsup.config import Conv
+from jacsup.data_config import IMAGE_SIZES
 
 # Below this side one convolution over concatenated channels is faster than two.
 SMALLEST_SPLIT_SIDE = 8

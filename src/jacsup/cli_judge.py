@@ -1,0 +1,102 @@
+"""The command line's part that judges models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jacsup.cli_table import print_json, print_table
+from jacsup.recipes import find
+
+Positional = tyro.conf.Positional
+SWAP_SCORES = (
+    "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
+)  # fmt: skip
+# Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
+EDIT_COLUMNS = {
+    "edit@1": "accuracy 1",
+    "edit@2": "accuracy 2",
+    "edit@4": "accuracy 4",
+    "changed@0": "preservation_error 0",
+    "changed@2": "preservation_error 2",
+}
+
+
+def evaluate(
+    model: Positional[str], /, *, data: str | None = None, data_root: Path | None = None, json: bool = False
+) -> None:
+    """Judge a model on its test images; a run's figures are kept in its metrics.json.
+
+    Args:
+        model: A run folder or a model file.
+        data: A recipe whose data to judge the newest model on, in place of its own; nothing is kept then.
+        data_root: Folder with the data set's files, if they have moved.
+        json: Print metrics.json in place of the table.
+    """
+    from jacsup.evaluate import evaluate as judge
+    from jacsup.face_numbers import attribute_figures, stage_figures
+
+    if data:
+        from jacsup.data import load_dataset
+        from jacsup.models import model_file
+
+        metrics = judge(model_file(Path(model)), load_dataset(find(data).data, data_root))
+    else:
+        metrics = judge(model, data_root=data_root)
+    if json:
+        print_json(metrics)
+        return
+    stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
+    columns, scores = {name: name for name in SWAP_SCORES}, "swap scores"
+    if "edit" in metrics:
+        stages, scores = stage_figures({"stages": stages}), "edits"
+        columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
+        columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
+        _print_attributes(attribute_figures(metrics))
+    print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
+    if metrics.get("factor_scores"):
+        print()
+        print_table(("score of known factors", "value"), _flat(metrics["factor_scores"]))
+    if metrics.get("classifier_accuracy") is not None:
+        print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
+
+
+def _flat(scores: dict[str, Any]) -> list[tuple[str, float]]:
+    return [
+        (f"{name} {part}".strip(), value)
+        for name, score in scores.items()
+        for part, value in (score if isinstance(score, dict) else {"": score}).items()
+    ]
+
+
+def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
+    names = ("classifier_auc", "learned", "counterfactual_gain")
+    ordered = sorted(attributes.items(), key=lambda item: -(item[1].get("accuracy 2") or 0))
+    rows = [(name, *(figures.get(key) for key in (*EDIT_COLUMNS.values(), *names))) for name, figures in ordered]
+    print_table(("attribute", *EDIT_COLUMNS, *names), rows)
+    print()
+
+
+def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
+    """Draw a run's figures and write its report/index.html, with the arms found beside it; judge those not judged yet.
+
+    Args:
+        run: A run folder.
+        data_root: Folder with the data set's files, if they have moved.
+    """
+    from jacsup.arms import find_siblings
+    from jacsup.evaluate import current_metrics, find_data
+    from jacsup.evaluate import evaluate as judge
+    from jacsup.report import write_report
+    from jacsup.run import Run
+
+    own = Run(run)
+    own.require()
+    data = find_data(run, data_root)
+    trained = [arm for arm in find_siblings(own).values() if len(arm.finished_stages()) == len(arm.recipe.stages)]
+    for each in (own, *trained):
+        if not current_metrics(each):
+            judge(each.path, data)
+    print(f"the report is in {write_report(run, data, current_metrics(own))}")

@@ -1,0 +1,90 @@
+"""The factor grid of dSprites (Matthey et al. 2017): drawn here, or read from its published file."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from jacsup.config import Sprites
+from jacsup.data.dataset import Dataset, Split
+
+FACTORS = ("shape", "scale", "orientation", "x", "y")
+# Square, ellipse, heart; half to full size; a full turn, both ends included, as published; one pixel per place.
+SIZES = (3, 6, 40, 32, 32)
+NUM_IMAGES = math.prod(SIZES)
+NUM_TEST = 15_000
+SEED = 0
+SIDE, WINDOW = 64, 32
+OFFICIAL = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+
+
+def load_sprites(config: Sprites, root: Path | None) -> Dataset:
+    """A random draw from the grid without repetition: NUM_TEST images for testing, then `num_train` for training.
+
+    root: the folder with the published file, where the config asks for it. Raises ValueError when it is not there.
+    """
+    most = NUM_IMAGES - NUM_TEST
+    if not 1 <= config.num_train <= most:
+        raise ValueError(f"data.num_train is {config.num_train}; allowed are 1 to {most}")
+    chosen = np.random.default_rng(SEED).permutation(NUM_IMAGES)[: NUM_TEST + config.num_train]
+    factors = factors_of(chosen)
+    images = _published(root, chosen) if config.official else draw_sprites(factors)
+    everything = Split(images, factors=factors)
+    return Dataset(everything.rows(slice(NUM_TEST, None)), everything.rows(slice(NUM_TEST)), config)
+
+
+def factors_of(index: Int[np.ndarray, " n"]) -> Int[Tensor, "n 5"]:
+    """The factors of the images with these numbers in the published order, in the order of FACTORS."""
+    return torch.from_numpy(np.stack(np.unravel_index(index, SIZES), axis=1))
+
+
+def draw_sprites(factors: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
+    """White sprites on black, 0 or 255. Raises ValueError for factors outside of the grid."""
+    if factors.shape[1:] != (len(SIZES),) or (factors < 0).any() or (factors >= torch.tensor(SIZES)).any():
+        raise ValueError(f"factors are {tuple(factors.shape)}; allowed are (n, 5) from 0 to below {SIZES}")
+    shape, scale, orientation, x, y = factors.T
+    # Places are whole pixels apart, so that every image is one of 720 sprites, moved.
+    window = torch.arange(WINDOW)
+    rows, columns = (y[:, None] + window)[:, :, None], (x[:, None] + window)[:, None, :]
+    images = torch.zeros(len(factors), SIDE, SIDE, dtype=torch.uint8)
+    images[torch.arange(len(factors))[:, None, None], rows, columns] = _sprites()[shape, scale, orientation]
+    return images[:, None]
+
+
+@cache
+def _sprites() -> UInt8[Tensor, "3 6 40 32 32"]:
+    """Every shape in every scale and orientation, in the middle of its window; about 290 pixels in full size."""
+    middle = torch.arange(WINDOW) - WINDOW / 2
+    scale = torch.linspace(0.5, 1, SIZES[1])[:, None, None, None]
+    angle = torch.linspace(0, 2 * math.pi, SIZES[2])[:, None, None]
+    down, right = middle[:, None], middle
+    u = (angle.cos() * right + angle.sin() * down) / scale
+    v = (angle.cos() * down - angle.sin() * right) / scale
+    square = (u.abs() <= 8.5) & (v.abs() <= 8.5)
+    ellipse = (u / 12).square() + (v / 7.7).square() <= 1
+    # A square on its corner with half circles on its upper sides.
+    side = 12.7
+    lobe = (u.abs() - side / math.sqrt(8)).square() + (v + side / math.sqrt(8)).square() <= (side / 2) ** 2
+    heart = lobe | (u.abs() + v.abs() <= side / math.sqrt(2))
+    return torch.stack([square, ellipse, heart]).to(torch.uint8) * 255
+
+
+def _published(root: Path | None, chosen: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
+    """Images of the published file, which takes 3 GB of memory while it is read."""
+    file = (root or Path()) / OFFICIAL
+    if root is None or not file.is_file():
+        raise ValueError(f"there is no {OFFICIAL} in {root or 'no folder'}; name its folder with --data-root")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            images = arrays["imgs"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); download it again") from None
+    if images.shape != (NUM_IMAGES, SIDE, SIDE):
+        raise ValueError(f"{file} holds images {images.shape}; expected are {(NUM_IMAGES, SIDE, SIDE)}")
+    return torch.from_numpy(images[chosen] * np.uint8(255))[:, None]
