@@ -258,6 +258,7 @@ def test_a_supervised_arm_keeps_the_teachers_and_loses_the_supervision(arm: str,
     assert {stage.objective for stage in rest} == {"reconstruction" if arm == "reconstruction" else "teacher"}
     assert arm == "reconstruction" or {stage.weights for stage in rest} == {teachers[-1].weights}
     assert {stage.adam for stage in rest} == {stage.adam for stage in students}
+    assert {stage.teacher for stage in rest} == {teachers[-1].name}
     sizes = [teachers[-1].z_channels] if arm == "longer" else [stage.z_channels for stage in students]
     assert [stage.z_channels for stage in rest] == sizes
 

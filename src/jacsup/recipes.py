@@ -223,7 +223,10 @@ def arms_of(recipe: Recipe) -> dict[str, str]:
 
 
 def with_arm(recipe: Recipe, arm: str) -> Recipe:
-    """The recipe's baseline called `arm`; it keeps the stages before the first student, so both share their teacher."""
+    """The recipe's baseline called `arm`; it keeps the stages before the first student, so both share their teacher.
+
+    Its stages still name that teacher: they are not held to it, but their Jacobians are compared with its.
+    """
     arms = arms_of(recipe)
     if arm not in arms:
         raise ValueError(f"there is no arm '{arm}' of recipe '{recipe.name}'; {suggestion(arm, arms)}")
@@ -234,8 +237,8 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
     teachers = recipe.stages[: recipe.stages.index(students[0])]
     short = teachers[-1]
-    on_images = [replace(stage, objective="reconstruction", teacher="") for stage in students]
-    as_teacher = [replace(stage, objective="teacher", weights=short.weights, teacher="") for stage in students]
+    on_images = [replace(stage, objective="reconstruction") for stage in students]
+    as_teacher = [replace(stage, objective="teacher", weights=short.weights) for stage in students]
     if not recipe.supervised:
         replaced = on_images if arm == "plain" else on_images[-1:]
     elif arm == "longer":

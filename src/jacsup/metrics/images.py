@@ -12,8 +12,9 @@ from torch import Tensor
 from jacsup.code import UNIT, to_float, to_unit
 from jacsup.models import Model
 
-# Constants, so that results do not depend on the machine's memory: images in a chunk, at most, and their numbers.
-CHUNK, CHUNK_NUMBERS = 2000, 2**22
+# Images in a chunk, at most, and their numbers: constants, so that results do not depend on the machine's memory, and
+# so few that the allocator keeps what a model needs for them (larger ones took twice as long).
+CHUNK, CHUNK_NUMBERS = 2000, 2**19
 
 
 def chunk_size(images: UInt8[Tensor, "n c h w"]) -> int:
@@ -62,9 +63,10 @@ def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dic
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
     # Squares are summed in float64 by chunks: a float32 mean over 10^7 pixels would lose digits.
+    size = chunk_size(images)
     total = sum(
         (part - to_float(image.to(part.device), UNIT)).square().sum(dtype=torch.float64).item()
-        for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
+        for part, image in zip(pixels.split(size), images.split(size), strict=True)
     )
     return total / pixels.numel()
 
@@ -86,10 +88,11 @@ def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> 
     if size < 3:
         return math.nan
     sigma = 1.5 if size >= 11 else 0.5
+    chunk = chunk_size(images)
     scores = [
         structural_similarity_index_measure(
             part, to_float(image.to(part.device), UNIT), data_range=1.0, sigma=sigma, reduction="sum"
         )
-        for part, image in zip(pixels.split(CHUNK), images.split(CHUNK), strict=True)
+        for part, image in zip(pixels.split(chunk), images.split(chunk), strict=True)
     ]
     return sum(float(score) for score in scores if isinstance(score, Tensor)) / len(images)

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from jacsup.code import Code, to_float, to_unit
-from jacsup.metrics.images import CHUNK, encode_all, mse
+from jacsup.metrics.images import chunk_size, encode_all, mse
 from jacsup.metrics.jacobian import decoder_jacobian
 from jacsup.models import Model
 
@@ -24,7 +24,7 @@ def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tens
     errors = []
     for kept in range(model.num_units + 1):
         cut = torch.cat([units[:, :kept], means[kept:].expand(len(units), -1)], dim=1)
-        pixels = torch.cat([model.decode(Code.of_units(part)) for part in cut.split(CHUNK)])
+        pixels = torch.cat([model.decode(Code.of_units(part)) for part in cut.split(chunk_size(images))])
         errors.append(mse(to_unit(pixels, model.config.value_range), images))
     return errors
 
