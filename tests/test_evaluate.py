@@ -26,7 +26,7 @@ from jacsup.run import Run
 DEBUG = RECIPES["debug"]
 NUMBERS = {
     "mse", "psnr", "ssim", "code_size", "num_parameters", "swap_classifier", "swap_label", "classifier_accuracy",
-    "jacobian_error", "jacobian_error_first_teacher", "finite_difference_error",
+    "jacobian_error", "jacobian_error_first_teacher", "finite_difference_error", "energy_monotony",
 }  # fmt: skip
 AGAINST_A_TEACHER = {"jacobian_error", "jacobian_error_first_teacher", "finite_difference_error"}
 LISTS = {"prefix_mse": 1, "drop_per_unit": 0, "energy_per_unit": 0}
@@ -55,10 +55,10 @@ def test_metrics_json_is_what_evaluate_returns(run: Path, metrics: dict[str, Any
 
 
 def test_every_stage_has_all_keys(metrics: dict[str, Any]) -> None:
-    assert set(metrics) == NUMBERS | {*LISTS, "stages"}
+    assert set(metrics) == NUMBERS | {*LISTS, "factor_scores", "stages"}
     assert [stage["name"] for stage in metrics["stages"]] == ["units-2", "units-3", "units-4"]
     for stage, units in zip(metrics["stages"], (2, 3, 4), strict=True):
-        assert set(stage) == NUMBERS | {*LISTS, "name"}
+        assert set(stage) == NUMBERS | {*LISTS, "factor_scores", "name"}
         assert stage["code_size"] == units
         for name, more in LISTS.items():
             assert len(stage[name]) == units + more, name

@@ -23,7 +23,7 @@ from jacsup.run import Run
 from jacsup.training import loop, testing
 
 GOLDEN = Path(__file__).parent / "golden" / "faces.json"
-TIMES = ("seconds", "peak_memory_mib")
+TIMES = ("seconds", "core_seconds", "peak_memory_mib")
 
 
 def small(name: str = "faces-mini") -> Recipe:

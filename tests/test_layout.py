@@ -52,17 +52,34 @@ ALLOWED: dict[str, set[str]] = {
         "face_numbers",
     },
     "report": {"data", "models", "arms", "page", "figures", "face_report"},
+    "baselines": {
+        "code",
+        "config",
+        "curricula",
+        "jsonable",
+        "losses",
+        "progress",
+        "recipes",
+        "run",
+        "data",
+        "models",
+        "metrics",
+        "training",
+        "evaluate",
+        "drawing",
+        "page",
+    },
     "photo": set(),
     "align": set(),
     "edit": {"code", "jsonable", "models", "photo", "align"},
     "cli_data": {"config", "data_config"},
     "cli_edit": {"edit"},
     "cli_table": set(),
-    "cli_judge": {"recipes", "cli_table"},
+    "cli_judge": {"jsonable", "recipes", "cli_table"},
     "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit", "cli_judge", "cli_table"},
 }
 # What a command of the command line imports when it runs, so that --help need not wait for it.
-LAZY_IN_CLI = {"arms", "run", "data", "training", "evaluate", "face_numbers", "models", "report", "edit"}
+LAZY_IN_CLI = {"arms", "baselines", "run", "data", "training", "evaluate", "face_numbers", "models", "report", "edit"}
 COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py", "cli_judge.py")
 # From the first to the last, none imports a later one.
 CHAIN = ("config", "code", "losses", "models", "objectives", "training")

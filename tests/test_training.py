@@ -33,7 +33,7 @@ from jacsup.training import loop
 from jacsup.training.teacher import TeacherOutputs
 
 DEBUG = RECIPES["debug"]
-TIMES = ("seconds", "peak_memory_mib")
+TIMES = ("seconds", "core_seconds", "peak_memory_mib")
 
 
 def weights(folder: Path) -> bytes:

@@ -15,7 +15,7 @@ import jacsup
 from jacsup import recipes
 from jacsup.cli_data import DATA_COMMANDS, prepare_folder
 from jacsup.cli_edit import edit
-from jacsup.cli_judge import evaluate, report
+from jacsup.cli_judge import compare, evaluate, report
 from jacsup.cli_table import print_table
 from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
@@ -169,6 +169,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "report": report,
+    "compare": compare,
     "edit": edit,
     "data": data,
     "list": show_list,

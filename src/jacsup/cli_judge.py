@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from jacsup.cli_table import print_json, print_table
+from jacsup.jsonable import suggestion
 from jacsup.recipes import find
 
 Positional = tyro.conf.Positional
@@ -36,6 +39,7 @@ def evaluate(
         json: Print metrics.json in place of the table.
     """
     from jacsup.evaluate import evaluate as judge
+    from jacsup.evaluate import flat_scores
     from jacsup.face_numbers import attribute_figures, stage_figures
 
     if data:
@@ -58,17 +62,9 @@ def evaluate(
     print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
     if metrics.get("factor_scores"):
         print()
-        print_table(("score of known factors", "value"), _flat(metrics["factor_scores"]))
+        print_table(("score of known factors", "value"), list(flat_scores(metrics["factor_scores"]).items()))
     if metrics.get("classifier_accuracy") is not None:
         print(f"{scores} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
-
-
-def _flat(scores: dict[str, Any]) -> list[tuple[str, float]]:
-    return [
-        (f"{name} {part}".strip(), value)
-        for name, score in scores.items()
-        for part, value in (score if isinstance(score, dict) else {"": score}).items()
-    ]
 
 
 def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
@@ -100,3 +96,43 @@ def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
         if not current_metrics(each):
             judge(each.path, data)
     print(f"the report is in {write_report(run, data, current_metrics(own))}")
+
+
+def compare(
+    name: Positional[str],
+    /,
+    *,
+    data_root: Path | None = None,
+    methods: tuple[str, ...] = (),
+    codes: tuple[int, ...] = (),
+    seeds: tuple[int, ...] = (),
+    epochs: int | None = None,
+    out: Path | None = None,
+) -> None:
+    """Train and judge every method on the same data; one figure, one table, one page. The same command resumes.
+
+    Args:
+        name: digits, mnist or sprites.
+        data_root: Folder with the data set's files; without one MNIST is downloaded once.
+        methods: Some of the methods; all without it.
+        codes: Code lengths in place of the comparison's own.
+        seeds: Seeds in place of 0 1 2.
+        epochs: Epochs in all, in place of the comparison's own.
+        out: Where results are kept and the page is written; runs/compare-NAME without one.
+    """
+    from dataclasses import replace
+
+    from jacsup.baselines.compare import COMPARISONS, METHODS, run_comparison
+    from jacsup.baselines.frontier import write_comparison
+    from jacsup.data import load_dataset
+
+    for given, allowed in ((name, COMPARISONS), *((method, METHODS) for method in methods)):
+        if given not in allowed:
+            raise ValueError(f"there is no '{given}' to compare; {suggestion(given, allowed)}")
+    changes = {"codes": codes, "seeds": seeds, "epochs": epochs}
+    comparison = replace(COMPARISONS[name], **{key: value for key, value in changes.items() if value})
+    data = load_dataset(find(comparison.recipe).data, data_root)
+    out = out or Path("runs") / f"compare-{name}"
+    results = run_comparison(comparison, data, out, methods or tuple(METHODS))
+    how = shlex.join(["jacsup", *sys.argv[1:]])
+    print(f"the comparison is in {write_comparison(out, name, METHODS, results, how)}")

@@ -20,7 +20,7 @@ from jacsup.data_config import Folder as Folder
 from jacsup.data_config import Sprites as Sprites
 from jacsup.jsonable import from_dict
 
-Objective = Literal["reconstruction", "teacher", "student"]
+Objective = Literal["reconstruction", "teacher", "student", "nested"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Stage:
     """One phase of a curriculum; it starts from the weights of the stage before it.
 
     objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on 12 and 13 too;
-    `student` on eq. 8 and 9, and on the others where they have weights.
+    `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with codes cut short.
     num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
@@ -213,7 +213,9 @@ def _check_stage(stage: Stage) -> None:
     require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
     for name, value in {"adam.weight_decay": adam.weight_decay, "adam.clip": adam.clip, **vars(weights)}.items():
         require(0 <= value < math.inf, name, value, "0 and more")
-    needed = {"reconstruction": ("rec",), "teacher": ("rec", "pred"), "student": ("rec", "diff")}[stage.objective]
+    needed = {"reconstruction": ("rec",), "teacher": ("rec", "pred"), "student": ("rec", "diff"), "nested": ("rec",)}[
+        stage.objective
+    ]
     if not any(getattr(weights, name) for name in needed):
         raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
 
@@ -228,6 +230,8 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; allowed is 0 beside {name}")
     if stage.objective == "teacher" and not supervised:
         raise ValueError(f"stage '{stage.name}': a teacher learns attributes; give it z_channels, not num_units")
+    if stage.objective == "nested" and supervised:
+        raise ValueError(f"stage '{stage.name}': nested dropout orders units; give it num_units, not z_channels")
 
 
 def read_recipe(path: Path) -> Recipe:

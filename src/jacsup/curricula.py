@@ -60,6 +60,13 @@ def face_curriculum(
     )  # fmt: skip
 
 
+def split_epochs(total: int, parts: int) -> list[int]:
+    """`total` epochs shared out among stages, the rest among the first ones; ValueError if there are too few."""
+    if total < parts:
+        raise ValueError(f"epochs is {total}; allowed are {parts} and more, one for each of {parts} stages")
+    return [total // parts + (number < total % parts) for number in range(parts)]
+
+
 def conv_for(size: int, first: int = 16) -> Conv:
     """The paper's encoder for images of a side of `size`: widths double up to 512, a map of 2x2 at the end."""
     num_layers = size.bit_length() - 3

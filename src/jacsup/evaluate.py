@@ -23,7 +23,7 @@ from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
-from jacsup.models import Factor, Model, load, load_info, load_metadata, model_file, num_parameters
+from jacsup.models import Factor, Model, factor_statistics, load, load_info, load_metadata, model_file, num_parameters
 from jacsup.progress import track
 from jacsup.run import Run, write_atomically
 
@@ -106,15 +106,38 @@ def _figures(
     return _without_nan(figures)
 
 
+def judge_units(model: Model, data: Dataset, *, ordered: bool = True) -> dict[str, Any]:
+    """The same figures of a code learned without labels that lies in no file, such as a baseline's.
+
+    ordered: whether its units come in order. Where they do not, the swap score takes the two with the most energy.
+    """
+    figures = {
+        **reconstruction_scores(model, data.test.images),
+        "code_size": model.code_size,
+        "num_parameters": num_parameters(model),
+    }
+    factors = factor_statistics(encode_factors(model, data.train.images))
+    return _without_nan(figures | _unit_figures(model, factors, None, data, get_judge(data), ordered=ordered))
+
+
 def _unit_figures(
-    model: Model, factors: tuple[Factor, ...], first: Path | None, data: Dataset, judge: Judge | None
+    model: Model,
+    factors: tuple[Factor, ...],
+    first: Path | None,
+    data: Dataset,
+    judge: Judge | None,
+    *,
+    ordered: bool = True,
 ) -> dict[str, Any]:
-    """What there is to say of an ordered code learned without labels."""
+    """What there is to say of a code learned without labels."""
     images = data.test.images
     prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in factors]))
     spread = torch.tensor([factor.std for factor in factors])
     energy = energy_per_unit(model, images[:NUM_JACOBIAN_IMAGES], spread)
-    swap = swap_scores(model, data.test, judge) if judge else {"swap_classifier": None, "swap_label": None}
+    first_two = range(NUM_SWAPPED) if ordered else np.argsort(energy)[::-1][:NUM_SWAPPED].tolist()
+    swap = {"swap_classifier": None, "swap_label": None}
+    if judge:
+        swap = swap_scores(model, data.test, judge, first_two)
     return {
         **swap,
         "classifier_accuracy": judge.accuracy if judge else None,
@@ -147,6 +170,15 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
         "explicitness": factor_metrics.explicitness(codes, factors),
         "infomec": factor_metrics.infomec(*counted),
         "irs": factor_metrics.irs(*counted),
+    }
+
+
+def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
+    """Scores of known factors with the parts of each beside the others, as `dci_fast completeness`."""
+    return {
+        f"{name} {part}".strip(): value
+        for name, score in scores.items()
+        for part, value in (score if isinstance(score, dict) else {"": score}).items()
     }
 
 

@@ -24,6 +24,7 @@ class Batch:
     teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions D_T(y_T, z_T).
     teacher_x_hat_swapped: the same with the partners' factors, D_T(y_T', z_T).
     taken: which factors y' takes from the partner; all of them without it.
+    kept: which units nested dropout leaves; the others are 0.
     """
 
     x: Float[Tensor, "b c h w"]
@@ -32,6 +33,7 @@ class Batch:
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
     taken: Bool[Tensor, "b k"] | None = None
+    kept: Bool[Tensor, "b u"] | None = None
 
 
 Losses = Callable[[Autoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
@@ -75,6 +77,8 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
     match stage.objective:
         case "reconstruction":
             return (reconstruction(weights),)
+        case "nested":
+            return (nested(weights),)
         case "teacher":
             first = teacher(weights, labels)
         case "student":
@@ -88,6 +92,16 @@ def reconstruction(weights: Weights = Weights()) -> Update:
 
     def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         return {"rec": losses.reconstruction(batch.x, model.decode(code))}
+
+    return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
+
+
+def nested(weights: Weights = Weights()) -> Update:
+    """Eq. 8 on codes whose last units are dropped: nested dropout (Rippel et al. 2014), a baseline."""
+
+    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert batch.kept is not None
+        return {"rec": losses.reconstruction(batch.x, model.decode(Code.of_units(code.units * batch.kept)))}
 
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
 

@@ -73,15 +73,20 @@ def open_report(run_path: Path, metrics: dict[str, Any] | None) -> Report:
 
 def write_page(report: Report, sections: Sequence[str]) -> None:
     """Writes index.html."""
-    page = f"""<!doctype html>
+    page = html_page(f"{report.run.path.name}: report", sections)
+    write_atomically(report.folder / "index.html", page.encode())
+
+
+def html_page(title: str, sections: Sequence[str]) -> str:
+    """A whole page in the reports' style."""
+    return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(report.run.path.name)}: report</title>
+<title>{escape(title)}</title>
 <style>{STYLE}</style>
 {"".join(sections)}</html>
 """
-    write_atomically(report.folder / "index.html", page.encode())
 
 
 def headline(report: Report, numbers: dict[str, str], closing: str) -> str:

@@ -240,6 +240,19 @@ def taken_mask(
     return torch.from_numpy(drawn[:, :, groups])
 
 
+def kept_mask(
+    num_images: int, batch_size: int, num_units: int, *, seed: int, stage: int, epoch: int
+) -> Bool[Tensor, "steps b u"]:
+    """Which units nested dropout keeps of each image of an epoch's batches: the first ones, 1 to all, equally often.
+
+    A pure function of its arguments. Differs from Rippel et al. 2014: lengths are uniform, not geometric, so that late
+    units learn within few epochs.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 3]))
+    last = rng.integers(num_units, size=(num_images // batch_size, batch_size, 1))
+    return torch.from_numpy(np.arange(num_units) <= last)
+
+
 def _groups(attributes: Sequence[Attribute]) -> list[int]:
     """The number of each attribute's group: attributes linked by rivals share the smallest."""
     groups = list(range(len(attributes)))

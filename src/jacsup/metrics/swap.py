@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,8 +102,10 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 
 
 @torch.no_grad()
-def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
-    """The share of images that become their partner's class when they get its first two units.
+def swap_scores(
+    model: Model, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
+) -> dict[str, float]:
+    """The share of images that become their partner's class when they get its first two units, or those in `swapped`.
 
     Over random pairs whose classes differ; 0 where none do, as when all reconstructions look alike.
     `swap_classifier`: the partner's class is the judge's word on the partner's reconstruction; `swap_label`: it is the
@@ -111,8 +114,10 @@ def swap_scores(model: Model, split: Split, judge: Judge) -> dict[str, float]:
     assert split.labels is not None
     units = encode_all(model, split.images)
     partner = torch.randperm(len(units), generator=torch.Generator().manual_seed(0)).to(units.device)
-    swapped = torch.cat([units[partner][:, :NUM_SWAPPED], units[:, NUM_SWAPPED:]], dim=1)
-    own_class, swapped_class = _classes(model, judge, units), _classes(model, judge, swapped)
+    places = [place for place in swapped if place < units.shape[1]]
+    mixed = units.clone()
+    mixed[:, places] = units[partner][:, places]
+    own_class, swapped_class = _classes(model, judge, units), _classes(model, judge, mixed)
     return {
         "swap_classifier": _share(swapped_class, own_class[partner], own_class),
         "swap_label": _share(swapped_class, split.labels[partner], split.labels),

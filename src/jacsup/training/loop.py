@@ -22,7 +22,7 @@ from torch import Tensor
 from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, batch_order, flip_mask, require_full_batch, taken_mask
+from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, require_full_batch, taken_mask
 from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.models.grow import grow
 from jacsup.objectives import Batch, Labels, updates
@@ -165,6 +165,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     saved_at = status_at = time.monotonic()
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
+        cpu_started_at = time.process_time()
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
         drawn = {"seed": recipe.seed, "stage": number, "epoch": epoch}
         order = batch_order(len(train), stage.batch_size, **drawn).to(session.device)
@@ -172,15 +173,18 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         taken = None
         if stage.taken < 1:
             taken = taken_mask(len(train), stage.batch_size, data.attributes, stage.taken, **drawn).to(session.device)
+        kept = None
+        if stage.objective == "nested":
+            kept = kept_mask(len(train), stage.batch_size, stage.num_units, **drawn).to(session.device)
         for step in range(first_step, num_steps):
             set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
             index = order[step]
             pixels = train.pixels(index, session.device, None if mirrored is None else mirrored[step])
             x = to_float(pixels, model.config.value_range)
             attributes = None if train.attributes is None else train.attributes[index]
-            mask = None if taken is None else taken[step]
-            of_teacher = outputs.of(index, x, mask) if outputs else (None, None, None)
-            batch = Batch(x, attributes, *of_teacher, mask)
+            masks = [None if mask is None else mask[step] for mask in (taken, kept)]
+            of_teacher = outputs.of(index, x, masks[0]) if outputs else (None, None, None)
+            batch = Batch(x, attributes, *of_teacher, *masks)
             record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
@@ -197,13 +201,14 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         check(num_steps)
         if not all(bool(weight.isfinite().all()) for weight in model.state_dict().values()):
             raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
-        seconds = time.monotonic() - started_at
+        seconds, core_seconds = time.monotonic() - started_at, time.process_time() - cpu_started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
         tests = test_figures(model, teacher, data, session.judge)
         session.reporter.epoch(
             {
                 "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
-                "seconds": round(seconds, 3), "peak_memory_mib": _peak_memory(session.device),
+                "seconds": round(seconds, 3), "core_seconds": round(core_seconds, 3),
+                "peak_memory_mib": _peak_memory(session.device),
             }
         )  # fmt: skip
     save(Position(stage=number, epoch=stage.epochs))

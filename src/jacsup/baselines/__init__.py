@@ -1,0 +1,1 @@
+"""Peers of Jacobian supervision, trained on the same data, with the same autoencoder, for as many images."""

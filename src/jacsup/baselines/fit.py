@@ -1,0 +1,45 @@
+"""The loop that baselines share which are no objective of ours: batches, schedule and a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from jacsup.config import Stage
+from jacsup.data.dataset import Dataset, batch_order
+from jacsup.progress import track
+from jacsup.training.step import learning_rate
+
+Step = Callable[[Float[Tensor, "b c h w"], Int[Tensor, " b"]], None]
+
+
+def fit(
+    data: Dataset,
+    stage: Stage,
+    seed: int,
+    number: int,
+    optimizers: list[torch.optim.Optimizer],
+    step: Step,
+    convert: Callable[[Tensor], Tensor],
+) -> None:
+    """Trains for a stage's epochs, in the order and at the rates of our own training.
+
+    step: (images, their numbers) -> one update of each optimiser. convert: uint8 pixels to what `step` takes.
+    """
+    num_steps = len(data.train) // stage.batch_size
+    for epoch in track(range(stage.epochs), stage.name):
+        order = batch_order(len(data.train), stage.batch_size, seed=seed, stage=number, epoch=epoch)
+        for place, index in enumerate(order):
+            rate = learning_rate(stage.adam, epoch * num_steps + place, stage.epochs * num_steps)
+            for optimizer in optimizers:
+                optimizer.param_groups[0]["lr"] = rate
+            step(convert(data.train.images[index]), index)
+
+
+def adam_for(weights: Sequence[Tensor], stage: Stage) -> torch.optim.Optimizer:
+    """Adam as the stage asks for it."""
+    adam = stage.adam
+    return torch.optim.Adam(weights, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True)

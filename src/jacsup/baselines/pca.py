@@ -1,0 +1,31 @@
+"""Principal component analysis: the linear code of least squared error, whose units come in order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jacsup.code import UNIT, to_float
+from jacsup.config import MLP, Recipe
+from jacsup.data.dataset import Dataset
+from jacsup.models.mlp import MLPAutoencoder
+
+
+def train_pca(data: Dataset, recipe: Recipe) -> MLPAutoencoder:
+    """scikit-learn's PCA of all training pixels in [0, 1], as an autoencoder of two linear layers."""
+    from sklearn.decomposition import PCA
+
+    num_units = recipe.stages[-1].num_units
+    pixels = to_float(data.train.images, UNIT).flatten(1).numpy()
+    solved = PCA(num_units, random_state=recipe.seed).fit(pixels)
+    components, mean = torch.from_numpy(solved.components_), torch.from_numpy(solved.mean_)
+    model = MLPAutoencoder(MLP(hidden=(1,)), data.image_shape, num_units)
+    model.encoder = nn.Sequential(_linear(components, -components @ mean))
+    model.decoder = nn.Sequential(_linear(components.T, mean))
+    return model.eval()
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer

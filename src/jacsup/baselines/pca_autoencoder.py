@@ -1,0 +1,86 @@
+"""The PCA autoencoder (Pham, Ladjal & Newson 2020): one unit after the other, each with an encoder of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jacsup.baselines.fit import adam_for, fit
+from jacsup.code import Code, to_float
+from jacsup.config import Recipe, Stage
+from jacsup.curricula import split_epochs
+from jacsup.data.dataset import Dataset
+from jacsup.losses import reconstruction
+from jacsup.metrics.images import encode_all
+from jacsup.models import Model, build
+
+# Of the covariance penalty, beside mean squared errors of a few hundredths.
+COVARIANCE_WEIGHT = 0.01
+
+
+def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
+    """For each unit a new encoder that ends in a BatchNorm and a new decoder of all units so far.
+
+    Earlier encoders are frozen; the loss is eq. 8 plus the squared covariances of the new unit with the earlier ones.
+    The recipe's epochs are shared out among the units.
+    """
+    stage = recipe.stages[-1]
+    units = torch.empty(len(data.train), 0)
+    encoders: list[nn.Module] = []
+    decoder = None
+    for number, epochs in enumerate(split_epochs(stage.epochs, stage.num_units)):
+        torch.manual_seed(recipe.seed * 1000 + number)
+        encoder = build(recipe.model, data.image_shape, 1, normalized=True)
+        decoder = build(recipe.model, data.image_shape, number + 1, normalized=False)
+        _add_unit(
+            data, replace(stage, epochs=epochs, name=f"unit {number + 1}"), recipe, number, encoder, decoder, units
+        )
+        encoders.append(encoder.eval().encoder)
+        units = torch.cat([units, encode_all(encoder, data.train.images)], dim=1)
+    assert decoder
+    decoder.add_module("encoder", _SideBySide(encoders))
+    return decoder.eval()
+
+
+def _add_unit(
+    data: Dataset,
+    stage: Stage,
+    recipe: Recipe,
+    number: int,
+    encoder: Model,
+    decoder: Model,
+    earlier: Float[Tensor, "n u"],
+) -> None:
+    weights = [*encoder.encoder.parameters(), *decoder.decoder.parameters()]
+    optimizer = adam_for(weights, stage)
+
+    def step(x: Tensor, index: Tensor) -> None:
+        new, old = encoder.encode(x).units, earlier[index]
+        loss = reconstruction(x, decoder.decode(Code.of_units(torch.cat([old, new], dim=1))))
+        covariance = ((new - new.mean(dim=0)) * (old - old.mean(dim=0))).mean(dim=0)
+        loss = loss + COVARIANCE_WEIGHT * covariance.square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    encoder.train()
+    decoder.train()
+    fit(data, stage, recipe.seed, number, [optimizer], step, lambda pixels: to_float(pixels, recipe.model.value_range))
+
+
+class _SideBySide(nn.Module):
+    """Encoders of one unit each as one of all units."""
+
+    def __init__(self, encoders: list[nn.Module]):
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        outputs = [encoder(x) for encoder in self.encoders]
+        # Convolutional encoders return y and an empty z.
+        if isinstance(outputs[0], tuple):
+            return torch.cat([y for y, _ in outputs], dim=1), outputs[0][1]
+        return torch.cat(outputs, dim=1)

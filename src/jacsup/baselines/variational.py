@@ -1,0 +1,107 @@
+"""Variational autoencoders and their disentangling descendants, by the library pythae."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jacsup.baselines.fit import adam_for, fit
+from jacsup.code import UNIT, Code, to_float, to_unit
+from jacsup.config import Recipe
+from jacsup.data.dataset import Dataset
+from jacsup.models import Model, build
+
+# The weights that the papers recommend for sprites.
+WEIGHTS: dict[str, dict[str, float]] = {
+    "vae": {},
+    "beta-vae": {"beta": 4.0},
+    "factor-vae": {"gamma": 35.0},
+    "beta-tcvae": {"beta": 6.0},
+}
+
+
+def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
+    """One of WEIGHTS around the recipe's autoencoder; its code is the mean of the posterior.
+
+    VAE: Kingma & Welling 2014, beta-VAE: Higgins et al. 2017, FactorVAE: Kim & Mnih 2018, beta-TCVAE: Chen et al. 2018.
+    The likelihood is Bernoulli, as theirs; the encoder has a second head for the variances.
+    """
+    stage = recipe.stages[-1]
+    config = replace(recipe.model, value_range=(-1.0, 1.0))
+    torch.manual_seed(recipe.seed)
+    model = build(config, data.image_shape, stage.num_units, normalized=False)
+    with_variances = build(config, data.image_shape, 2 * stage.num_units, normalized=False)
+    peer = _peer(kind, with_variances, model, stage.num_units).train()
+    autoencoder = [*with_variances.encoder.parameters(), *model.decoder.parameters()]
+    optimizer = adam_for(autoencoder, stage)
+    players = [("loss", autoencoder, optimizer)]
+    if kind == "factor-vae":
+        # Its second player has Kim and Mnih's settings and keeps its rate.
+        discriminator = list(peer.discriminator.parameters())
+        adversary = torch.optim.Adam(discriminator, lr=1e-4, betas=(0.5, 0.9))
+        players = [
+            ("autoencoder_loss", autoencoder, optimizer),
+            ("discriminator_loss", discriminator, adversary),
+        ]
+
+    def step(x: Tensor, _index: Tensor) -> None:
+        output = peer({"data": x}, dataset_size=len(data.train))
+        gradients = [torch.autograd.grad(output[loss], weights, retain_graph=True) for loss, weights, _ in players]
+        for (_, weights, each), values in zip(players, gradients, strict=True):
+            for weight, gradient in zip(weights, values, strict=True):
+                weight.grad = gradient
+            each.step()
+
+    fit(data, stage, recipe.seed, 0, [optimizer], step, lambda pixels: to_float(pixels, UNIT))
+    model.add_module("encoder", _Means(with_variances.encoder, stage.num_units))
+    return model.eval()
+
+
+def _peer(kind: str, with_variances: Model, model: Model, num_units: int) -> Any:
+    """pythae's model of this kind around the encoder of one autoencoder and the decoder of another."""
+    try:
+        from pythae import models
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+    except ImportError:
+        raise ValueError(f"{kind} needs the library pythae; install it: pip install 'jacsup[bench]'") from None
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = with_variances.encoder
+
+        def forward(self, x: Tensor) -> Any:
+            mean, log_variance = with_variances.encode(2 * x - 1).units.chunk(2, dim=1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = model.decoder
+
+        def forward(self, z: Tensor) -> Any:
+            return ModelOutput(reconstruction=to_unit(model.decode(Code.of_units(z)), (-1.0, 1.0)))
+
+    names = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-tcvae": "BetaTCVAE"}
+    settings = {"input_dim": model.image_shape, "latent_dim": num_units, "reconstruction_loss": "bce"}
+    config = getattr(models, f"{names[kind]}Config")(**settings, **WEIGHTS[kind])
+    return getattr(models, names[kind])(config, encoder=Encoder(), decoder=Decoder())
+
+
+class _Means(nn.Module):
+    """An encoder of means and variances as one of means alone."""
+
+    def __init__(self, encoder: nn.Module, num_units: int):
+        super().__init__()
+        self.encoder, self.num_units = encoder, num_units
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        output = self.encoder(x)
+        # Convolutional encoders return y and an empty z.
+        if isinstance(output, tuple):
+            return output[0][:, : self.num_units], output[1]
+        return output[:, : self.num_units]
