@@ -34,7 +34,7 @@ def images(count: int = 4, size: int = 32) -> Tensor:
 def naive_decode(model: ConvAutoencoder, code: Code) -> Tensor:
     """A.2 as it is written: y as constant channels, concatenated to every layer's input."""
     side = model.decoder.map_side
-    maps = code.z.reshape(-1, model.z_channels, side, side)
+    maps = code.z.reshape(len(code.z), model.z_channels, side, side)
     layers = [*model.decoder.layers, model.decoder.to_image]
     for layer, norm in zip(layers, [*model.decoder.norms, None], strict=True):
         assert isinstance(layer, _Up) and layer.y_weight is not None
@@ -50,6 +50,14 @@ def test_constant_channels_without_concatenation_agree_with_concatenation(size: 
     model = make(size=size).double()
     code = model.encode(images(size=size).double())
     assert model.decode(code).allclose(naive_decode(model, code), atol=1e-12)
+
+
+def test_an_ordered_code_without_z_decodes_at_any_depth() -> None:
+    for channels in ((4,), (4, 6), (4, 6, 8)):
+        model = make(z_channels=0, size=64, channels=channels).double()
+        code = model.encode(images(size=64).double())
+        assert code.z.shape == (4, 0)
+        assert model.decode(code).allclose(naive_decode(model, code), atol=1e-12)
 
 
 def test_their_gradients_agree_too() -> None:

@@ -71,6 +71,9 @@ COMPARISONS = {
 def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) -> Recipe:
     """What decides a method's result: its stages, which see `epochs` times the training images together."""
     base = replace(RECIPES[comparison.recipe], seed=seed)
+    most = len(base.stages) + 1
+    if not 2 <= num_units <= most:
+        raise ValueError(f"codes has {num_units}; allowed are 2 to {most}, the units of recipe '{base.name}'")
     if method in ("jacobian", "plain"):
         stages = base.stages[: num_units - 1]
         lengths = split_epochs(comparison.epochs, len(stages))
@@ -85,12 +88,15 @@ def run_comparison(
     comparison: Comparison, data: Dataset, out: Path, methods: Sequence[str], data_root: Path | None = None
 ) -> list[dict[str, Any]]:
     """The figures of every method, code length and seed; those that lie in `out` already are read, not made again."""
+    # All recipes first, so that wrong input is refused before anything is trained.
     plan = [
-        (method, num_units, seed) for seed in comparison.seeds for num_units in comparison.codes for method in methods
+        (method, num_units, seed, recipe_of(comparison, method, num_units, seed))
+        for seed in comparison.seeds
+        for num_units in comparison.codes
+        for method in methods
     ]
     results = []
-    for number, (method, num_units, seed) in enumerate(plan, start=1):
-        recipe = recipe_of(comparison, method, num_units, seed)
+    for number, (method, num_units, seed, recipe) in enumerate(plan, start=1):
         folder = out / f"{method}-{num_units}-s{seed}-{_digest(method, recipe)}"
         file = folder / "figures.json"
         if not file.is_file():

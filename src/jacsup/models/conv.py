@@ -147,7 +147,7 @@ class _Up(nn.Module):
         side = features.shape[2]
         if self.y_weight is None:
             return _transposed(features, self.weight, self.bias)
-        if side < SMALLEST_SPLIT_SIDE:
+        if side < SMALLEST_SPLIT_SIDE or not len(self.weight):
             maps = torch.cat([features, _constant(y, side)], dim=1)
             return _transposed(maps, torch.cat([self.weight, self.y_weight]), self.bias)
         # A constant's convolution is the same everywhere but at the border: a 2x2 map has all of it.

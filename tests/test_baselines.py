@@ -1,0 +1,273 @@
+"""Peers do what their papers say, and meet us on equal terms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from jacsup import cli
+from jacsup.baselines import compare, pca_autoencoder
+from jacsup.baselines.compare import COMPARISONS, METHODS, ORDERED, Comparison, recipe_of, run_comparison
+from jacsup.baselines.frontier import points
+from jacsup.baselines.pca import train_pca
+from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
+from jacsup.baselines.variational import WEIGHTS, train_variational
+from jacsup.code import UNIT, to_float
+from jacsup.config import Conv, Digits, Recipe, Sprites
+from jacsup.curricula import split_epochs
+from jacsup.data import load_dataset
+from jacsup.data.dataset import Dataset, Split, kept_mask
+from jacsup.metrics.images import encode_all, mse, reconstruct
+from jacsup.models import Model
+from jacsup.objectives import Batch, nested
+from jacsup.recipes import RECIPES
+
+SHORT = Comparison(recipe="digits", codes=(2, 3), epochs=4, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset(Digits())
+
+
+@pytest.fixture(scope="module")
+def few(digits: Dataset) -> Dataset:
+    return Dataset(digits.train.first(256), digits.test.first(100), Digits())
+
+
+def single(method: str, num_units: int = 3, epochs: int = 30) -> Recipe:
+    return recipe_of(replace(SHORT, epochs=epochs), method, num_units, 0)
+
+
+def error(model: Model, data: Dataset) -> float:
+    return mse(reconstruct(model, data.test.images), data.test.images)
+
+
+def mean_error(data: Dataset) -> float:
+    """What a code without any information would leave."""
+    pixels = to_float(data.train.images, UNIT).mean(dim=0)
+    return float((to_float(data.test.images, UNIT) - pixels).square().mean())
+
+
+def test_pca_is_scikit_learns(digits: Dataset) -> None:
+    model = train_pca(digits, single("pca", 5))
+    pixels = to_float(digits.test.images, UNIT).flatten(1).numpy()
+    solved = PCA(5, random_state=0).fit(to_float(digits.train.images, UNIT).flatten(1).numpy())
+    expected = solved.transform(pixels)
+    assert np.allclose(encode_all(model, digits.test.images).numpy(), expected, atol=1e-4)
+    assert np.allclose(
+        reconstruct(model, digits.test.images).flatten(1).numpy(),
+        solved.inverse_transform(expected).clip(0, 1),
+        atol=1e-4,
+    )
+
+
+def test_units_of_a_pca_autoencoder_come_one_by_one_and_hardly_covary(digits: Dataset) -> None:
+    model = train_pca_autoencoder(digits, single("pca-autoencoder"))
+    units = encode_all(model, digits.train.images)
+    correlation = units.T.corrcoef()
+    assert units.shape == (1500, 3)
+    assert correlation.triu(diagonal=1).abs().max() < 0.35
+    assert error(model, digits) < 0.85 * mean_error(digits)
+    # The first unit was frozen: it is what a run of one unit learns.
+    first = train_pca_autoencoder(digits, single("pca-autoencoder", 2, epochs=20))
+    assert torch.allclose(encode_all(first, digits.train.images)[:, :1], units[:, :1], atol=1e-5)
+
+
+def test_the_covariance_penalty_is_felt(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def correlation() -> float:
+        units = encode_all(train_pca_autoencoder(digits, single("pca-autoencoder", 2, epochs=16)), digits.train.images)
+        return abs(float(units.T.corrcoef()[0, 1]))
+
+    monkeypatch.setattr(pca_autoencoder, "COVARIANCE_WEIGHT", 0.0)
+    free = correlation()
+    monkeypatch.setattr(pca_autoencoder, "COVARIANCE_WEIGHT", 1.0)
+    assert correlation() < min(0.1, free)
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_variational_autoencoders_learn(digits: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WEIGHTS, kind, dict.fromkeys(WEIGHTS[kind], 1.0))
+    # On 64 pixels the prior outweighs them and nothing is learned for long.
+    large = [
+        Split(split.images.repeat_interleave(3, 2).repeat_interleave(3, 3)) for split in (digits.train, digits.test)
+    ]
+    data = Dataset(*large, Digits())
+    model = train_variational(kind, data, single(kind, epochs=6))
+    assert not model.training
+    assert encode_all(model, data.test.images).shape == (297, 3)
+    assert error(model, data) < 0.9 * mean_error(data)
+
+
+def test_more_weight_on_the_prior_costs_reconstruction(digits: Dataset) -> None:
+    plain, strict = (train_variational(kind, digits, single(kind, epochs=15)) for kind in ("vae", "beta-vae"))
+    assert error(plain, digits) < error(strict, digits)
+
+
+def test_convolutional_peers_have_the_same_interface() -> None:
+    data = load_dataset(Sprites(num_train=128))
+    base = replace(RECIPES["sprites"], data=Sprites(num_train=128), model=Conv(channels=(4, 4)))
+    stage = replace(base.stages[0], num_units=2, epochs=2)
+    recipe = replace(base, stages=(stage,))
+    for train in (train_pca, train_pca_autoencoder, lambda data, recipe: train_variational("vae", data, recipe)):
+        assert encode_all(train(data, recipe), data.test.images[:7]).shape == (7, 2)
+
+
+def test_nested_dropout_cuts_each_code_somewhere() -> None:
+    where = {"seed": 1, "stage": 0, "epoch": 3}
+    kept = kept_mask(6400, 64, 4, **where)
+    assert kept.shape == (100, 64, 4) and kept.equal(kept_mask(6400, 64, 4, **where))
+    lengths = kept.sum(dim=2).flatten()
+    assert kept.equal(torch.arange(4) < kept.sum(dim=2, keepdim=True))
+    assert (lengths.bincount()[1:] / len(lengths)).tolist() == pytest.approx([0.25] * 4, abs=0.02)
+
+
+def test_nested_dropout_is_eq_8_of_cut_codes() -> None:
+    from known_models import SHAPE, random_model
+
+    model, x = random_model(3), torch.rand(4, *SHAPE)
+    kept = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool)
+    code = model.encode(x)
+    found = nested().losses(model, Batch(x, kept=kept), code)["rec"]
+    expected = 0.0
+    for image, units, length in zip(x, code.units, (1, 2, 3, 1), strict=True):
+        cut = torch.cat([units[:length], torch.zeros(3 - length)])
+        expected += (model.decoder(cut[None])[0] - image.flatten()).square().mean().item() / 4
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_epochs_are_shared_out() -> None:
+    assert split_epochs(30, 15) == [2] * 15
+    assert split_epochs(30, 7) == [5, 5, 4, 4, 4, 4, 4]
+    with pytest.raises(ValueError, match="3 and more"):
+        split_epochs(2, 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_no_method_gets_more_than_another(name: str, method: str) -> None:
+    comparison = COMPARISONS[name]
+    for num_units in comparison.codes:
+        recipe = recipe_of(comparison, method, num_units, 2)
+        assert sum(stage.epochs for stage in recipe.stages) == comparison.epochs
+        assert recipe.stages[-1].num_units == num_units and recipe.seed == 2
+        assert {stage.adam for stage in recipe.stages} == {RECIPES[comparison.recipe].stages[0].adam}
+        assert recipe.model == RECIPES[comparison.recipe].model
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, few: Dataset) -> tuple[Path, list[dict[str, Any]]]:
+    out = tmp_path_factory.mktemp("compare")
+    return out, run_comparison(SHORT, few, out, list(METHODS))
+
+
+def test_every_method_is_measured_and_kept(
+    compared: tuple[Path, list[dict[str, Any]]], few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, results = compared
+    assert len(results) == len(METHODS) * 2 * 2
+    assert {(result["method"], result["code_size"], result["seed"]) for result in results} == {
+        (method, units, seed) for method in METHODS for units in (2, 3) for seed in (0, 1)
+    }
+    for result in results:
+        assert 0 < result["mse"] < 0.3 and 0 <= result["swap_classifier"] <= 1 and result["core_seconds"] >= 0
+        assert result["images_seen"] == (256 if result["method"] == "pca" else 4 * 256)
+    monkeypatch.setattr(compare, "_trained_and_judged", lambda *_: pytest.fail("a result was made again"))
+    assert run_comparison(SHORT, few, out, list(METHODS)) == results
+
+
+def test_seeds_matter_and_repeat(compared: tuple[Path, list[dict[str, Any]]], few: Dataset, tmp_path: Path) -> None:
+    _, results = compared
+    methods = ["jacobian", "nested-dropout", "pca-autoencoder", "factor-vae"]
+    again = run_comparison(replace(SHORT, codes=(3,)), few, tmp_path, methods)
+    first = {(each["method"], each["seed"]): each["mse"] for each in results if each["code_size"] == 3}
+    for each in again:
+        assert each["mse"] == first[each["method"], each["seed"]]
+        assert each["mse"] != first[each["method"], 1 - each["seed"]]
+
+
+def test_results_of_seeds_are_put_together(compared: tuple[Path, list[dict[str, Any]]]) -> None:
+    _, results = compared
+    one = next(point for point in points(results) if point.method == "jacobian" and point.code_size == 3)
+    errors = [each["mse"] for each in results if each["method"] == "jacobian" and each["code_size"] == 3]
+    assert one.num_seeds == 2
+    assert one.figures["mse"] == (pytest.approx(np.mean(errors)), pytest.approx(np.std(errors, ddof=1)))
+
+
+def test_unordered_codes_swap_their_strongest_units(digits: Dataset) -> None:
+    from jacsup.evaluate import judge_units
+    from jacsup.metrics.swap import get_judge, swap_scores
+
+    assert {"autoencoder", *WEIGHTS} == set(METHODS) - set(ORDERED)
+    model = train_pca(digits, single("pca", 4))
+    judge = get_judge(digits)
+    assert judge
+    # The weakest two come first.
+    encoder, decoder = model.encoder.state_dict(), model.decoder.state_dict()
+    model.encoder.load_state_dict({name: weight.flip(0) for name, weight in encoder.items()})
+    model.decoder.load_state_dict({**decoder, "0.weight": decoder["0.weight"].flip(1)})
+    strongest = swap_scores(model, digits.test, judge, (2, 3))["swap_classifier"]
+    assert judge_units(model, digits, ordered=False)["swap_classifier"] == strongest
+    assert judge_units(model, digits)["swap_classifier"] < strongest
+
+
+def test_the_command_writes_figure_table_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [
+        "jacsup",
+        "compare",
+        "digits",
+        "--codes",
+        "2",
+        "3",
+        "--seeds",
+        "0",
+        "1",
+        "--epochs",
+        "4",
+        "--out",
+        str(out),
+    ]
+    monkeypatch.setattr("sys.argv", [*words, "--methods", "jacobian", "pca"])
+    cli.main()
+    assert str(out / "index.html") in capsys.readouterr().out
+    assert {"index.html", "frontier.png", "table.md", "results.json"} <= {path.name for path in out.iterdir()}
+    assert len(json.loads((out / "results.json").read_text())) == 8
+    page, table = (out / "index.html").read_text(), (out / "table.md").read_text()
+    for words in ("Jacobian supervision", "PCA", "images seen", "core-seconds"):
+        assert words in page and words in table
+    assert " ± " in table and "jacsup compare digits" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnits"], "there is no 'mnits' to compare; did you mean 'mnist'"),
+        (["digits", "--methods", "pva"], "there is no 'pva' to compare; did you mean"),
+        (["digits", "--codes", "1"], "codes"),
+        (["digits", "--codes", "11"], "codes"),
+        (["digits", "--epochs", "3"], "epochs is 3; allowed are"),
+    ],
+)
+def test_wrong_input_is_named(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["jacsup", "compare", *arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
