@@ -96,10 +96,8 @@ def test_the_covariance_penalty_is_felt(digits: Dataset, monkeypatch: pytest.Mon
 def test_variational_autoencoders_learn(digits: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WEIGHTS, kind, dict.fromkeys(WEIGHTS[kind], 1.0))
     # On 64 pixels the prior outweighs them and nothing is learned for long.
-    large = [
-        Split(split.images.repeat_interleave(3, 2).repeat_interleave(3, 3)) for split in (digits.train, digits.test)
-    ]
-    data = Dataset(*large, Digits())
+    large = [split.images.repeat_interleave(3, 2).repeat_interleave(3, 3) for split in (digits.train, digits.test)]
+    data = Dataset(Split(large[0]), Split(large[1]), Digits())
     model = train_variational(kind, data, single(kind, epochs=6))
     assert not model.training
     assert encode_all(model, data.test.images).shape == (297, 3)

@@ -85,7 +85,7 @@ def test_a_crash_at_any_step_is_resumed_bit_exactly(
     assert stats(tmp_path / "run") == stats(finished)
 
 
-@pytest.mark.parametrize("arm", SUPERVISED_ARMS)
+@pytest.mark.parametrize("arm", sorted(set(SUPERVISED_ARMS) - {"fader"}))
 def test_arms_start_from_the_same_teachers(arm: str, finished: Path) -> None:
     run = Run(jacsup.train(with_arm(small(), arm), out=finished.parent / arm))
     for number in (0, 1):

@@ -55,7 +55,12 @@ def find_siblings(run: Run) -> dict[str, Run]:
 
 
 def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
-    """How many stages two arms share: those before the first student, which only a run without an arm has."""
+    """How many stages two arms share: those before the first student, which only a run without an arm has.
+
+    Fader Networks share none.
+    """
+    if "fader" in (ours.arm, theirs.arm):
+        return 0
     objectives = [stage.objective for recipe in (ours, theirs) if not recipe.arm for stage in recipe.stages]
     return objectives.index("student") if "student" in objectives else 1
 

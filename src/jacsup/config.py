@@ -20,7 +20,7 @@ from jacsup.data_config import Folder as Folder
 from jacsup.data_config import Sprites as Sprites
 from jacsup.jsonable import from_dict
 
-Objective = Literal["reconstruction", "teacher", "student", "nested"]
+Objective = Literal["reconstruction", "teacher", "student", "nested", "fader"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ class Adam:
 class Weights:
     """Weights of the loss terms: eq. 8 (rec), 9 (y, diff), 10 (xcov), 11 (pred), 12 (cycle_y) and 13 (cycle_z).
 
+    adv: of what Fader Networks' encoder gains where the discriminator of z errs.
     A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
     roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
     Ours, in eq. 11 and 12: `balanced` makes rare labels count as much as common ones; `squared` takes (y - y_bar)^2 in
@@ -80,6 +81,7 @@ class Weights:
     pred: float = 0.0
     cycle_y: float = 0.0
     cycle_z: float = 0.0
+    adv: float = 0.0
     xcov_norm: bool = False
     cycle_z_norm: bool = False
     cycle_predicted: bool = False
@@ -100,7 +102,8 @@ class Stage:
     """One phase of a curriculum; it starts from the weights of the stage before it.
 
     objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on 12 and 13 too;
-    `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with codes cut short.
+    `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with codes cut short;
+    `fader` on eq. 8 with the labels as y, eq. 11, and an encoder that hides the labels from a discriminator of z.
     num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
@@ -213,9 +216,13 @@ def _check_stage(stage: Stage) -> None:
     require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
     for name, value in {"adam.weight_decay": adam.weight_decay, "adam.clip": adam.clip, **vars(weights)}.items():
         require(0 <= value < math.inf, name, value, "0 and more")
-    needed = {"reconstruction": ("rec",), "teacher": ("rec", "pred"), "student": ("rec", "diff"), "nested": ("rec",)}[
-        stage.objective
-    ]
+    needed = {
+        "reconstruction": ("rec",),
+        "teacher": ("rec", "pred"),
+        "student": ("rec", "diff"),
+        "nested": ("rec",),
+        "fader": ("rec",),
+    }[stage.objective]
     if not any(getattr(weights, name) for name in needed):
         raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
 
@@ -228,8 +235,10 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(f"stage '{stage.name}': {name} is {size}; allowed are {smallest} and more")
     if getattr(stage, other):
         raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; allowed is 0 beside {name}")
-    if stage.objective == "teacher" and not supervised:
-        raise ValueError(f"stage '{stage.name}': a teacher learns attributes; give it z_channels, not num_units")
+    if stage.objective in ("teacher", "fader") and not supervised:
+        raise ValueError(
+            f"stage '{stage.name}': a {stage.objective} learns attributes; give it z_channels, not num_units"
+        )
     if stage.objective == "nested" and supervised:
         raise ValueError(f"stage '{stage.name}': nested dropout orders units; give it num_units, not z_channels")
 

@@ -14,6 +14,7 @@ from jacsup import losses
 from jacsup.code import Code, partners
 from jacsup.config import Stage, Weights
 from jacsup.models import Autoencoder
+from jacsup.models.discriminator import Discriminator
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
             return (reconstruction(weights),)
         case "nested":
             return (nested(weights),)
+        case "fader":
+            return fader(weights, labels)
         case "teacher":
             first = teacher(weights, labels)
         case "student":
@@ -139,6 +142,34 @@ def student(weights: Weights, num_factors: int, labels: Labels | None = None) ->
         return values
 
     return Update(("encoder", "decoder"), terms, active)
+
+
+def fader(weights: Weights, labels: Labels | None = None) -> tuple[Update, Update]:
+    """Fader Networks (Lample et al. 2017), a baseline: D(labels, z), and an encoder that hides the labels in z.
+
+    The second update trains the model's `discriminator` to find them there. Eq. 11 trains E to predict y, which Fader
+    Networks demand from the user.
+    """
+    active = _active(weights, "rec", "pred", "adv")
+
+    def judged(model: Autoencoder, batch: Batch, code: Code, sign: int) -> Tensor:
+        assert batch.attributes is not None and isinstance(model, nn.Module)
+        return losses.attribute_cross_entropy(model.get_submodule("discriminator")(code.z), sign * batch.attributes)
+
+    def autoencoder(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert batch.attributes is not None and isinstance(model, nn.Module)
+        discriminator = model.get_submodule("discriminator")
+        assert isinstance(discriminator, Discriminator)
+        values = _code_terms(active, weights, batch, code, labels)
+        x_hat = model.decode(Code(batch.attributes.nan_to_num(), code.z))
+        fooled = discriminator.strength * judged(model, batch, code, -1)
+        discriminator.steps += 1
+        return {"rec": losses.reconstruction(batch.x, x_hat), "adv": fooled, **values}
+
+    def discriminator(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        return {"disc": judged(model, batch, code, 1)}
+
+    return Update(("encoder", "decoder"), autoencoder, active), Update(("discriminator",), discriminator, {"disc": 1.0})
 
 
 def cycle(weights: Weights, labels: Labels | None = None) -> Update:

@@ -38,6 +38,7 @@ SUPERVISED_ARMS = {
     "plain": "the long code trained on as the teacher was, without Jacobian supervision",
     "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
     "longer": "the teacher's short code trained on for as many images as the students",
+    "fader": "Fader Networks: the long code, adversarial, from its first epoch on for as many images as all stages",
 }
 
 
@@ -235,6 +236,8 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     students = [stage for stage in recipe.stages if stage.objective == "student"]
     if not students:
         raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
+    if arm == "fader":
+        return replace(recipe, arm=arm, stages=(_fader(recipe.stages),))
     teachers = recipe.stages[: recipe.stages.index(students[0])]
     short = teachers[-1]
     on_images = [replace(stage, objective="reconstruction") for stage in students]
@@ -247,3 +250,14 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     else:
         replaced = as_teacher if arm == "plain" else on_images
     return replace(recipe, arm=arm, stages=(*teachers, *replaced))
+
+
+def _fader(stages: tuple[Stage, ...]) -> Stage:
+    """The last stage's code from scratch. The discriminator's weight is its paper's 1e-4 of the reconstruction's."""
+    weights = stages[0].weights
+    weights = Weights(
+        rec=weights.rec, pred=weights.pred, y=0.0, diff=0.0, xcov=0.0, adv=1e-4 * weights.rec,
+        balanced=weights.balanced, squared=weights.squared,
+    )  # fmt: skip
+    epochs = sum(stage.epochs for stage in stages)
+    return replace(stages[-1], name="fader", objective="fader", epochs=epochs, weights=weights, teacher="")

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from jacsup.code import to_float
-from jacsup.config import Recipe
+from jacsup.config import Recipe, Stage
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, require_full_batch, taken_mask
 from jacsup.models import Model, build, load, pick_device, save_model
+from jacsup.models.discriminator import Discriminator
 from jacsup.models.grow import grow
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
@@ -212,6 +213,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             }
         )  # fmt: skip
     save(Position(stage=number, epoch=stage.epochs))
+    if stage.objective == "fader":
+        del model.discriminator
     model.eval()
     tests = tests or test_figures(model, teacher, data, session.judge)
     save_model(run.stage_file(number, recipe), model, describe(model, data, recipe, tests))
@@ -231,7 +234,16 @@ def _starting_model(session: _Session, number: int) -> Model:
         else:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
+        if stage.objective == "fader":
+            _add_discriminator(model, stage, len(data.train))
     return model.to(session.device).train()
+
+
+def _add_discriminator(model: Model, stage: Stage, num_images: int) -> None:
+    """A third network for the stage's time; its reward rises for the first half of it."""
+    ramp = max(1, stage.epochs * (num_images // stage.batch_size) // 2)
+    side = round((model.code_size - model.num_units) / stage.z_channels) ** 0.5
+    model.add_module("discriminator", Discriminator(stage.z_channels, round(side), model.num_units, ramp))
 
 
 def _labels(data: Dataset) -> Labels | None:

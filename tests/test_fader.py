@@ -1,0 +1,164 @@
+"""Fader Networks, the adversarial baseline: its losses, its third network, and a run from start to end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import jacsup
+from jacsup import losses
+from jacsup.arms import find_siblings, missing_arms
+from jacsup.config import Conv, Recipe, Weights
+from jacsup.jsonable import set_field
+from jacsup.models import load_metadata
+from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.discriminator import Discriminator
+from jacsup.objectives import Batch, fader
+from jacsup.recipes import RECIPES, with_arm
+from jacsup.run import Run
+from jacsup.training import loop, testing
+
+WEIGHTS = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.0, pred=1.0, adv=0.01)
+
+
+def make() -> tuple[ConvAutoencoder, Discriminator, Batch]:
+    torch.manual_seed(0)
+    model = ConvAutoencoder(Conv(channels=(4, 6, 8)), (3, 32, 32), 3, 5).train()
+    judge = Discriminator(5, 2, 3, ramp=4)
+    model.add_module("discriminator", judge)
+    labels = torch.tensor([[1.0, -1, math.nan], [-1, 1, 1], [1, 1, -1], [-1, -1, 1]])
+    return model, judge, Batch(torch.rand(4, 3, 32, 32) * 2 - 1, labels)
+
+
+def test_cross_entropy_against_a_loop() -> None:
+    logits, labels = torch.tensor([[0.3, -2.0], [1.5, 0.1]]), torch.tensor([[1.0, -1.0], [math.nan, 2.5]])
+    expected = [
+        math.log(1 + math.exp(-logit * (1 if label > 0 else -1)))
+        for logit, label in zip(logits.flatten().tolist(), labels.flatten().tolist(), strict=True)
+        if not math.isnan(label)
+    ]
+    assert losses.attribute_cross_entropy(logits, labels).item() == pytest.approx(sum(expected) / 3, rel=1e-5)
+    assert losses.attribute_cross_entropy(logits, torch.full((2, 2), math.nan)) == 0
+
+
+def test_the_decoder_sees_labels_and_the_encoder_is_rewarded_for_errors() -> None:
+    model, judge, batch = make()
+    assert batch.attributes is not None
+    first, second = fader(WEIGHTS)
+    code = model.encode(batch.x)
+    judge.steps += 2
+    terms = first.losses(model, batch, code)
+    judge.steps -= 1
+    logits, known = judge(code.z), ~batch.attributes.isnan()
+    wrong = F.softplus(logits * batch.attributes.nan_to_num())[known].mean()
+    right = F.softplus(-logits * batch.attributes.nan_to_num())[known].mean()
+    x_hat = model.decoder(batch.attributes.nan_to_num(), code.z)
+    assert terms["rec"].allclose((x_hat - batch.x).square().mean())
+    # Two of four steps up the ramp.
+    assert terms["adv"].allclose(wrong / 2, rtol=1e-4)
+    assert second.losses(model, batch, code)["disc"].allclose(right, rtol=1e-4)
+    assert (first.trains, second.trains) == (("encoder", "decoder"), ("discriminator",))
+
+
+def test_dropout_is_a_function_of_the_step() -> None:
+    model, judge, batch = make()
+    z = model.encode(batch.x).z
+    assert judge(z).equal(judge(z))
+    judge.steps += 1
+    later = judge(z)
+    judge.steps -= 1
+    assert not judge(z).allclose(later)
+    judge.eval()
+    assert judge(z).equal(judge(z))
+    features = judge.features(z.unflatten(1, (5, 2, 2)))
+    assert judge(z).allclose(judge.to_logits(features))
+
+
+def test_the_reward_rises_and_stays() -> None:
+    judge = Discriminator(5, 2, 3, ramp=4)
+    strengths = []
+    for _ in range(6):
+        strengths.append(judge.strength.item())
+        judge.steps += 1
+    assert strengths == [0, 0.25, 0.5, 0.75, 1, 1]
+
+
+def test_an_encoder_that_is_rewarded_hides_what_the_other_one_shows() -> None:
+    """Only the attribute differs between these images; whether z tells it is the discriminator's to find out."""
+
+    def told(adv: float) -> float:
+        from jacsup.config import Adam
+        from jacsup.training.step import make_optimizers, train_step
+
+        model, judge, _ = make()
+        judge._ramp = 1
+        labels = torch.tensor([[1.0, 1, 1], [-1, 1, 1]]).repeat(8, 1)
+        x = labels[:, :1, None, None].expand(-1, 3, 32, 32) * 0.5 + 0.05 * torch.randn(16, 3, 32, 32)
+        optimizers = make_optimizers(model, Adam(lr=2e-3, weight_decay=0.0))
+        for _ in range(120):
+            train_step(model, fader(replace(WEIGHTS, adv=adv)), optimizers, Batch(x, labels))
+        judge.eval()
+        with torch.no_grad():
+            logits = judge(model.encode(x).z)[:, :1]
+        return F.softplus(-logits * labels[:, :1]).mean().item()
+
+    assert told(0.0) < 0.1
+    assert told(100.0) > 0.4
+
+
+def small() -> Recipe:
+    recipe = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)))
+    for field, value in (("data.num_images", 200), ("stages.epochs", 1), ("stages.batch_size", 30)):
+        recipe = set_field(recipe, field, value)
+    for number, channels in enumerate((4, 4, 8)):
+        recipe = set_field(recipe, f"stages.{number}.z_channels", channels)
+    return recipe
+
+
+def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing, "NUM_EDITED", 4)
+    recipe = with_arm(small(), "fader")
+    finished = jacsup.train(recipe, out=tmp_path / "one")
+    steps, train_step = 0, loop.train_step
+
+    def crash(*arguments: object) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps > 10:
+            raise KeyboardInterrupt
+        return train_step(*arguments)  # pyright: ignore
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", crash)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+        with pytest.raises(KeyboardInterrupt):
+            jacsup.train(recipe, out=tmp_path / "two")
+    jacsup.train(recipe, out=tmp_path / "two")
+    model = finished / "model.safetensors"
+    assert (tmp_path / "two/model.safetensors").read_bytes() == model.read_bytes()
+    assert load_metadata(model)["recipe"] == "faces-mini-fader"
+    assert not hasattr(jacsup.load(finished), "discriminator")
+    stats = Run(finished).stats()
+    assert {"rec", "pred", "adv", "disc", "test_mse", "test_edit"} <= set(stats[-1])
+    assert stats[-1]["adv"] > stats[0]["adv"] > 0
+
+
+def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "NUM_EDITED", 4)
+    run = Run(jacsup.train(small(), out=tmp_path / "run", num_stages=1))
+    assert "fader" in missing_arms(run, find_siblings(run))
+    beside = jacsup.train(with_arm(small(), "fader"), out=tmp_path / "beside", num_stages=1)
+    assert find_siblings(run)["fader"].path == beside
+    assert find_siblings(Run(beside))[""].path == run.path
+
+
+def test_it_needs_attributes() -> None:
+    with pytest.raises(ValueError, match="a fader learns attributes; give it z_channels"):
+        set_field(RECIPES["debug"], "stages.0.objective", "fader")
