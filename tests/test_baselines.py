@@ -14,8 +14,16 @@ from sklearn.decomposition import PCA
 
 from jacsup import cli
 from jacsup.baselines import compare, pca_autoencoder
-from jacsup.baselines.compare import COMPARISONS, METHODS, ORDERED, Comparison, recipe_of, run_comparison
-from jacsup.baselines.frontier import points
+from jacsup.baselines.compare import (
+    COMPARISONS,
+    FACE_METHODS,
+    METHODS,
+    ORDERED,
+    Comparison,
+    recipe_of,
+    run_comparison,
+)
+from jacsup.baselines.frontier import points, write_comparison
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
 from jacsup.baselines.variational import WEIGHTS, train_variational
@@ -24,12 +32,13 @@ from jacsup.config import Conv, Digits, Recipe, Sprites
 from jacsup.curricula import split_epochs
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, Split, kept_mask
+from jacsup.jsonable import set_field
 from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.models import Model
 from jacsup.objectives import Batch, nested
 from jacsup.recipes import RECIPES
 
-SHORT = Comparison(recipe="digits", codes=(2, 3), epochs=4, seeds=(0, 1))
+SHORT = Comparison(recipe=RECIPES["digits"], codes=(2, 3), epochs=4, seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -149,15 +158,15 @@ def test_epochs_are_shared_out() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("name", ["digits", "mnist", "sprites"])
 def test_no_method_gets_more_than_another(name: str, method: str) -> None:
     comparison = COMPARISONS[name]
     for num_units in comparison.codes:
         recipe = recipe_of(comparison, method, num_units, 2)
         assert sum(stage.epochs for stage in recipe.stages) == comparison.epochs
         assert recipe.stages[-1].num_units == num_units and recipe.seed == 2
-        assert {stage.adam for stage in recipe.stages} == {RECIPES[comparison.recipe].stages[0].adam}
-        assert recipe.model == RECIPES[comparison.recipe].model
+        assert {stage.adam for stage in recipe.stages} == {comparison.recipe.stages[0].adam}
+        assert recipe.model == comparison.recipe.model
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +186,7 @@ def test_every_method_is_measured_and_kept(
     for result in results:
         assert 0 < result["mse"] < 0.3 and 0 <= result["swap_classifier"] <= 1 and result["core_seconds"] >= 0
         assert result["images_seen"] == (256 if result["method"] == "pca" else 4 * 256)
-    monkeypatch.setattr(compare, "_trained_and_judged", lambda *_: pytest.fail("a result was made again"))
+    monkeypatch.setattr(compare, "_figures", lambda *_: pytest.fail("a result was made again"))
     assert run_comparison(SHORT, few, out, list(METHODS)) == results
 
 
@@ -197,6 +206,34 @@ def test_results_of_seeds_are_put_together(compared: tuple[Path, list[dict[str, 
     errors = [each["mse"] for each in results if each["method"] == "jacobian" and each["code_size"] == 3]
     assert one.num_seeds == 2
     assert one.figures["mse"] == (pytest.approx(np.mean(errors)), pytest.approx(np.std(errors, ddof=1)))
+
+
+def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jacsup import evaluate as evaluation
+    from jacsup.metrics import attributes
+    from jacsup.training import testing
+
+    monkeypatch.setattr(testing, "NUM_EDITED", 4)
+    monkeypatch.setattr(attributes, "NUM_EDITED", 8)
+    monkeypatch.setattr(evaluation, "NUM_DRAWN", 8)
+    monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
+    recipe = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)))
+    for field, value in (("data.num_images", 200), ("stages.epochs", 1), ("stages.batch_size", 30)):
+        recipe = set_field(recipe, field, value)
+    comparison = Comparison(recipe=recipe, seeds=(0,))
+    results = run_comparison(comparison, load_dataset(recipe.data), tmp_path, list(FACE_METHODS))
+    assert [(each["method"], each["stage"]) for each in results] == [
+        *(("jacobian", name) for name in ("teacher", "teacher-cycles", "student-1")),
+        *(("plain", "student-1"), ("reconstruction", "student-1"), ("longer", "longer"), ("fader", "fader")),
+    ]
+    assert {each["images_seen"] for each in results[2:]} == {3 * 180}, "all get as many images"
+    assert [each["images_seen"] for each in results[:2]] == [180, 360]
+    for each in results:
+        assert each["core_seconds"] > 0 and 0 <= each["accuracy 2"] <= 1 and each["counterfactual_gain"] < 1
+    page = write_comparison(tmp_path, "faces", FACE_METHODS, results, "jacsup compare faces").read_text()
+    for words in ("Fader Networks", "counterfactual gain", "edit accuracy at 2", "teacher-cycles"):
+        assert words in page
+    assert (tmp_path / "frontier.png").exists()
 
 
 def test_unordered_codes_swap_their_strongest_units(digits: Dataset) -> None:
@@ -254,6 +291,7 @@ def test_the_command_writes_figure_table_and_page(
         (["digits", "--codes", "1"], "codes"),
         (["digits", "--codes", "11"], "codes"),
         (["digits", "--epochs", "3"], "epochs is 3; allowed are"),
+        (["faces-mini", "--epochs", "3"], "leave them away"),
     ],
 )
 def test_wrong_input_is_named(

@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics",
         "training",
         "evaluate",
+        "face_numbers",
         "drawing",
         "page",
     },

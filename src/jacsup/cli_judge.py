@@ -112,7 +112,7 @@ def compare(
     """Train and judge every method on the same data; one figure, one table, one page. The same command resumes.
 
     Args:
-        name: digits, mnist or sprites.
+        name: digits, mnist, sprites, faces, faces-mini or celeba64.
         data_root: Folder with the data set's files; without one MNIST is downloaded once.
         methods: Some of the methods; all without it.
         codes: Code lengths in place of the comparison's own.
@@ -122,17 +122,23 @@ def compare(
     """
     from dataclasses import replace
 
-    from jacsup.baselines.compare import COMPARISONS, METHODS, run_comparison
+    from jacsup.baselines.compare import COMPARISONS, run_comparison
     from jacsup.baselines.frontier import write_comparison
     from jacsup.data import load_dataset
 
-    for given, allowed in ((name, COMPARISONS), *((method, METHODS) for method in methods)):
-        if given not in allowed:
-            raise ValueError(f"there is no '{given}' to compare; {suggestion(given, allowed)}")
+    if name not in COMPARISONS:
+        raise ValueError(f"there is no '{name}' to compare; {suggestion(name, COMPARISONS)}")
+    comparison = COMPARISONS[name]
+    known = comparison.methods
+    for method in methods:
+        if method not in known:
+            raise ValueError(f"there is no '{method}' to compare; {suggestion(method, known)}")
+    if comparison.recipe.supervised and (codes or epochs):
+        raise ValueError(f"--codes and --epochs are for ordered codes; '{name}' has its own: leave them away")
     changes = {"codes": codes, "seeds": seeds, "epochs": epochs}
-    comparison = replace(COMPARISONS[name], **{key: value for key, value in changes.items() if value})
-    data = load_dataset(find(comparison.recipe).data, data_root)
+    comparison = replace(comparison, **{key: value for key, value in changes.items() if value})
+    data = load_dataset(comparison.recipe.data, data_root)
     out = out or Path("runs") / f"compare-{name}"
-    results = run_comparison(comparison, data, out, methods or tuple(METHODS))
+    results = run_comparison(comparison, data, out, methods or tuple(known), data_root)
     how = shlex.join(["jacsup", *sys.argv[1:]])
-    print(f"the comparison is in {write_comparison(out, name, METHODS, results, how)}")
+    print(f"the comparison is in {write_comparison(out, name, known, results, how)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -43,22 +44,34 @@ def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str |
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
-    judge = get_attribute_judge(data) if load(newest).z_channels else get_judge(data)
-    # Drawing takes longer than editing, and every stage is held to the same truth.
-    truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
     if not path.is_dir():
-        return _figures(newest, None, None, data, judge, truth)
+        return _figures(newest, None, None, data, _judge(newest, data), _truth(data))
     run = Run(path)
-    recipe, numbers = run.recipe, run.finished_stages()
-    files = [run.stage_file(number) for number in numbers]
+    stages = judge_stages(run, run.finished_stages(), data)
+    metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
+    write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
+    return metrics
+
+
+def judge_stages(run: Run, numbers: Sequence[int], data: Dataset) -> list[dict[str, Any]]:
+    """The figures of some of a run's finished stages, each with the stage's name."""
+    recipe, files = run.recipe, [run.stage_file(number) for number in run.finished_stages()]
+    judge, truth = _judge(files[0], data), _truth(data)
     stages = []
     for number in track(numbers, "judging stages"):
         teacher, first = (files[recipe.teacher_of(number)], files[0]) if number else (None, None)
         figures = _figures(files[number], teacher, first, data, judge, truth)
         stages.append({"name": recipe.stages[number].name, **figures})
-    metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
-    write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
-    return metrics
+    return stages
+
+
+def _judge(file: Path, data: Dataset) -> Judge | AttributeJudge | None:
+    return get_attribute_judge(data) if load(file).z_channels else get_judge(data)
+
+
+def _truth(data: Dataset) -> Counterfactual | None:
+    """The true images of drawn faces' edits; drawing takes longer than editing, so each is drawn once."""
+    return cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
 
 
 def find_data(path: Path, data_root: str | Path | None) -> Dataset:

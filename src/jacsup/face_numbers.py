@@ -23,18 +23,20 @@ def distance(factor: Factor) -> float:
 
 def stage_figures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """What was measured of each finished stage, figures by strength as `accuracy 2`."""
-    return [{**stage, **_by_strength(stage, stage.get("edit") or {})} for stage in metrics.get("stages") or []]
+    return [{**stage, **by_strength(stage.get("edit") or {})} for stage in metrics.get("stages") or []]
 
 
 def attribute_figures(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What was measured of each attribute by name, figures by strength as `accuracy 2`."""
     attributes = metrics.get("attributes") or {}
-    return {name: {**values, **_by_strength(metrics, values)} for name, values in attributes.items()}
+    strengths = (metrics.get("edit") or {}).get("strengths", [])
+    return {name: {**values, **by_strength({**values, "strengths": strengths})} for name, values in attributes.items()}
 
 
-def _by_strength(metrics: dict[str, Any], values: dict[str, Any]) -> dict[str, float | None]:
+def by_strength(edit: dict[str, Any]) -> dict[str, float | None]:
+    """Lists of `accuracy` and `preservation_error` by `strengths` as one figure each, such as `accuracy 2`."""
     return {
-        f"{name} {strength:g}": values[name][place]
-        for place, strength in enumerate((metrics.get("edit") or {}).get("strengths", []))
+        f"{name} {strength:g}": edit[name][place]
+        for place, strength in enumerate(edit.get("strengths", []))
         for name in ("accuracy", "preservation_error")
     }

@@ -17,7 +17,8 @@ from jacsup.baselines.variational import WEIGHTS, train_variational
 from jacsup.config import Objective, Recipe
 from jacsup.curricula import split_epochs
 from jacsup.data.dataset import Dataset
-from jacsup.evaluate import judge_units
+from jacsup.evaluate import judge_stages, judge_units
+from jacsup.face_numbers import by_strength
 from jacsup.jsonable import to_dict
 from jacsup.models import Model, load
 from jacsup.recipes import RECIPES, with_arm
@@ -39,6 +40,14 @@ METHODS = {
     "factor-vae": "FactorVAE",
     "beta-tcvae": "beta-TCVAE",
 }
+# With attributes: our recipe and its arms.
+FACE_METHODS = {
+    "jacobian": "Jacobian supervision",
+    "plain": "long code, trained as the teacher",
+    "reconstruction": "long code, reconstruction alone",
+    "longer": "short code, as long",
+    "fader": "Fader Networks",
+}
 # Those whose units come in the order of their importance.
 ORDERED = ("jacobian", "plain", "nested-dropout", "pca-autoencoder", "pca")
 # What our own training loop does, as objective of a single stage.
@@ -53,24 +62,35 @@ TRAINERS: dict[str, Callable[[Dataset, Recipe], Model]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is compared: a curriculum's data, model and settings, at some code lengths, each for `epochs` in all."""
+    """What is compared: a curriculum's data, model and settings, each method for as many images.
 
-    recipe: str
-    codes: tuple[int, ...]
-    epochs: int
+    codes, epochs: of an ordered code, the lengths and the epochs in all; a recipe with attributes has its own.
+    """
+
+    recipe: Recipe
+    codes: tuple[int, ...] = ()
+    epochs: int = 0
     seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """The methods that can be compared, and their names."""
+        return FACE_METHODS if self.recipe.supervised else METHODS
 
 
 COMPARISONS = {
-    "digits": Comparison(recipe="digits", codes=(2, 4, 8), epochs=60),
-    "mnist": Comparison(recipe="mnist-fast", codes=(2, 4, 8, 16), epochs=30),
-    "sprites": Comparison(recipe="sprites", codes=(10,), epochs=10),
+    "digits": Comparison(recipe=RECIPES["digits"], codes=(2, 4, 8), epochs=60),
+    "mnist": Comparison(recipe=RECIPES["mnist-fast"], codes=(2, 4, 8, 16), epochs=30),
+    "sprites": Comparison(recipe=RECIPES["sprites"], codes=(10,), epochs=10),
+    **{name: Comparison(recipe=RECIPES[name], seeds=(0,)) for name in ("faces", "faces-mini", "celeba64")},
 }
 
 
 def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) -> Recipe:
-    """What decides a method's result: its stages, which see `epochs` times the training images together."""
-    base = replace(RECIPES[comparison.recipe], seed=seed)
+    """What decides a method's result: its stages, which see the training images equally often for every method."""
+    base = replace(comparison.recipe, seed=seed)
+    if base.supervised:
+        return base if method == "jacobian" else with_arm(base, method)
     most = len(base.stages) + 1
     if not 2 <= num_units <= most:
         raise ValueError(f"codes has {num_units}; allowed are 2 to {most}, the units of recipe '{base.name}'")
@@ -92,39 +112,58 @@ def run_comparison(
     plan = [
         (method, num_units, seed, recipe_of(comparison, method, num_units, seed))
         for seed in comparison.seeds
-        for num_units in comparison.codes
+        for num_units in comparison.codes or (0,)
         for method in methods
     ]
     results = []
     for number, (method, num_units, seed, recipe) in enumerate(plan, start=1):
-        folder = out / f"{method}-{num_units}-s{seed}-{_digest(method, recipe)}"
+        length = f"-{num_units}" if num_units else ""
+        folder = out / f"{method}{length}-s{seed}-{_digest(method, recipe)}"
         file = folder / "figures.json"
         if not file.is_file():
-            print(f"{number} of {len(plan)}: {METHODS[method]}, {num_units} units, seed {seed}", flush=True)
-            figures = {"method": method, "seed": seed, **_trained_and_judged(method, recipe, data, folder, data_root)}
-            write_atomically(file, json.dumps(figures, indent=2).encode())
-        results.append(json.loads(file.read_text()))
+            print(f"{number} of {len(plan)}: {comparison.methods[method]}{length}, seed {seed}", flush=True)
+            figures = _figures(method, recipe, comparison.recipe, data, folder, data_root)
+            named = [{"method": method, "seed": seed, **each} for each in figures]
+            write_atomically(file, json.dumps(named, indent=2).encode())
+        results += json.loads(file.read_text())
     return results
 
 
-def _trained_and_judged(
-    method: str, recipe: Recipe, data: Dataset, folder: Path, data_root: Path | None
-) -> dict[str, Any]:
-    stages, per_epoch = recipe.stages, len(data.train) // recipe.stages[0].batch_size * recipe.stages[0].batch_size
-    seen = sum(stage.epochs for stage in stages) * per_epoch
-    if method in TRAINERS:
-        started = time.process_time()
-        model = TRAINERS[method](data, recipe)
-        seconds = time.process_time() - started
-        seen = len(data.train) if method == "pca" else seen
-    else:
+def _figures(
+    method: str, recipe: Recipe, base: Recipe, data: Dataset, folder: Path, data_root: Path | None
+) -> list[dict[str, Any]]:
+    """Trains a method and judges it, or each of its stages where these are a result of their own."""
+    if method not in TRAINERS:
         run = Run(train(recipe, data, folder, data_root=data_root))
-        model, seconds = load(run.model_file), sum(line["core_seconds"] for line in run.stats())
-    return {
-        "images_seen": seen,
-        "core_seconds": round(seconds, 1),
-        **judge_units(model, data, ordered=method in ORDERED),
-    }
+        if recipe.supervised:
+            return _stages(run, base, data)
+        seconds = sum(line["core_seconds"] for line in run.stats())
+        return [_cost(data, recipe, seconds) | judge_units(load(run.model_file), data, ordered=method in ORDERED)]
+    started = time.process_time()
+    model = TRAINERS[method](data, recipe)
+    cost = _cost(data, recipe, time.process_time() - started)
+    if method == "pca":
+        cost["images_seen"] = len(data.train)
+    return [cost | judge_units(model, data, ordered=method in ORDERED)]
+
+
+def _stages(run: Run, base: Recipe, data: Dataset) -> list[dict[str, Any]]:
+    """The stages of a recipe with attributes; of an arm those that it does not share with the recipe."""
+    recipe = run.recipe
+    pairs = enumerate(zip(recipe.stages, base.stages, strict=False))
+    shared = next((number for number, (ours, theirs) in pairs if ours != theirs), 0)
+    figures = []
+    for number, figure in enumerate(judge_stages(run, range(shared, len(recipe.stages)), data), start=shared):
+        until = replace(recipe, stages=recipe.stages[: number + 1])
+        seconds = sum(line["core_seconds"] for line in run.stats() if line["stage"] <= number)
+        edit = by_strength(figure["edit"])
+        figures.append({"stage": figure["name"], **_cost(data, until, seconds), **figure, **edit})
+    return figures
+
+
+def _cost(data: Dataset, recipe: Recipe, core_seconds: float) -> dict[str, int | float]:
+    seen = [stage.epochs * (len(data.train) // stage.batch_size) * stage.batch_size for stage in recipe.stages]
+    return {"images_seen": sum(seen), "core_seconds": round(core_seconds, 1)}
 
 
 def _digest(method: str, recipe: Recipe) -> str:

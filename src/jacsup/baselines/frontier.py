@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jacsup.drawing import MINUS, PALETTE, log_scale, plot, save
+from jacsup.drawing import MINUS, PALETTE, SOFT, log_scale, plot, save
 from jacsup.evaluate import flat_scores
 from jacsup.page import command, figure, html_page, section, table
 from jacsup.run import write_atomically
@@ -22,6 +22,14 @@ COLUMNS = {
     "num_parameters": ("parameters", ",.0f"),
     "mse": ("MSE", ".4f"),
     "psnr": ("PSNR, dB", ".2f"),
+    "ssim": ("SSIM", ".3f"),
+    "accuracy 1": ("edit accuracy at 1", ".3f"),
+    "accuracy 2": ("edit accuracy at 2", ".3f"),
+    "accuracy 4": ("edit accuracy at 4", ".3f"),
+    "preservation_error 0": ("preservation error at 0", ".3f"),
+    "preservation_error 2": ("preservation error at 2", ".3f"),
+    "counterfactual_gain": ("counterfactual gain", ".3f"),
+    "jacobian_error": ("Jacobian error", ".3f"),
     "swap_classifier": ("swap score", ".3f"),
     "swap_label": ("swap score, labels", ".3f"),
     "energy_monotony": ("order", ".2f"),
@@ -40,25 +48,32 @@ COLUMNS = {
     "irs": ("IRS", ".3f"),
 }
 MARKERS = "osD^vP*Xhp"
+# What the figure sets against each other, across and up, where it was measured.
+PANELS = (
+    ("swap_classifier", "mse"),
+    ("factor_vae", "mse"),
+    ("psnr", "accuracy 2"),
+    ("psnr", "counterfactual_gain"),
+)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A method at one code length: each figure's mean over the seeds and its standard deviation, None of one seed."""
+    """A method at one code length or stage: each figure's mean over the seeds and its deviation, None of one seed."""
 
     method: str
+    stage: str
     code_size: int
     num_seeds: int
     figures: dict[str, tuple[float, float | None]]
 
 
 def points(results: Sequence[dict[str, Any]]) -> list[Point]:
-    """Results of equal method and code length put together, in the order in which they come."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    """Results of equal method, stage and code length put together, in the order in which they come."""
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for result in results:
-        groups.setdefault((result["method"], result["code_size"]), []).append(
-            result | flat_scores(result.get("factor_scores") or {})
-        )
+        key = result["method"], result.get("stage", ""), result["code_size"]
+        groups.setdefault(key, []).append(result | flat_scores(result.get("factor_scores") or {}))
     return [
         Point(*key, len(group), {name: _spread(group, name) for name in COLUMNS if group[0].get(name) is not None})
         for key, group in groups.items()
@@ -78,17 +93,16 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
     every = points(results)
     write_atomically(out / "results.json", json.dumps(list(results), indent=2).encode())
     write_atomically(out / "table.md", markdown(every, labels).encode())
-    score = "swap_classifier" if "swap_classifier" in every[0].figures else "factor_vae"
-    words = f"Each line is a method, each point a code length: better is down and to the right ({COLUMNS[score][0]})."
-    pictures = ""
-    if all(score in point.figures for point in every):
-        draw_frontier(out / "frontier.png", every, labels, score)
-        pictures = figure("frontier.png", f"error against {COLUMNS[score][0]} for each method", words)
+    panels = [pair for pair in PANELS if all(key in point.figures for key in pair for point in every)]
+    draw_frontier(out / "frontier.png", every, labels, panels)
+    alt = " and ".join(f"{COLUMNS[up][0]} against {COLUMNS[across][0]}" for across, up in panels)
+    words = "Each line is a method, each point a code length or a stage."
     seeds = max(point.num_seeds for point in every)
+    deviation = " and standard deviation" if seeds > 1 else ""
     sections = [
         f"<h1>{escape(name)}: every method, side by side</h1>\n",
-        f"<p>Same images, same autoencoder, same budget; mean and standard deviation over {seeds} seeds.</p>\n",
-        command(how), pictures,
+        f"<p>Same images, same autoencoder, same budget; mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
+        command(how), figure("frontier.png", alt, words, "narrow"),
         section("Numbers", "Definitions are in docs/METRICS.md.", table(*_rows(every, labels))),
     ]  # fmt: skip
     write_atomically(out / "index.html", html_page(f"{name}: comparison", sections).encode())
@@ -104,12 +118,12 @@ def markdown(every: Sequence[Point], labels: dict[str, str]) -> str:
 
 
 def _rows(every: Sequence[Point], labels: dict[str, str]) -> tuple[list[str], list[list[str]]]:
-    ordered = sorted(every, key=lambda point: (point.code_size, list(labels).index(point.method)))
+    ordered = every if every[0].stage else sorted(every, key=lambda p: (p.code_size, list(labels).index(p.method)))
     rows = []
     for point in ordered:
         values = [_cell(point.figures.get(key), form) for key, (_, form) in COLUMNS.items()]
-        rows.append([labels[point.method], str(point.code_size), *values])
-    return ["method", "code", *(title for title, _ in COLUMNS.values())], rows
+        rows.append([labels[point.method], point.stage, f"{point.code_size:,}", *values])
+    return ["method", "stage", "code", *(title for title, _ in COLUMNS.values())], rows
 
 
 def _cell(value: tuple[float, float | None] | None, form: str) -> str:
@@ -121,25 +135,38 @@ def _cell(value: tuple[float, float | None] | None, form: str) -> str:
     return f"{mean:{form}}{spread}".replace("-", MINUS)
 
 
-def draw_frontier(path: Path, every: Sequence[Point], labels: dict[str, str], score: str) -> None:
-    """Mean squared error against a score, one line per method over its code lengths, which stand beside the points."""
-    drawing, (axis,) = plot(1, share_x=False, height=4.6)
-    for number, method in enumerate(dict.fromkeys(point.method for point in every)):
-        line = sorted((point for point in every if point.method == method), key=lambda point: point.code_size)
-        across, up = ([point.figures[key] for point in line] for key in (score, "mse"))
-        first = number == 0
-        axis.errorbar(
-            [mean for mean, _ in across], [mean for mean, _ in up],
-            xerr=[deviation or 0 for _, deviation in across], yerr=[deviation or 0 for _, deviation in up],
-            color=PALETTE[number % len(PALETTE)], marker=MARKERS[number % len(MARKERS)], label=labels[method],
-            lw=2.4 if first else 1.2, ms=7 if first else 5, ls="-" if number < len(PALETTE) else "--", elinewidth=0.8,
-            zorder=3 if first else 2,
-        )  # fmt: skip
-        for point in line:
-            where = point.figures[score][0], point.figures["mse"][0]
-            axis.annotate(str(point.code_size), where, xytext=(5, 4), textcoords="offset points", fontsize=7)
-    axis.set_xlabel(f"{COLUMNS[score][0]} (higher is better)")
-    axis.set_ylabel("mean squared error (lower is better)")
-    log_scale(axis)
-    drawing.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+def draw_frontier(
+    path: Path, every: Sequence[Point], labels: dict[str, str], panels: Sequence[tuple[str, str]]
+) -> None:
+    """One panel for each pair of figures, one line per method through its points, beside which code lengths stand."""
+    drawing, axes = plot(len(panels), share_x=False, height=4.4 if len(panels) == 1 else 3.2)
+    lines = [
+        sorted((p for p in every if p.method == method), key=lambda p: 0 if p.stage else p.code_size)
+        for method in dict.fromkeys(point.method for point in every)
+    ]
+    for axis, (across, up) in zip(axes, panels, strict=True):
+        for number, line in enumerate(lines):
+            _draw_line(axis, line, across, up, number, labels)
+        axis.set_xlabel(COLUMNS[across][0])
+        axis.set_ylabel(COLUMNS[up][0])
+        if up == "mse":
+            log_scale(axis)
+    handles, names = axes[0].get_legend_handles_labels()
+    drawing.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     save(drawing, path)
+
+
+def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, number: int, labels: dict[str, str]) -> None:
+    (x, x_deviation), (y, y_deviation) = (
+        zip(*(point.figures[key] for point in line), strict=True) for key in (across, up)
+    )
+    first = number == 0
+    axis.errorbar(
+        x, y, xerr=[value or 0 for value in x_deviation], yerr=[value or 0 for value in y_deviation],
+        color=PALETTE[number % len(PALETTE)], marker=MARKERS[number % len(MARKERS)], label=labels[line[0].method],
+        lw=2.4 if first else 1.2, ms=7 if first else 5, ls="-" if number < len(PALETTE) else "--", elinewidth=0.8,
+        zorder=3 if first else 2,
+    )  # fmt: skip
+    for place, point in enumerate(line):
+        words = f"{point.code_size:,}"
+        axis.annotate(words, (x[place], y[place]), xytext=(5, 4), textcoords="offset points", fontsize=7, color=SOFT)
