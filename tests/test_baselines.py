@@ -236,6 +236,16 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "frontier.png").exists()
 
 
+def test_a_missing_library_is_named_before_anything_is_trained(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="vae, beta-vae need the library pythae; run `pip install pythae`"):
+        run_comparison(SHORT, digits, tmp_path, ["pca", "vae", "beta-vae"])
+    assert not list(tmp_path.iterdir())
+    assert run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), digits, tmp_path, ["pca"])
+
+
 def test_unordered_codes_swap_their_strongest_units(digits: Dataset) -> None:
     from jacsup.evaluate import judge_units
     from jacsup.metrics.swap import get_judge, swap_scores

@@ -13,7 +13,7 @@ from typing import Any
 
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
-from jacsup.baselines.variational import WEIGHTS, train_variational
+from jacsup.baselines.variational import WEIGHTS, require_pythae, train_variational
 from jacsup.config import Objective, Recipe
 from jacsup.curricula import split_epochs
 from jacsup.data.dataset import Dataset
@@ -108,6 +108,7 @@ def run_comparison(
     comparison: Comparison, data: Dataset, out: Path, methods: Sequence[str], data_root: Path | None = None
 ) -> list[dict[str, Any]]:
     """The figures of every method, code length and seed; those that lie in `out` already are read, not made again."""
+    require_pythae(methods)
     # All recipes first, so that wrong input is refused before anything is trained.
     plan = [
         (method, num_units, seed, recipe_of(comparison, method, num_units, seed))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +23,15 @@ WEIGHTS: dict[str, dict[str, float]] = {
     "factor-vae": {"gamma": 35.0},
     "beta-tcvae": {"beta": 6.0},
 }
+
+
+def require_pythae(methods: Sequence[str]) -> None:
+    """ValueError where one of the methods needs the library and it is missing."""
+    missing = [method for method in methods if method in WEIGHTS and not importlib.util.find_spec("pythae")]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} need the library pythae; run `pip install pythae`, or leave them away with --methods"
+        )
 
 
 def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
@@ -62,12 +73,9 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
 
 def _peer(kind: str, with_variances: Model, model: Model, num_units: int) -> Any:
     """pythae's model of this kind around the encoder of one autoencoder and the decoder of another."""
-    try:
-        from pythae import models
-        from pythae.models.base.base_utils import ModelOutput
-        from pythae.models.nn import BaseDecoder, BaseEncoder
-    except ImportError:
-        raise ValueError(f"{kind} needs the library pythae; install it: pip install 'jacsup[bench]'") from None
+    from pythae import models
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
 
     class Encoder(BaseEncoder):
         def __init__(self) -> None:
