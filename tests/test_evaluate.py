@@ -12,12 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from known_models import random_images, random_model
 
 import jacsup
+from jacsup.config import Digits
 from jacsup.data import load_dataset
-from jacsup.evaluate import NUM_JACOBIAN_IMAGES, current_metrics, evaluate
+from jacsup.data.dataset import Dataset, Split
+from jacsup.evaluate import NUM_JACOBIAN_IMAGES, current_metrics, evaluate, flat_scores, judge_units
 from jacsup.jsonable import set_field
-from jacsup.metrics.images import mse, reconstruct
+from jacsup.metrics import mig
+from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.models import num_parameters
 from jacsup.recipes import RECIPES
@@ -166,3 +171,20 @@ def test_where_nothing_can_be_judged_nothing_is_done(tmp_path: Path, monkeypatch
     with pytest.raises(ValueError, match="nowhere: there is no such run folder or model file"):
         evaluate(tmp_path / "nowhere")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["pictures", "recipe.json", "started"]
+
+
+def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
+    images, rng = random_images(300), np.random.default_rng(0)
+    factors = torch.from_numpy(rng.integers(3, size=(300, 3)))
+    factors[:, 2] = 0
+    factors[250:, 2] = 1
+    model = random_model(3)
+    data = Dataset(Split(images[:100]), Split(images, factors=factors), Digits())
+    scores = judge_units(model, data)["factor_scores"]
+    assert list(scores) == [
+        "factor_vae", "beta_vae", "mig", "dci_fast", "sap", "modularity", "explicitness", "infomec", "irs"
+    ]  # fmt: skip
+    codes = encode_all(model, images).double().numpy()[:200]
+    assert scores["mig"] == pytest.approx(mig(codes, factors[:200, :2].numpy()))
+    assert flat_scores(scores)["dci_fast completeness"] == scores["dci_fast"]["completeness"]
+    assert judge_units(model, Dataset(Split(images[:100]), Split(images), Digits()))["factor_scores"] is None

@@ -169,20 +169,22 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
     if points.factors is None:
         return None
     codes, factors = encode_factors(model, points.images).double().numpy(), points.factors.numpy()
-    factors = factors[:, np.ptp(factors, axis=0) > 0]
-    counted = codes[: len(codes) * 2 // 3], factors[: len(codes) * 2 // 3]
-    sampler = factor_metrics.sampler_of(codes, factors)
+    counted = len(codes) * 2 // 3
+    # A rare attribute may be missing in a part of few images.
+    varying = [np.ptp(part, axis=0) > 0 for part in (factors[:counted], factors[counted:])]
+    factors = factors[:, np.logical_and(*varying)]
+    sampler, first = factor_metrics.sampler_of(codes, factors), (codes[:counted], factors[:counted])
     return {
         "factor_vae": factor_metrics.factor_vae(sampler, factors.shape[1]),
         "beta_vae": factor_metrics.beta_vae(sampler, factors.shape[1]),
-        "mig": factor_metrics.mig(*counted),
+        "mig": factor_metrics.mig(*first),
         # The exact trees take minutes where these take seconds.
         "dci_fast": factor_metrics.dci(codes, factors, fast=True),
         "sap": factor_metrics.sap(codes, factors),
-        "modularity": factor_metrics.modularity(*counted),
+        "modularity": factor_metrics.modularity(*first),
         "explicitness": factor_metrics.explicitness(codes, factors),
-        "infomec": factor_metrics.infomec(*counted),
-        "irs": factor_metrics.irs(*counted),
+        "infomec": factor_metrics.infomec(*first),
+        "irs": factor_metrics.irs(*first),
     }
 
 
