@@ -15,7 +15,7 @@ from jacsup.code import Code, to_float
 from jacsup.config import Digits, Growth
 from jacsup.data import load_dataset
 from jacsup.metrics import images as image_metrics
-from jacsup.metrics import order, swap
+from jacsup.metrics import swap
 from jacsup.metrics.images import encode_all, mse, psnr, reconstruct, ssim
 from jacsup.metrics.jacobian import decoder_jacobian, finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
@@ -78,7 +78,7 @@ def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
         }
 
     whole = figures()
-    for module in (image_metrics, order, swap):
+    for module in (image_metrics, swap):
         monkeypatch.setattr(module, "CHUNK", 70)
     for name, value in figures().items():
         assert value == pytest.approx(whole[name], rel=1e-5, abs=1e-5), name

@@ -87,7 +87,7 @@ def test_images_from_python_train_and_load(tmp_path: Path) -> None:
 def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]
     size = getattr(recipe.data, "size", 0)
-    shape = {"SVHN": (3, 32, 32), "MNIST": (1, 28, 28), "Digits": (1, 8, 8)}.get(
+    shape = {"SVHN": (3, 32, 32), "Sprites": (1, 64, 64), "MNIST": (1, 28, 28), "Digits": (1, 8, 8)}.get(
         type(recipe.data).__name__, (3, size, size)
     )
     images = np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8)
