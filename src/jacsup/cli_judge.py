@@ -17,6 +17,7 @@ Positional = tyro.conf.Positional
 SWAP_SCORES = (
     "code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters",
 )  # fmt: skip
+DRIFTS = ("reconstruction", "edited")
 # Titles of the edit scores that `evaluate` shows, and what face_numbers calls them.
 EDIT_COLUMNS = {
     "edit@1": "accuracy 1",
@@ -28,7 +29,13 @@ EDIT_COLUMNS = {
 
 
 def evaluate(
-    model: Positional[str], /, *, data: str | None = None, data_root: Path | None = None, json: bool = False
+    model: Positional[str],
+    /,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    identity: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Judge a model on its test images; a run's figures are kept in its metrics.json.
 
@@ -36,6 +43,7 @@ def evaluate(
         model: A run folder or a model file.
         data: A recipe whose data to judge the newest model on, in place of its own; nothing is kept then.
         data_root: Folder with the data set's files, if they have moved.
+        identity: A face-recognition network (.onnx, such as OpenCV's SFace): how far edits move faces from themselves.
         json: Print metrics.json in place of the table.
     """
     from jacsup.evaluate import evaluate as judge
@@ -46,9 +54,9 @@ def evaluate(
         from jacsup.data import load_dataset
         from jacsup.models import model_file
 
-        metrics = judge(model_file(Path(model)), load_dataset(find(data).data, data_root))
+        metrics = judge(model_file(Path(model)), load_dataset(find(data).data, data_root), identity=identity)
     else:
-        metrics = judge(model, data_root=data_root)
+        metrics = judge(model, data_root=data_root, identity=identity)
     if json:
         print_json(metrics)
         return
@@ -60,6 +68,8 @@ def evaluate(
         columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
         _print_attributes(attribute_figures(metrics))
     print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
+    if metrics.get("identity_drift"):
+        print("identity drift: " + ", ".join(f"{name} {metrics['identity_drift'][name]:.3f}" for name in DRIFTS))
     if metrics.get("factor_scores"):
         print()
         print_table(("score of known factors", "value"), list(flat_scores(metrics["factor_scores"]).items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
+from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
 from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
@@ -35,43 +37,59 @@ NUM_DRAWN = 500
 NUM_POINTS = 15_000
 
 
-def evaluate(where: str | Path, data: Dataset | None = None, *, data_root: str | Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Instruments:
+    """What models are measured with: a judge of classes or attributes, the true images of edits, a face embedding."""
+
+    judge: Judge | AttributeJudge | None
+    truth: Counterfactual | None = None
+    embed: Embedding | None = None
+
+
+def evaluate(
+    where: str | Path,
+    data: Dataset | None = None,
+    *,
+    data_root: str | Path | None = None,
+    identity: Path | None = None,
+) -> dict[str, Any]:
     """The figures of a model file, or of a run folder and each of its finished stages (under `stages`).
 
     Keys, ranges and definitions are those of docs/METRICS.md; what a model or its data cannot give is None.
     A run's figures are also written to its metrics.json. data: the run's data set, found through run.json if None.
+    identity: a face-recognition network for `identity_drift`; see metrics.identity.load_embedding.
     """
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
     if not path.is_dir():
-        return _figures(newest, None, None, data, _judge(newest, data), _truth(data))
+        return _figures(newest, None, None, data, _instruments(newest, data, identity))
     run = Run(path)
-    stages = judge_stages(run, run.finished_stages(), data)
+    stages = judge_stages(run, run.finished_stages(), data, identity)
     metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
     write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
     return metrics
 
 
-def judge_stages(run: Run, numbers: Sequence[int], data: Dataset) -> list[dict[str, Any]]:
+def judge_stages(run: Run, numbers: Sequence[int], data: Dataset, identity: Path | None = None) -> list[dict[str, Any]]:
     """The figures of some of a run's finished stages, each with the stage's name."""
     recipe, files = run.recipe, [run.stage_file(number) for number in run.finished_stages()]
-    judge, truth = _judge(files[0], data), _truth(data)
+    instruments = _instruments(files[0], data, identity)
     stages = []
     for number in track(numbers, "judging stages"):
         teacher, first = (files[recipe.teacher_of(number)], files[0]) if number else (None, None)
-        figures = _figures(files[number], teacher, first, data, judge, truth)
+        figures = _figures(files[number], teacher, first, data, instruments)
         stages.append({"name": recipe.stages[number].name, **figures})
     return stages
 
 
-def _judge(file: Path, data: Dataset) -> Judge | AttributeJudge | None:
-    return get_attribute_judge(data) if load(file).z_channels else get_judge(data)
-
-
-def _truth(data: Dataset) -> Counterfactual | None:
-    """The true images of drawn faces' edits; drawing takes longer than editing, so each is drawn once."""
-    return cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
+def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instruments:
+    embed = load_embedding(identity) if identity else None
+    if not load(file).z_channels:
+        return Instruments(get_judge(data))
+    # Drawing takes longer than editing, and every stage is held to the same truth.
+    truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
+    return Instruments(get_attribute_judge(data), truth, embed)
 
 
 def find_data(path: Path, data_root: str | Path | None) -> Dataset:
@@ -97,8 +115,7 @@ def _figures(
     teacher: Path | None,
     first: Path | None,
     data: Dataset,
-    judge: Judge | AttributeJudge | None,
-    truth: Counterfactual | None,
+    instruments: Instruments,
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
     if model.image_shape != data.image_shape:
@@ -112,8 +129,9 @@ def _figures(
         "jacobian_error": _against(teacher, model, images, None),
         "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
     }
+    judge = instruments.judge
     if isinstance(judge, AttributeJudge):
-        figures |= _attribute_figures(model, load_info(file).factors, data, judge, truth)
+        figures |= _attribute_figures(model, load_info(file).factors, data, judge, instruments)
     elif not model.z_channels:
         figures |= _unit_figures(model, load_info(file).factors, first, data, judge)
     return _without_nan(figures)
@@ -198,7 +216,7 @@ def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def _attribute_figures(
-    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge, truth: Counterfactual | None
+    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge, instruments: Instruments
 ) -> dict[str, Any]:
     """What there is to say of a code whose factors are attributes."""
     means = stored_means(factors)
@@ -217,15 +235,19 @@ def _attribute_figures(
         for factor, (accuracy, balanced, auc) in zip(factors, quality, strict=True)
     }
     gain = {"mean": None, "full": None}
-    if truth:
-        gain = counterfactual_gain(model, data.test.images[:NUM_DRAWN], data.attributes, means, truth)
+    if instruments.truth:
+        gain = counterfactual_gain(model, data.test.images[:NUM_DRAWN], data.attributes, means, instruments.truth)
         for name, value in gain["per_attribute"].items():
             attributes[name]["counterfactual_gain"] = value
+    drift = None
+    if instruments.embed:
+        drift = identity_drift(model, data.test, data.attributes, means, instruments.embed)
     return {
         "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
         "counterfactual_gain": gain["mean"],
         "counterfactual_gain_full": gain["full"],
+        "identity_drift": drift,
         "classifier_accuracy": float(np.nanmean(judge.accuracy)),
         "attributes": attributes,
     }

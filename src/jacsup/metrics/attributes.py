@@ -90,9 +90,10 @@ def edit_scores(
     is known: of an attribute whose m- or m+ is, or of one that excludes all others; means leave these out.
     """
     images = split.images[:NUM_EDITED]
-    code, size = _encoded(model, images), chunk_size(images)
+    code, decode = encoded_and_decoded(model, images)
+    size = chunk_size(images)
     m_minus, m_plus = (values.to(code.y) for values in means)
-    seen = _verdicts(judge, _decoded(model, code, size))
+    seen = _verdicts(judge, decode(code))
     real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
 
     def flip(factor: int, strength: Number) -> tuple[float, float]:
@@ -102,7 +103,7 @@ def edit_scores(
         if not (m_minus + m_plus).isfinite()[factor]:
             return math.nan, math.nan
         y = flipped(code.y, factor, ~seen[:, factor], strength, attributes, (m_minus, m_plus))
-        changed = _verdicts(judge, _decoded(model, Code(y, code.z), size)) != seen
+        changed = _verdicts(judge, decode(Code(y, code.z))) != seen
         sides = changed[seen[:, factor], factor], changed[~seen[:, factor], factor]
         return _mean([_share(side) for side in sides]), _share(changed[:, others])
 
@@ -139,15 +140,15 @@ def counterfactual_gain(
     charges the reconstruction's error to the edit. nan for an attribute whose m- or m+ is unknown or that changes
     nothing; means leave it out.
     """
-    code, size = _encoded(model, images), chunk_size(images)
-    device = code.y.device
+    code, decode = encoded_and_decoded(model, images)
+    device, size = code.y.device, chunk_size(images)
     m_minus, m_plus = (values.to(code.y) for values in means)
     gains, full = [], []
     for factor in track(range(len(attributes)), "comparing edits with the truth"):
         truths, turned_on = counterfactual(factor)
         y = flipped(code.y, factor, turned_on.to(device), 1, attributes, (m_minus, m_plus))
         sums = torch.zeros(3, dtype=torch.float64, device=device)
-        decoded = _decoded(model, code, size), _decoded(model, Code(y, code.z), size)
+        decoded = decode(code), decode(Code(y, code.z))
         for before, after, *pixels in zip(*decoded, images.split(size), truths.split(size), strict=True):
             source, truth = (to_float(part.to(device), UNIT) for part in pixels)
             errors = after - before - (truth - source), after - truth, truth - source
@@ -159,15 +160,18 @@ def counterfactual_gain(
     return {"mean": _mean(gains), "full": _mean(full), "per_attribute": dict(zip(names, gains, strict=True))}
 
 
-def _encoded(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
+def encoded_and_decoded(
+    model: Model, images: UInt8[Tensor, "n c h w"]
+) -> tuple[Code, Callable[[Code], Iterator[Float[Tensor, "b c h w"]]]]:
+    """The images' code, and what decodes it or a changed one to pixels in [0, 1], some images at a time."""
     codes = [model.encode(x) for x in chunks(model, images)]
-    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
 
+    def decode(code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
+        size = chunk_size(images)
+        for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
+            yield to_unit(model.decode(Code(y, z)), model.config.value_range)
 
-def _decoded(model: Model, code: Code, size: int) -> Iterator[Float[Tensor, "b c h w"]]:
-    """The code's images as pixels in [0, 1], `size` at a time."""
-    for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
-        yield to_unit(model.decode(Code(y, z)), model.config.value_range)
+    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes])), decode
 
 
 def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:

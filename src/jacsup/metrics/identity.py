@@ -1,0 +1,99 @@
+"""Whether an edited face is still the same person, in the eyes of a face-recognition network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from jacsup.align import EYES
+from jacsup.code import UNIT, Code, to_uint8
+from jacsup.data.dataset import Attribute, Split
+from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped
+from jacsup.models import Model
+from jacsup.progress import track
+
+# Faces (n, 3, SIDE, SIDE) with their eyes on NETWORK_EYES, RGB, to one vector each.
+Embedding = Callable[[UInt8[Tensor, "n 3 112 112"]], Float[Tensor, "n e"]]
+SIDE = 112
+# Where ArcFace and its successors want the eyes, x + iy in fractions of the side.
+NETWORK_EYES = ((38.2946 + 51.6963j) / SIDE, (73.5318 + 51.5014j) / SIDE)
+NUM_IDENTITIES, STRENGTH = 100, 2
+
+
+def load_embedding(file: Path) -> Embedding:
+    """OpenCV's reader of face-recognition networks such as its SFace (face_recognition_sface_2021dec.onnx).
+
+    Raises ValueError where the file is no such network, or OpenCV is not installed.
+    """
+    try:
+        import cv2
+    except ImportError:
+        raise ValueError("face embeddings need OpenCV; run `pip install 'jacsup[align]'`") from None
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file; give a face-recognition network as .onnx")
+    try:
+        network = cv2.FaceRecognizerSF.create(str(file), "")
+        network.feature(np.zeros((SIDE, SIDE, 3), np.uint8))
+    except cv2.error as error:
+        words = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{file} is no face-recognition network of {SIDE}x{SIDE} pixels ({words})") from None
+
+    def embed(faces: UInt8[Tensor, "n 3 112 112"]) -> Float[Tensor, "n e"]:
+        # OpenCV's colours come in the order blue, green, red.
+        pictures = faces.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return torch.from_numpy(np.concatenate([network.feature(picture).copy() for picture in pictures]))
+
+    return embed
+
+
+@torch.no_grad()
+def identity_drift(
+    model: Model, split: Split, attributes: Sequence[Attribute], means: Means, embed: Embedding
+) -> dict[str, Any]:
+    """1 - cosine of a face's embeddings before and after, 0 where nothing changed, on the first NUM_IDENTITIES images.
+
+    `reconstruction`: from the image to its reconstruction. `edited`: from the reconstruction to the flip of one
+    attribute at STRENGTH, away from its label; mean over attributes, each in `per_attribute`. The images must be
+    aligned as CelebA's are.
+    """
+    assert split.attributes is not None
+    images, with_it = split.images[:NUM_IDENTITIES], split.attributes[:NUM_IDENTITIES] > 0
+    code, decode = encoded_and_decoded(model, images)
+
+    def vectors(code: Code) -> Float[Tensor, "n e"]:
+        return embed(on_network_eyes(torch.cat(list(decode(code)))))
+
+    before = vectors(code)
+    real = embed(on_network_eyes(images.float() / 255))
+    per_attribute = {}
+    for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
+        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), STRENGTH, attributes, means)
+        per_attribute[attribute.name] = _distance(before, vectors(Code(y, code.z)))
+    known = [value for value in per_attribute.values() if value == value]
+    return {
+        "reconstruction": _distance(real, before),
+        "edited": sum(known) / max(1, len(known)),
+        "per_attribute": per_attribute,
+    }
+
+
+def on_network_eyes(pixels: Float[Tensor, "n 3 s s"]) -> UInt8[Tensor, "n 3 112 112"]:
+    """Aligned crops, pixels in [0, 1], turned, scaled and cut as the network wants them."""
+    turn = (EYES[1] - EYES[0]) / (NETWORK_EYES[1] - NETWORK_EYES[0])
+    origin = EYES[0] - turn * NETWORK_EYES[0]
+    middles = (torch.arange(SIDE, dtype=torch.float64) + 0.5) / SIDE
+    points = turn * torch.complex(*torch.meshgrid(middles, middles, indexing="xy")) + origin
+    grid = torch.stack([points.real, points.imag], dim=2) * 2 - 1
+    grid = grid.to(pixels)[None].expand(len(pixels), -1, -1, -1)
+    return to_uint8(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False), UNIT)
+
+
+def _distance(before: Float[Tensor, "n e"], after: Float[Tensor, "n e"]) -> float:
+    return float(1 - F.cosine_similarity(before, after).mean())
