@@ -105,13 +105,12 @@ def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Sc
 
 
 def attribute_cross_entropy(logits: Float[Tensor, "b k"], y_bar: Float[Tensor, "b k"]) -> Scalar:
-    """Cross-entropy of logits against labels -1 and 1, mean over what is known; of a number its sign counts.
+    """Cross-entropy of logits against labels -1 and 1, sum over what is known, batch mean; of a number its sign counts.
 
     Not in the paper: the loss of Fader Networks' discriminator, a baseline.
     """
     errors = F.binary_cross_entropy_with_logits(logits, (y_bar > 0).to(logits.dtype), reduction="none")
-    known = ~y_bar.isnan()
-    return (errors * known).sum() / known.sum().clamp(min=1)
+    return (errors * ~y_bar.isnan()).sum() / len(logits)
 
 
 def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
