@@ -118,6 +118,7 @@ def compare(
     seeds: tuple[int, ...] = (),
     epochs: int | None = None,
     out: Path | None = None,
+    device: str = "auto",
 ) -> None:
     """Train and judge every method on the same data; one figure, one table, one page. The same command resumes.
 
@@ -129,11 +130,12 @@ def compare(
         seeds: Seeds in place of 0 1 2.
         epochs: Epochs in all, in place of the comparison's own.
         out: Where results are kept and the page is written; runs/compare-NAME without one.
+        device: auto, cpu, cuda or cuda:N.
     """
     from dataclasses import replace
 
     from jacsup.baselines.compare import COMPARISONS, run_comparison
-    from jacsup.baselines.frontier import write_comparison
+    from jacsup.baselines.frontier import points, table_rows, write_comparison
     from jacsup.data import load_dataset
 
     if name not in COMPARISONS:
@@ -149,6 +151,8 @@ def compare(
     comparison = replace(comparison, **{key: value for key, value in changes.items() if value})
     data = load_dataset(comparison.recipe.data, data_root)
     out = out or Path("runs") / f"compare-{name}"
-    results = run_comparison(comparison, data, out, methods or tuple(known), data_root)
+    results = run_comparison(comparison, data, out, methods or tuple(known), data_root=data_root, device=device)
+    header, rows = table_rows(points(results), known)
+    print_table(tuple(header), [tuple(row) for row in rows])
     how = shlex.join(["jacsup", *sys.argv[1:]])
     print(f"the comparison is in {write_comparison(out, name, known, results, how)}")

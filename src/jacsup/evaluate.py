@@ -186,7 +186,7 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
     points = data.test.first(NUM_POINTS)
     if points.factors is None:
         return None
-    codes, factors = encode_factors(model, points.images).double().numpy(), points.factors.numpy()
+    codes, factors = encode_factors(model, points.images).double().cpu().numpy(), points.factors.cpu().numpy()
     counted = len(codes) * 2 // 3
     # A rare attribute may be missing in a part of few images.
     varying = [np.ptp(part, axis=0) > 0 for part in (factors[:counted], factors[counted:])]

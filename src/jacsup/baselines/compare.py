@@ -20,7 +20,7 @@ from jacsup.data.dataset import Dataset
 from jacsup.evaluate import judge_stages, judge_units
 from jacsup.face_numbers import by_strength
 from jacsup.jsonable import to_dict
-from jacsup.models import Model, load
+from jacsup.models import Model, load, pick_device
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run, write_atomically
 from jacsup.training.loop import train
@@ -105,9 +105,19 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
 
 
 def run_comparison(
-    comparison: Comparison, data: Dataset, out: Path, methods: Sequence[str], data_root: Path | None = None
+    comparison: Comparison,
+    data: Dataset,
+    out: Path,
+    methods: Sequence[str],
+    *,
+    data_root: Path | None = None,
+    device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """The figures of every method, code length and seed; those that lie in `out` already are read, not made again."""
+    """The figures of every method, code length and seed; those that lie in `out` already are read, not made again.
+
+    core_seconds are the processor's, of all threads; a GPU's time is not in them.
+    """
+    data = data.to(pick_device(device))
     require_pythae(methods)
     # All recipes first, so that wrong input is refused before anything is trained.
     plan = [
@@ -123,7 +133,9 @@ def run_comparison(
         file = folder / "figures.json"
         if not file.is_file():
             print(f"{number} of {len(plan)}: {comparison.methods[method]}{length}, seed {seed}", flush=True)
-            figures = _figures(method, recipe, comparison.recipe, data, folder, data_root)
+            figures = _figures(
+                method, recipe, comparison.recipe, data, folder, {"data_root": data_root, "device": device}
+            )
             named = [{"method": method, "seed": seed, **each} for each in figures]
             write_atomically(file, json.dumps(named, indent=2).encode())
         results += json.loads(file.read_text())
@@ -131,20 +143,21 @@ def run_comparison(
 
 
 def _figures(
-    method: str, recipe: Recipe, base: Recipe, data: Dataset, folder: Path, data_root: Path | None
+    method: str, recipe: Recipe, base: Recipe, data: Dataset, folder: Path, where: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Trains a method and judges it, or each of its stages where these are a result of their own."""
-    if method not in TRAINERS:
-        run = Run(train(recipe, data, folder, data_root=data_root))
+    if method in TRAINERS:
+        started = time.process_time()
+        model = TRAINERS[method](data, recipe)
+        cost = _cost(data, recipe, time.process_time() - started)
+        if method == "pca":
+            cost["images_seen"] = len(data.train)
+    else:
+        run = Run(train(recipe, data, folder, **where))
         if recipe.supervised:
-            return _stages(run, base, data)
-        seconds = sum(line["core_seconds"] for line in run.stats())
-        return [_cost(data, recipe, seconds) | judge_units(load(run.model_file), data, ordered=method in ORDERED)]
-    started = time.process_time()
-    model = TRAINERS[method](data, recipe)
-    cost = _cost(data, recipe, time.process_time() - started)
-    if method == "pca":
-        cost["images_seen"] = len(data.train)
+            return _stages(run, base, data.to("cpu"))
+        model = load(run.model_file, data.train.images.device)
+        cost = _cost(data, recipe, sum(line["core_seconds"] for line in run.stats()))
     return [cost | judge_units(model, data, ordered=method in ORDERED)]
 
 

@@ -32,7 +32,7 @@ def fit(
     num_steps = len(data.train) // stage.batch_size
     for epoch in track(range(stage.epochs), stage.name):
         order = batch_order(len(data.train), stage.batch_size, seed=seed, stage=number, epoch=epoch)
-        for place, index in enumerate(order):
+        for place, index in enumerate(order.to(data.train.images.device)):
             rate = learning_rate(stage.adam, epoch * num_steps + place, stage.epochs * num_steps)
             for optimizer in optimizers:
                 optimizer.param_groups[0]["lr"] = rate

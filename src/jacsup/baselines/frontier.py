@@ -103,7 +103,7 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
         f"<h1>{escape(name)}: every method, side by side</h1>\n",
         f"<p>Same images, same autoencoder, same budget; mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
         command(how), figure("frontier.png", alt, words, "narrow"),
-        section("Numbers", "Definitions are in docs/METRICS.md.", table(*_rows(every, labels))),
+        section("Numbers", "Definitions are in docs/METRICS.md.", table(*table_rows(every, labels))),
     ]  # fmt: skip
     write_atomically(out / "index.html", html_page(f"{name}: comparison", sections).encode())
     return out / "index.html"
@@ -111,19 +111,21 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
 
 def markdown(every: Sequence[Point], labels: dict[str, str]) -> str:
     """The table in Markdown."""
-    header, rows = _rows(every, labels)
-    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
-    lines = [[row[place] or "-" for place in kept] for row in (header, ["---"] * len(header), *rows)]
+    header, rows = table_rows(every, labels)
+    lines = [header, ["---"] * len(header), *([cell or "-" for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _rows(every: Sequence[Point], labels: dict[str, str]) -> tuple[list[str], list[list[str]]]:
+def table_rows(every: Sequence[Point], labels: dict[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells of a comparison's table, without the columns that nothing was measured of."""
     ordered = every if every[0].stage else sorted(every, key=lambda p: (p.code_size, list(labels).index(p.method)))
     rows = []
     for point in ordered:
         values = [_cell(point.figures.get(key), form) for key, (_, form) in COLUMNS.items()]
         rows.append([labels[point.method], point.stage, f"{point.code_size:,}", *values])
-    return ["method", "stage", "code", *(title for title, _ in COLUMNS.values())], rows
+    header = ["method", "stage", "code", *(title for title, _ in COLUMNS.values())]
+    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _cell(value: tuple[float, float | None] | None, form: str) -> str:

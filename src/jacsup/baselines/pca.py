@@ -16,13 +16,13 @@ def train_pca(data: Dataset, recipe: Recipe) -> MLPAutoencoder:
     from sklearn.decomposition import PCA
 
     num_units = recipe.stages[-1].num_units
-    pixels = to_float(data.train.images, UNIT).flatten(1).numpy()
+    pixels = to_float(data.train.images, UNIT).flatten(1).cpu().numpy()
     solved = PCA(num_units, random_state=recipe.seed).fit(pixels)
     components, mean = torch.from_numpy(solved.components_), torch.from_numpy(solved.mean_)
     model = MLPAutoencoder(MLP(hidden=(1,)), data.image_shape, num_units)
     model.encoder = nn.Sequential(_linear(components, -components @ mean))
     model.decoder = nn.Sequential(_linear(components.T, mean))
-    return model.eval()
+    return model.to(data.train.images.device).eval()
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

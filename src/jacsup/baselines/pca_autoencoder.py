@@ -28,13 +28,14 @@ def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
     The recipe's epochs are shared out among the units.
     """
     stage = recipe.stages[-1]
-    units = torch.empty(len(data.train), 0)
+    device = data.train.images.device
+    units = torch.empty(len(data.train), 0, device=device)
     encoders: list[nn.Module] = []
     decoder = None
     for number, epochs in enumerate(split_epochs(stage.epochs, stage.num_units)):
         torch.manual_seed(recipe.seed * 1000 + number)
-        encoder = build(recipe.model, data.image_shape, 1, normalized=True)
-        decoder = build(recipe.model, data.image_shape, number + 1, normalized=False)
+        encoder = build(recipe.model, data.image_shape, 1, normalized=True).to(device)
+        decoder = build(recipe.model, data.image_shape, number + 1, normalized=False).to(device)
         _add_unit(
             data, replace(stage, epochs=epochs, name=f"unit {number + 1}"), recipe, number, encoder, decoder, units
         )

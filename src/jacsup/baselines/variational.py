@@ -45,7 +45,7 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
     torch.manual_seed(recipe.seed)
     model = build(config, data.image_shape, stage.num_units, normalized=False)
     with_variances = build(config, data.image_shape, 2 * stage.num_units, normalized=False)
-    peer = _peer(kind, with_variances, model, stage.num_units).train()
+    peer = _peer(kind, with_variances, model, stage.num_units).to(data.train.images.device).train()
     autoencoder = [*with_variances.encoder.parameters(), *model.decoder.parameters()]
     optimizer = adam_for(autoencoder, stage)
     players = [("loss", autoencoder, optimizer)]

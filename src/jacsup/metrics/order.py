@@ -21,6 +21,7 @@ def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tens
     A list of num_units + 1 errors: entry j uses the first j units.
     """
     units = encode_all(model, images)
+    means = means.to(units)
     errors = []
     for kept in range(model.num_units + 1):
         cut = torch.cat([units[:, :kept], means[kept:].expand(len(units), -1)], dim=1)
@@ -43,7 +44,7 @@ def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Floa
         code = model.encode(to_float(images, model.config.value_range))
     jacobian = decoder_jacobian(model, code, model.num_units)
     low, high = model.config.value_range
-    return (jacobian.square().sum(dim=2).mean(dim=1) * (spread / (high - low)).square()).tolist()
+    return (jacobian.square().sum(dim=2).mean(dim=1) * (spread.to(jacobian) / (high - low)).square()).tolist()
 
 
 def monotony(energies: list[float]) -> float | None:
