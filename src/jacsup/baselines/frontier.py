@@ -96,7 +96,8 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
     panels = [pair for pair in PANELS if all(key in point.figures for key in pair for point in every)]
     draw_frontier(out / "frontier.png", every, labels, panels)
     alt = " and ".join(f"{COLUMNS[up][0]} against {COLUMNS[across][0]}" for across, up in panels)
-    words = "Each line is a method, each point a code length or a stage."
+    better = "lower" if panels[0][1] == "mse" else "upper"
+    words = f"Each line is a method, each point a code of the size beside it; better is towards the {better} right."
     seeds = max(point.num_seeds for point in every)
     deviation = " and standard deviation" if seeds > 1 else ""
     sections = [
