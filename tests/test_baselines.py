@@ -190,6 +190,29 @@ def test_every_method_is_measured_and_kept(
     assert run_comparison(SHORT, few, out, list(METHODS)) == results
 
 
+def test_other_data_of_the_same_config_are_measured_anew(few: Dataset, digits: Dataset, tmp_path: Path) -> None:
+    comparison = replace(SHORT, codes=(2,), seeds=(0,))
+    first, other = (run_comparison(comparison, data, tmp_path, ["pca"]) for data in (few, digits))
+    assert first[0]["mse"] != other[0]["mse"]
+    assert run_comparison(comparison, few, tmp_path, ["pca"]) == first
+
+
+def test_a_result_that_one_seed_lacks_is_left_out() -> None:
+    results = [
+        {"method": "pca", "code_size": 2, "seed": seed, "mse": 0.1, "irs": irs} for seed, irs in ((0, 1.0), (1, None))
+    ]
+    assert set(points(results)[0].figures) == {"mse"}
+
+
+def test_a_peer_that_diverges_stops_with_its_name(digits: Dataset) -> None:
+    recipe = set_field(single("vae", epochs=1), "stages.adam.lr", 1e30)
+    with pytest.raises(RuntimeError, match="vae failed in epoch 1"):
+        train_variational("vae", digits, recipe)
+    recipe = set_field(single("pca-autoencoder", epochs=3), "stages.adam.lr", 1e30)
+    with pytest.raises(RuntimeError, match="failed in epoch 1: its loss is"):
+        train_pca_autoencoder(digits, recipe)
+
+
 def test_seeds_matter_and_repeat(compared: tuple[Path, list[dict[str, Any]]], few: Dataset, tmp_path: Path) -> None:
     _, results = compared
     methods = ["jacobian", "nested-dropout", "pca-autoencoder", "factor-vae"]
@@ -302,6 +325,8 @@ def test_the_command_writes_figure_table_and_page(
         (["digits", "--codes", "11"], "codes"),
         (["digits", "--epochs", "3"], "epochs is 3; allowed are"),
         (["faces-mini", "--epochs", "3"], "leave them away"),
+        (["digits", "--epochs", "0"], "--epochs is 0; allowed are 1 and more"),
+        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; give each once"),
     ],
 )
 def test_wrong_input_is_named(

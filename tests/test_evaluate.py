@@ -173,6 +173,16 @@ def test_where_nothing_can_be_judged_nothing_is_done(tmp_path: Path, monkeypatch
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["pictures", "recipe.json", "started"]
 
 
+def test_a_model_of_other_images_is_refused_before_a_judge_is_trained(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jacsup.evaluate.get_judge", lambda data: pytest.fail("a judge was trained"))
+    with pytest.raises(ValueError, match="is a model of images"):
+        evaluate(run, Dataset.from_arrays(np.zeros((20, 9, 9), np.uint8)))
+    with pytest.raises(ValueError, match="leave --identity away"):
+        evaluate(run, identity=Path("none.onnx"))
+
+
 def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
     images, rng = random_images(300), np.random.default_rng(0)
     factors = torch.from_numpy(rng.integers(3, size=(300, 3)))

@@ -15,7 +15,7 @@ from jacsup import losses
 from jacsup.arms import find_siblings, missing_arms
 from jacsup.config import Conv, Recipe, Weights
 from jacsup.jsonable import set_field
-from jacsup.models import load_metadata
+from jacsup.models import load_info, load_metadata
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.discriminator import Discriminator
 from jacsup.objectives import Batch, fader
@@ -160,5 +160,15 @@ def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_it_needs_attributes() -> None:
+    stage = replace(RECIPES["debug"].stages[0], objective="fader", weights=WEIGHTS)
     with pytest.raises(ValueError, match="a fader learns attributes; give it z_channels"):
-        set_field(RECIPES["debug"], "stages.0.objective", "fader")
+        replace(RECIPES["debug"], stages=(stage,))
+    with pytest.raises(ValueError, match=r"weights.adv is 0; set it above 0"):
+        set_field(with_arm(small(), "fader"), "stages.weights.adv", 0.0)
+
+
+def test_its_strengths_are_in_the_units_of_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "NUM_EDITED", 4)
+    run = jacsup.train(with_arm(small(), "fader"), out=tmp_path / "run")
+    known = [factor for factor in load_info(run).factors if factor.m_plus == factor.m_plus]
+    assert {(factor.m_minus, factor.m_plus) for factor in known} == {(-1.0, 1.0)}

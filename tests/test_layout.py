@@ -57,7 +57,6 @@ ALLOWED: dict[str, set[str]] = {
         "code",
         "config",
         "curricula",
-        "jsonable",
         "losses",
         "progress",
         "recipes",

@@ -105,6 +105,10 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="download it again"):
         load_dataset(Sprites(official=True), tmp_path)
     np.savez(tmp_path / OFFICIAL, imgs=np.zeros((3, 64, 64), np.uint8))
+    (tmp_path / OFFICIAL).write_bytes((tmp_path / OFFICIAL).read_bytes()[:200])
+    with pytest.raises(ValueError, match="download it again"):
+        load_dataset(Sprites(official=True), tmp_path)
+    np.savez(tmp_path / OFFICIAL, imgs=np.zeros((3, 64, 64), np.uint8))
     with pytest.raises(ValueError, match="holds images"):
         load_dataset(Sprites(official=True), tmp_path)
     with pytest.raises(ValueError, match="allowed are"):

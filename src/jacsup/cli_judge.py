@@ -127,7 +127,7 @@ def compare(
         data_root: Folder with the data set's files; without one MNIST is downloaded once.
         methods: Some of the methods; all without it.
         codes: Code lengths in place of the comparison's own.
-        seeds: Seeds in place of 0 1 2.
+        seeds: Seeds in place of 0 1 2 (of faces 0 alone).
         epochs: Epochs in all, in place of the comparison's own.
         out: Where results are kept and the page is written; runs/compare-NAME without one.
         device: auto, cpu, cuda or cuda:N.
@@ -145,6 +145,11 @@ def compare(
     for method in methods:
         if method not in known:
             raise ValueError(f"there is no '{method}' to compare; {suggestion(method, known)}")
+    for flag, given in (("--methods", methods), ("--codes", codes), ("--seeds", seeds)):
+        if len({*given}) < len(given):
+            raise ValueError(f"{flag} is {' '.join(map(str, given))}; give each once")
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"--epochs is {epochs}; allowed are 1 and more")
     if comparison.recipe.supervised and (codes or epochs):
         raise ValueError(f"--codes and --epochs are for ordered codes; '{name}' has its own: leave them away")
     changes = {"codes": codes, "seeds": seeds, "epochs": epochs}

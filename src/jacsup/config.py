@@ -223,6 +223,8 @@ def _check_stage(stage: Stage) -> None:
         "nested": ("rec",),
         "fader": ("rec",),
     }[stage.objective]
+    if stage.objective == "fader" and not weights.adv:
+        raise ValueError(f"stage '{stage.name}': weights.adv is 0; set it above 0, or train a teacher")
     if not any(getattr(weights, name) for name in needed):
         raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
 

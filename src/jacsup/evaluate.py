@@ -21,6 +21,7 @@ from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
+from jacsup.metrics.factors import parts
 from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
 from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
@@ -62,6 +63,7 @@ def evaluate(
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
+    _require_fitting(newest, data, identity)
     if not path.is_dir():
         return _figures(newest, None, None, data, _instruments(newest, data, identity))
     run = Run(path)
@@ -81,6 +83,23 @@ def judge_stages(run: Run, numbers: Sequence[int], data: Dataset, identity: Path
         figures = _figures(files[number], teacher, first, data, instruments)
         stages.append({"name": recipe.stages[number].name, **figures})
     return stages
+
+
+def _require_fitting(file: Path, data: Dataset, identity: Path | None) -> None:
+    """ValueError for a model of other images or attributes than the data's."""
+    model = load(file)
+    if model.image_shape != data.image_shape:
+        raise ValueError(
+            f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
+        )
+    ours, theirs = ([each.name for each in some] for some in (load_info(file).factors, data.attributes))
+    if model.z_channels and ours != theirs:
+        raise ValueError(
+            f"{file} has {len(ours)} attributes ({', '.join(ours[:3])} ...), the data have {len(theirs)} "
+            f"({', '.join(theirs[:3])} ...); give its own"
+        )
+    if identity and not model.z_channels:
+        raise ValueError(f"{file} has no attributes to edit; leave --identity away")
 
 
 def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instruments:
@@ -118,10 +137,6 @@ def _figures(
     instruments: Instruments,
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
-    if model.image_shape != data.image_shape:
-        raise ValueError(
-            f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
-        )
     figures = {
         **reconstruction_scores(model, images),
         "code_size": model.code_size,
@@ -187,11 +202,10 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
     if points.factors is None:
         return None
     codes, factors = encode_factors(model, points.images).double().cpu().numpy(), points.factors.cpu().numpy()
-    counted = len(codes) * 2 // 3
+    counted, tested = parts(len(codes))
     # A rare attribute may be missing in a part of few images.
-    varying = [np.ptp(part, axis=0) > 0 for part in (factors[:counted], factors[counted:])]
-    factors = factors[:, np.logical_and(*varying)]
-    sampler, first = factor_metrics.sampler_of(codes, factors), (codes[:counted], factors[:counted])
+    factors = factors[:, np.logical_and(*(np.ptp(factors[part], axis=0) > 0 for part in (counted, tested)))]
+    sampler, first = factor_metrics.sampler_of(codes, factors), (codes[counted], factors[counted])
     return {
         "factor_vae": factor_metrics.factor_vae(sampler, factors.shape[1]),
         "beta_vae": factor_metrics.beta_vae(sampler, factors.shape[1]),

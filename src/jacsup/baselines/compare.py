@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from jacsup.curricula import split_epochs
 from jacsup.data.dataset import Dataset
 from jacsup.evaluate import judge_stages, judge_units
 from jacsup.face_numbers import by_strength
-from jacsup.jsonable import to_dict
 from jacsup.models import Model, load, pick_device
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run, write_atomically
 from jacsup.training.loop import train
 
 # Raised when a baseline or a figure changes its meaning: older results are then not read.
-VERSION = 1
+VERSION = 2
 
 METHODS = {
     "jacobian": "Jacobian supervision",
@@ -117,8 +116,8 @@ def run_comparison(
 
     core_seconds are the processor's, of all threads; a GPU's time is not in them.
     """
+    fingerprint = _fingerprint(data)
     data = data.to(pick_device(device))
-    require_pythae(methods)
     # All recipes first, so that wrong input is refused before anything is trained.
     plan = [
         (method, num_units, seed, recipe_of(comparison, method, num_units, seed))
@@ -126,20 +125,26 @@ def run_comparison(
         for num_units in comparison.codes or (0,)
         for method in methods
     ]
+    lengths = [f"-{num_units}" if num_units else "" for _, num_units, _, _ in plan]
+    folders = [
+        out / f"{method}{length}-s{seed}-{_digest(method, recipe, fingerprint)}"
+        for length, (method, _, seed, recipe) in zip(lengths, plan, strict=True)
+    ]
+    require_pythae([step[0] for step, folder in zip(plan, folders, strict=True) if not _file(folder).is_file()])
     results = []
-    for number, (method, num_units, seed, recipe) in enumerate(plan, start=1):
-        length = f"-{num_units}" if num_units else ""
-        folder = out / f"{method}{length}-s{seed}-{_digest(method, recipe)}"
-        file = folder / "figures.json"
-        if not file.is_file():
-            print(f"{number} of {len(plan)}: {comparison.methods[method]}{length}, seed {seed}", flush=True)
-            figures = _figures(
-                method, recipe, comparison.recipe, data, folder, {"data_root": data_root, "device": device}
-            )
+    for number, (folder, length, (method, _, seed, recipe)) in enumerate(zip(folders, lengths, plan, strict=True)):
+        if not _file(folder).is_file():
+            print(f"{number + 1} of {len(plan)}: {comparison.methods[method]}{length}, seed {seed}", flush=True)
+            where = {"data_root": data_root, "device": device}
+            figures = _figures(method, recipe, comparison.recipe, data, folder, where)
             named = [{"method": method, "seed": seed, **each} for each in figures]
-            write_atomically(file, json.dumps(named, indent=2).encode())
-        results += json.loads(file.read_text())
+            write_atomically(_file(folder), json.dumps(named, indent=2).encode())
+        results += json.loads(_file(folder).read_text())
     return results
+
+
+def _file(folder: Path) -> Path:
+    return folder / "figures.json"
 
 
 def _figures(
@@ -180,6 +185,24 @@ def _cost(data: Dataset, recipe: Recipe, core_seconds: float) -> dict[str, int |
     return {"images_seen": sum(seen), "core_seconds": round(core_seconds, 1)}
 
 
-def _digest(method: str, recipe: Recipe) -> str:
-    text = json.dumps([VERSION, method, to_dict(recipe), WEIGHTS.get(method)], sort_keys=True)
+def _digest(method: str, recipe: Recipe, fingerprint: str) -> str:
+    """Of all that decides a result; fields at their defaults are left out, so that new ones change no name."""
+    text = json.dumps([VERSION, method, _given(recipe), WEIGHTS.get(method), fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _given(value: Any) -> Any:
+    if is_dataclass(value):
+        values = {field.name: getattr(value, field.name) for field in fields(value)}
+        changed = {f.name: _given(values[f.name]) for f in fields(value) if values[f.name] != f.default}
+        return {"type": type(value).__name__, **changed}
+    return [_given(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _fingerprint(data: Dataset) -> str:
+    """Tells data sets of one config apart by some of their images: a subset of CelebA from the whole."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.test):
+        some = split.images[:: max(1, len(split) // 500)]
+        digest.update(str(tuple(split.images.shape)).encode() + some.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

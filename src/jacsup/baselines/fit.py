@@ -13,7 +13,7 @@ from jacsup.data.dataset import Dataset, batch_order
 from jacsup.progress import track
 from jacsup.training.step import learning_rate
 
-Step = Callable[[Float[Tensor, "b c h w"], Int[Tensor, " b"]], None]
+Step = Callable[[Float[Tensor, "b c h w"], Int[Tensor, " b"]], Tensor]
 
 
 def fit(
@@ -27,16 +27,23 @@ def fit(
 ) -> None:
     """Trains for a stage's epochs, in the order and at the rates of our own training.
 
-    step: (images, their numbers) -> one update of each optimiser. convert: uint8 pixels to what `step` takes.
+    step: (images, their numbers) -> the loss, after one update of each optimiser.
+    convert: uint8 pixels to what `step` takes. Raises RuntimeError, with the name, for a loss that is not finite.
     """
     num_steps = len(data.train) // stage.batch_size
+    loss = torch.zeros(())
     for epoch in track(range(stage.epochs), stage.name):
         order = batch_order(len(data.train), stage.batch_size, seed=seed, stage=number, epoch=epoch)
         for place, index in enumerate(order.to(data.train.images.device)):
             rate = learning_rate(stage.adam, epoch * num_steps + place, stage.epochs * num_steps)
             for optimizer in optimizers:
                 optimizer.param_groups[0]["lr"] = rate
-            step(convert(data.train.images[index]), index)
+            try:
+                loss = step(convert(data.train.images[index]), index)
+            except RuntimeError as error:
+                raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: {error}") from error
+        if not loss.isfinite():
+            raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: its loss is {loss.item()}")
 
 
 def adam_for(weights: Sequence[Tensor], stage: Stage) -> torch.optim.Optimizer:

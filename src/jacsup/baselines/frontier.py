@@ -47,6 +47,10 @@ COLUMNS = {
     "infomec infoe": ("InfoE", ".3f"),
     "irs": ("IRS", ".3f"),
 }
+SAME = (
+    "Every method sees the same images equally often, with the same autoencoder; PCA is linear and sees them once, "
+    "the PCA autoencoder has one encoder for each unit."
+)
 MARKERS = "osD^vP*Xhp"
 # What the figure sets against each other, across and up, where it was measured.
 PANELS = (
@@ -75,9 +79,13 @@ def points(results: Sequence[dict[str, Any]]) -> list[Point]:
         key = result["method"], result.get("stage", ""), result["code_size"]
         groups.setdefault(key, []).append(result | flat_scores(result.get("factor_scores") or {}))
     return [
-        Point(*key, len(group), {name: _spread(group, name) for name in COLUMNS if group[0].get(name) is not None})
+        Point(*key, len(group), {name: _spread(group, name) for name in COLUMNS if _measured(group, name)})
         for key, group in groups.items()
     ]
+
+
+def _measured(group: Sequence[dict[str, Any]], key: str) -> bool:
+    return all(result.get(key) is not None for result in group)
 
 
 def _spread(group: Sequence[dict[str, Any]], key: str) -> tuple[float, float | None]:
@@ -94,16 +102,19 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
     write_atomically(out / "results.json", json.dumps(list(results), indent=2).encode())
     write_atomically(out / "table.md", markdown(every, labels).encode())
     panels = [pair for pair in PANELS if all(key in point.figures for key in pair for point in every)]
-    draw_frontier(out / "frontier.png", every, labels, panels)
-    alt = " and ".join(f"{COLUMNS[up][0]} against {COLUMNS[across][0]}" for across, up in panels)
-    better = "lower" if panels[0][1] == "mse" else "upper"
-    words = f"Each line is a method, each point a code of the size beside it; better is towards the {better} right."
+    picture = ""
+    if panels:
+        draw_frontier(out / "frontier.png", every, labels, panels)
+        alt = " and ".join(f"{COLUMNS[up][0]} against {COLUMNS[across][0]}" for across, up in panels)
+        better = "lower" if panels[0][1] == "mse" else "upper"
+        words = f"Each line is a method, each point a code of the size beside it; better is towards the {better} right."
+        picture = figure("frontier.png", alt, words, "narrow")
     seeds = max(point.num_seeds for point in every)
     deviation = " and standard deviation" if seeds > 1 else ""
     sections = [
         f"<h1>{escape(name)}: every method, side by side</h1>\n",
-        f"<p>Same images, same autoencoder, same budget; mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
-        command(how), figure("frontier.png", alt, words, "narrow"),
+        f"<p>{SAME} Mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
+        command(how), picture,
         section("Numbers", "Definitions are in docs/METRICS.md.", table(*table_rows(every, labels))),
     ]  # fmt: skip
     write_atomically(out / "index.html", html_page(f"{name}: comparison", sections).encode())

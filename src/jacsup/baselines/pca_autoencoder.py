@@ -16,16 +16,18 @@ from jacsup.data.dataset import Dataset
 from jacsup.losses import reconstruction
 from jacsup.metrics.images import encode_all
 from jacsup.models import Model, build
+from jacsup.models.grow import grow
 
 # Of the covariance penalty, beside mean squared errors of a few hundredths.
 COVARIANCE_WEIGHT = 0.01
 
 
 def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
-    """For each unit a new encoder that ends in a BatchNorm and a new decoder of all units so far.
+    """For each unit a new encoder that ends in a BatchNorm and a decoder of all units so far.
 
     Earlier encoders are frozen; the loss is eq. 8 plus the squared covariances of the new unit with the earlier ones.
     The recipe's epochs are shared out among the units.
+    Differs from the paper: a decoder starts from the one before, as our students do, as it has few epochs of its own.
     """
     stage = recipe.stages[-1]
     device = data.train.images.device
@@ -35,7 +37,11 @@ def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
     for number, epochs in enumerate(split_epochs(stage.epochs, stage.num_units)):
         torch.manual_seed(recipe.seed * 1000 + number)
         encoder = build(recipe.model, data.image_shape, 1, normalized=True).to(device)
-        decoder = build(recipe.model, data.image_shape, number + 1, normalized=False).to(device)
+        if decoder:
+            decoder = grow(decoder, number + 1, 0, stage.growth)
+        else:
+            decoder = build(recipe.model, data.image_shape, 1, normalized=False)
+        decoder.to(device)
         _add_unit(
             data, replace(stage, epochs=epochs, name=f"unit {number + 1}"), recipe, number, encoder, decoder, units
         )
@@ -58,7 +64,7 @@ def _add_unit(
     weights = [*encoder.encoder.parameters(), *decoder.decoder.parameters()]
     optimizer = adam_for(weights, stage)
 
-    def step(x: Tensor, index: Tensor) -> None:
+    def step(x: Tensor, index: Tensor) -> Tensor:
         new, old = encoder.encode(x).units, earlier[index]
         loss = reconstruction(x, decoder.decode(Code.of_units(torch.cat([old, new], dim=1))))
         covariance = ((new - new.mean(dim=0)) * (old - old.mean(dim=0))).mean(dim=0)
@@ -66,6 +72,7 @@ def _add_unit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss.detach()
 
     encoder.train()
     decoder.train()

@@ -58,13 +58,18 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
             ("discriminator_loss", discriminator, adversary),
         ]
 
-    def step(x: Tensor, _index: Tensor) -> None:
+    def step(x: Tensor, _index: Tensor) -> Tensor:
+        if kind == "factor-vae":
+            # pythae reconstructs one half and permutes the codes of the other: Kim and Mnih draw two batches.
+            other = torch.randint(len(data.train), (len(x),), device=x.device)
+            x = torch.cat([x, to_float(data.train.images[other], UNIT)])
         output = peer({"data": x}, dataset_size=len(data.train))
         gradients = [torch.autograd.grad(output[loss], weights, retain_graph=True) for loss, weights, _ in players]
         for (_, weights, each), values in zip(players, gradients, strict=True):
             for weight, gradient in zip(weights, values, strict=True):
                 weight.grad = gradient
             each.step()
+        return output[players[0][0]].detach()
 
     fit(data, stage, recipe.seed, 0, [optimizer], step, lambda pixels: to_float(pixels, UNIT))
     model.add_module("encoder", _Means(with_variances.encoder, stage.num_units))

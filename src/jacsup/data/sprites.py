@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -81,9 +83,9 @@ def _published(root: Path | None, chosen: Int[np.ndarray, " n"]) -> UInt8[Tensor
     if root is None or not file.is_file():
         raise ValueError(f"there is no {OFFICIAL} in {root or 'no folder'}; name its folder with --data-root")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             images = arrays["imgs"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} cannot be read ({error}); download it again") from None
     if images.shape != (NUM_IMAGES, SIDE, SIDE):
         raise ValueError(f"{file} holds images {images.shape}; expected are {(NUM_IMAGES, SIDE, SIDE)}")

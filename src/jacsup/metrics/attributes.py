@@ -105,7 +105,7 @@ def edit_scores(
         y = flipped(code.y, factor, ~seen[:, factor], strength, attributes, (m_minus, m_plus))
         changed = _verdicts(judge, decode(Code(y, code.z))) != seen
         sides = changed[seen[:, factor], factor], changed[~seen[:, factor], factor]
-        return _mean([_share(side) for side in sides]), _share(changed[:, others])
+        return mean_of_known([_share(side) for side in sides]), _share(changed[:, others])
 
     per_attribute = {}
     for factor in track(range(len(attributes)), "editing every attribute"):
@@ -116,7 +116,7 @@ def edit_scores(
         "strengths": [*strengths],
         **{
             key + suffix: [
-                _mean([per_attribute[name][key][place] for name in names]) for place in range(len(strengths))
+                mean_of_known([per_attribute[name][key][place] for name in names]) for place in range(len(strengths))
             ]
             for suffix, names in {"": reliable, "_all": [*per_attribute]}.items()
             for key in ("accuracy", "preservation_error")
@@ -157,7 +157,11 @@ def counterfactual_gain(
         gains.append(1 - of_edit / wanted if wanted else math.nan)
         full.append(1 - of_image / wanted if wanted else math.nan)
     names = [attribute.name for attribute in attributes]
-    return {"mean": _mean(gains), "full": _mean(full), "per_attribute": dict(zip(names, gains, strict=True))}
+    return {
+        "mean": mean_of_known(gains),
+        "full": mean_of_known(full),
+        "per_attribute": dict(zip(names, gains, strict=True)),
+    }
 
 
 def encoded_and_decoded(
@@ -182,7 +186,7 @@ def _share(verdicts: Bool[Tensor, "..."]) -> float:
     return float(verdicts.float().mean())
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of_known(values: Sequence[float]) -> float:
     """The mean of the numbers among the values; nan where there are none."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan

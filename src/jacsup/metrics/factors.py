@@ -41,12 +41,14 @@ def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *,
 
 
 def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quantile: float = 0.99) -> float:
-    """Interventional robustness score, 0 to 1: whether a code stays when all factors but its own change.
+    """Interventional robustness score, up to 1: whether a code stays when all factors but its own change.
 
     1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), for each
-    code the best factor; mean over codes weighted by that largest deviation, without constant ones. Suter et al. 2019.
+    code the best factor; mean over codes weighted by that largest deviation, without constant ones. Factors of more
+    than NUM_BINS values count in as many bins, as in the settings of record. Suter et al. 2019.
     """
     codes, factors = checked(codes, factors)
+    factors = np.stack([_binned(factor, NUM_BINS) for factor in factors.T], axis=1)
     codes = codes[:, codes.var(axis=0) > 0]
     if not codes.shape[1]:
         return 0.0
@@ -157,9 +159,13 @@ def _information(codes: Any, factors: Any, num_bins: int) -> tuple[Float[ndarray
     from sklearn.metrics import mutual_info_score
 
     codes, factors = checked(codes, factors)
-    binned = [np.digitize(code, np.histogram_bin_edges(code, num_bins)[1:-1]) for code in codes.T]
+    binned = [_binned(code, num_bins) for code in codes.T]
     information = np.array([[mutual_info_score(code, factor) for factor in factors.T] for code in binned])
     return information, np.array([_entropy(factor) for factor in factors.T])
+
+
+def _binned(values: Real[ndarray, " n"], num_bins: int) -> Int[ndarray, " n"]:
+    return np.digitize(values, np.histogram_bin_edges(values, num_bins)[1:-1])
 
 
 def _entropy(factor: Int[ndarray, " n"]) -> float:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from jacsup.align import EYES
 from jacsup.code import UNIT, Code, to_uint8
 from jacsup.data.dataset import Attribute, Split
-from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped
+from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped, mean_of_known
 from jacsup.models import Model
 from jacsup.progress import track
 
@@ -60,8 +60,8 @@ def identity_drift(
     """1 - cosine of a face's embeddings before and after, 0 where nothing changed, on the first NUM_IDENTITIES images.
 
     `reconstruction`: from the image to its reconstruction. `edited`: from the reconstruction to the flip of one
-    attribute at STRENGTH, away from its label; mean over attributes, each in `per_attribute`. The images must be
-    aligned as CelebA's are.
+    attribute at STRENGTH, away from its label; mean over attributes whose m- and m+ are known, each in `per_attribute`.
+    The images must be aligned as CelebA's are.
     """
     assert split.attributes is not None
     images, with_it = split.images[:NUM_IDENTITIES], split.attributes[:NUM_IDENTITIES] > 0
@@ -70,16 +70,18 @@ def identity_drift(
     def vectors(code: Code) -> Float[Tensor, "n e"]:
         return embed(on_network_eyes(torch.cat(list(decode(code)))))
 
+    m_minus, m_plus = (values.to(code.y) for values in means)
     before = vectors(code)
     real = embed(on_network_eyes(images.float() / 255))
     per_attribute = {}
     for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
-        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), STRENGTH, attributes, means)
+        if not (m_minus + m_plus).isfinite()[factor]:
+            continue
+        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), STRENGTH, attributes, (m_minus, m_plus))
         per_attribute[attribute.name] = _distance(before, vectors(Code(y, code.z)))
-    known = [value for value in per_attribute.values() if value == value]
     return {
         "reconstruction": _distance(real, before),
-        "edited": sum(known) / max(1, len(known)),
+        "edited": mean_of_known([*per_attribute.values()]),
         "per_attribute": per_attribute,
     }
 

@@ -16,14 +16,14 @@ class Discriminator(nn.Module):
     """One convolution to 512 channels and two linear layers, from z to the logit of each attribute.
 
     ramp: the number of steps in which the encoder's reward for fooling it rises to its full weight.
-    Differs from the paper: dropout is a function of the step, so that a resumed run takes the same steps.
+    Differs from the paper: dropout is a function of seed and step, so that a resumed run takes the same steps.
     """
 
     steps: Tensor
 
-    def __init__(self, z_channels: int, map_side: int, num_attributes: int, ramp: int):
+    def __init__(self, z_channels: int, map_side: int, num_attributes: int, ramp: int, seed: int = 0):
         super().__init__()
-        self._shape, self._ramp = (z_channels, map_side, map_side), ramp
+        self._shape, self._ramp, self._seed = (z_channels, map_side, map_side), ramp, seed << 32
         self.features = nn.Sequential(
             nn.Conv2d(z_channels, 512, kernel_size=4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(512),
@@ -39,7 +39,7 @@ class Discriminator(nn.Module):
         """Logits, positive where an attribute is seen."""
         features = self.features(z.unflatten(1, self._shape))
         if self.training:
-            generator = torch.Generator(z.device).manual_seed(int(self.steps))
+            generator = torch.Generator(z.device).manual_seed(self._seed + int(self.steps))
             kept = torch.rand(features.shape, generator=generator, device=z.device) >= DROPOUT
             features = features * kept / (1 - DROPOUT)
         return self.to_logits(features)

@@ -24,6 +24,7 @@ from jacsup.config import Recipe, Stage
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, require_full_batch, taken_mask
 from jacsup.models import Model, build, load, pick_device, save_model
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.discriminator import Discriminator
 from jacsup.models.grow import grow
 from jacsup.objectives import Batch, Labels, updates
@@ -149,6 +150,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         position = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizers)
+    cpu_started_at = time.process_time()
     outputs = None
     if teacher and stage.objective == "student":
         outputs = TeacherOutputs(teacher, train.images, flips=recipe.flips)
@@ -166,7 +168,6 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     saved_at = status_at = time.monotonic()
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
-        cpu_started_at = time.process_time()
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
         drawn = {"seed": recipe.seed, "stage": number, "epoch": epoch}
         order = batch_order(len(train), stage.batch_size, **drawn).to(session.device)
@@ -212,12 +213,14 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
                 "peak_memory_mib": _peak_memory(session.device),
             }
         )  # fmt: skip
+        cpu_started_at = time.process_time()
     save(Position(stage=number, epoch=stage.epochs))
     if stage.objective == "fader":
         del model.discriminator
     model.eval()
     tests = tests or test_figures(model, teacher, data, session.judge)
-    save_model(run.stage_file(number, recipe), model, describe(model, data, recipe, tests))
+    info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
+    save_model(run.stage_file(number, recipe), model, info)
 
 
 def _starting_model(session: _Session, number: int) -> Model:
@@ -235,15 +238,18 @@ def _starting_model(session: _Session, number: int) -> Model:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
         if stage.objective == "fader":
-            _add_discriminator(model, stage, len(data.train))
+            _add_discriminator(model, recipe, stage, len(data.train))
     return model.to(session.device).train()
 
 
-def _add_discriminator(model: Model, stage: Stage, num_images: int) -> None:
+def _add_discriminator(model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:
     """A third network for the stage's time; its reward rises for the first half of it."""
+    assert isinstance(model, ConvAutoencoder)
+    side = model.decoder.map_side
+    if side < 2:
+        raise ValueError(f"stage '{stage.name}': the code's map is {side}x{side}; a discriminator needs 2x2 and more")
     ramp = max(1, stage.epochs * (num_images // stage.batch_size) // 2)
-    side = round((model.code_size - model.num_units) / stage.z_channels) ** 0.5
-    model.add_module("discriminator", Discriminator(stage.z_channels, round(side), model.num_units, ramp))
+    model.add_module("discriminator", Discriminator(stage.z_channels, side, model.num_units, ramp, recipe.seed))
 
 
 def _labels(data: Dataset) -> Labels | None:

@@ -56,13 +56,18 @@ def _edit_accuracy(model: Model, data: Dataset, judge: AttributeJudge) -> float:
     return scores["accuracy"][0]
 
 
-def describe(model: Model, data: Dataset, recipe: Recipe, metrics: dict[str, float]) -> ModelInfo:
-    """What a finished stage's model file says: its factors over the training set, and how training images look."""
+def describe(
+    model: Model, data: Dataset, recipe: Recipe, metrics: dict[str, float], *, labels_are_y: bool = False
+) -> ModelInfo:
+    """What a finished stage's model file says: its factors over the training set, and how training images look.
+
+    labels_are_y: the decoder has seen labels in place of y, so that -1 and 1 are what it takes for without and with.
+    """
     y = encode_factors(model, data.train.images)
     factors = factor_statistics(y)
     if recipe.supervised:
         assert data.train.attributes is not None
-        means = attribute_means(y, data.train.attributes)
+        means = attribute_means(data.train.attributes.nan_to_num() if labels_are_y else y, data.train.attributes)
         factors = tuple(
             replace(factor, name=attribute.name, rivals=attribute.rivals, m_minus=m_minus, m_plus=m_plus)
             for factor, attribute, m_minus, m_plus in zip(
