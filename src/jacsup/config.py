@@ -216,13 +216,7 @@ def _check_stage(stage: Stage) -> None:
     require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
     for name, value in {"adam.weight_decay": adam.weight_decay, "adam.clip": adam.clip, **vars(weights)}.items():
         require(0 <= value < math.inf, name, value, "0 and more")
-    needed = {
-        "reconstruction": ("rec",),
-        "teacher": ("rec", "pred"),
-        "student": ("rec", "diff"),
-        "nested": ("rec",),
-        "fader": ("rec",),
-    }[stage.objective]
+    needed = {"teacher": ("rec", "pred"), "student": ("rec", "diff")}.get(stage.objective, ("rec",))
     if stage.objective == "fader" and not weights.adv:
         raise ValueError(f"stage '{stage.name}': weights.adv is 0; set it above 0, or train a teacher")
     if not any(getattr(weights, name) for name in needed):

@@ -135,11 +135,17 @@ def figure(file: str, alt: str, caption: str = "", css: str = "") -> str:
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns in which no row has a value are left out."""
-    kept = [index for index in range(len(names)) if any(row[index] for row in rows)]
-    head = "".join(f"<th>{escape(names[index])}</th>" for index in kept)
-    body = ["".join(f"<td>{escape(row[index]) or '-'}</td>" for index in kept) for row in rows]
+    names, rows = filled(names, rows)
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = ["".join(f"<td>{escape(cell) or '-'}</td>" for cell in row) for row in rows]
     lines = "".join(f"<tr>{line}</tr>\n" for line in (head, *body))
     return f'<div class="scroll"><table>\n{lines}</table></div>\n'
+
+
+def filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """The columns in which a row has a value."""
+    kept = [index for index in range(len(names)) if any(row[index] for row in rows)]
+    return [names[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def cells(values: dict[str, Any], columns: Sequence[Column]) -> list[str]:

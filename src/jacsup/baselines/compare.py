@@ -171,10 +171,10 @@ def _stages(run: Run, base: Recipe, data: Dataset) -> list[dict[str, Any]]:
     recipe = run.recipe
     pairs = enumerate(zip(recipe.stages, base.stages, strict=False))
     shared = next((number for number, (ours, theirs) in pairs if ours != theirs), 0)
-    figures = []
+    lines, figures = run.stats(), []
     for number, figure in enumerate(judge_stages(run, range(shared, len(recipe.stages)), data), start=shared):
         until = replace(recipe, stages=recipe.stages[: number + 1])
-        seconds = sum(line["core_seconds"] for line in run.stats() if line["stage"] <= number)
+        seconds = sum(line["core_seconds"] for line in lines if line["stage"] <= number)
         edit = by_strength(figure["edit"])
         figures.append({"stage": figure["name"], **_cost(data, until, seconds), **figure, **edit})
     return figures

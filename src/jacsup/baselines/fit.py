@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,13 +21,13 @@ def fit(
     stage: Stage,
     seed: int,
     number: int,
-    optimizers: list[torch.optim.Optimizer],
+    optimizer: torch.optim.Optimizer,
     step: Step,
     convert: Callable[[Tensor], Tensor],
 ) -> None:
     """Trains for a stage's epochs, in the order and at the rates of our own training.
 
-    step: (images, their numbers) -> the loss, after one update of each optimiser.
+    step: (images, their numbers) -> the loss, after one update; `optimizer` gets the schedule's rates.
     convert: uint8 pixels to what `step` takes. Raises RuntimeError, with the name, for a loss that is not finite.
     """
     num_steps = len(data.train) // stage.batch_size
@@ -36,17 +36,10 @@ def fit(
         order = batch_order(len(data.train), stage.batch_size, seed=seed, stage=number, epoch=epoch)
         for place, index in enumerate(order.to(data.train.images.device)):
             rate = learning_rate(stage.adam, epoch * num_steps + place, stage.epochs * num_steps)
-            for optimizer in optimizers:
-                optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[0]["lr"] = rate
             try:
                 loss = step(convert(data.train.images[index]), index)
             except RuntimeError as error:
                 raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: {error}") from error
         if not loss.isfinite():
             raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: its loss is {loss.item()}")
-
-
-def adam_for(weights: Sequence[Tensor], stage: Stage) -> torch.optim.Optimizer:
-    """Adam as the stage asks for it."""
-    adam = stage.adam
-    return torch.optim.Adam(weights, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True)

@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jacsup.drawing import MINUS, PALETTE, SOFT, log_scale, plot, save
+from jacsup.drawing import PALETTE, SOFT, log_scale, plot, save
 from jacsup.evaluate import flat_scores
-from jacsup.page import command, figure, html_page, section, table
+from jacsup.page import command, figure, filled, html_page, number, section, table
 from jacsup.run import write_atomically
 
 # What a table shows, from the key in figures.json to its title and form.
@@ -135,9 +135,7 @@ def table_rows(every: Sequence[Point], labels: dict[str, str]) -> tuple[list[str
     for point in ordered:
         values = [_cell(point.figures.get(key), form) for key, (_, form) in COLUMNS.items()]
         rows.append([labels[point.method], point.stage, f"{point.code_size:,}", *values])
-    header = ["method", "stage", "code", *(title for title, _ in COLUMNS.values())]
-    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
-    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    return filled(["method", "stage", "code", *(title for title, _ in COLUMNS.values())], rows)
 
 
 def _cell(value: tuple[float, float | None] | None, form: str) -> str:
@@ -145,8 +143,8 @@ def _cell(value: tuple[float, float | None] | None, form: str) -> str:
         return ""
     mean, deviation = value
     # Counts and times need no spread.
-    spread = "" if deviation is None or form.endswith("0f") else f" ± {deviation:{form}}"
-    return f"{mean:{form}}{spread}".replace("-", MINUS)
+    spread = "" if deviation is None or form.endswith("0f") else f" ± {number(deviation, form)}"
+    return number(mean, form) + spread
 
 
 def draw_frontier(
@@ -159,8 +157,8 @@ def draw_frontier(
         for method in dict.fromkeys(point.method for point in every)
     ]
     for axis, (across, up) in zip(axes, panels, strict=True):
-        for number, line in enumerate(lines):
-            _draw_line(axis, line, across, up, number, labels)
+        for place, line in enumerate(lines):
+            _draw_line(axis, line, across, up, place, labels)
         axis.set_xlabel(COLUMNS[across][0])
         axis.set_ylabel(COLUMNS[up][0])
         if up == "mse":
@@ -170,15 +168,15 @@ def draw_frontier(
     save(drawing, path)
 
 
-def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, number: int, labels: dict[str, str]) -> None:
+def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, method: int, labels: dict[str, str]) -> None:
     (x, x_deviation), (y, y_deviation) = (
         zip(*(point.figures[key] for point in line), strict=True) for key in (across, up)
     )
-    first = number == 0
+    first = method == 0
     axis.errorbar(
         x, y, xerr=[value or 0 for value in x_deviation], yerr=[value or 0 for value in y_deviation],
-        color=PALETTE[number % len(PALETTE)], marker=MARKERS[number % len(MARKERS)], label=labels[line[0].method],
-        lw=2.4 if first else 1.2, ms=7 if first else 5, ls="-" if number < len(PALETTE) else "--", elinewidth=0.8,
+        color=PALETTE[method % len(PALETTE)], marker=MARKERS[method % len(MARKERS)], label=labels[line[0].method],
+        lw=2.4 if first else 1.2, ms=7 if first else 5, ls="-" if method < len(PALETTE) else "--", elinewidth=0.8,
         zorder=3 if first else 2,
     )  # fmt: skip
     for place, point in enumerate(line):

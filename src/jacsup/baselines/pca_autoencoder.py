@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jacsup.baselines.fit import adam_for, fit
+from jacsup.baselines.encoders import SideBySide
+from jacsup.baselines.fit import fit
 from jacsup.code import Code, to_float
 from jacsup.config import Recipe, Stage
 from jacsup.curricula import split_epochs
@@ -17,6 +18,7 @@ from jacsup.losses import reconstruction
 from jacsup.metrics.images import encode_all
 from jacsup.models import Model, build
 from jacsup.models.grow import grow
+from jacsup.training.step import make_adam
 
 # Of the covariance penalty, beside mean squared errors of a few hundredths.
 COVARIANCE_WEIGHT = 0.01
@@ -48,7 +50,7 @@ def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
         encoders.append(encoder.eval().encoder)
         units = torch.cat([units, encode_all(encoder, data.train.images)], dim=1)
     assert decoder
-    decoder.add_module("encoder", _SideBySide(encoders))
+    decoder.add_module("encoder", SideBySide(encoders, stage.num_units))
     return decoder.eval()
 
 
@@ -61,8 +63,7 @@ def _add_unit(
     decoder: Model,
     earlier: Float[Tensor, "n u"],
 ) -> None:
-    weights = [*encoder.encoder.parameters(), *decoder.decoder.parameters()]
-    optimizer = adam_for(weights, stage)
+    optimizer = make_adam([*encoder.encoder.parameters(), *decoder.decoder.parameters()], stage.adam)
 
     def step(x: Tensor, index: Tensor) -> Tensor:
         new, old = encoder.encode(x).units, earlier[index]
@@ -76,19 +77,4 @@ def _add_unit(
 
     encoder.train()
     decoder.train()
-    fit(data, stage, recipe.seed, number, [optimizer], step, lambda pixels: to_float(pixels, recipe.model.value_range))
-
-
-class _SideBySide(nn.Module):
-    """Encoders of one unit each as one of all units."""
-
-    def __init__(self, encoders: list[nn.Module]):
-        super().__init__()
-        self.encoders = nn.ModuleList(encoders)
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        outputs = [encoder(x) for encoder in self.encoders]
-        # Convolutional encoders return y and an empty z.
-        if isinstance(outputs[0], tuple):
-            return torch.cat([y for y, _ in outputs], dim=1), outputs[0][1]
-        return torch.cat(outputs, dim=1)
+    fit(data, stage, recipe.seed, number, optimizer, step, lambda pixels: to_float(pixels, recipe.model.value_range))

@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from jacsup.baselines.fit import adam_for, fit
+from jacsup.baselines.encoders import SideBySide
+from jacsup.baselines.fit import fit
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.config import Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.models import Model, build
+from jacsup.training.step import make_adam
 
 # The weights that the papers recommend for sprites.
 WEIGHTS: dict[str, dict[str, float]] = {
@@ -47,7 +49,7 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
     with_variances = build(config, data.image_shape, 2 * stage.num_units, normalized=False)
     peer = _peer(kind, with_variances, model, stage.num_units).to(data.train.images.device).train()
     autoencoder = [*with_variances.encoder.parameters(), *model.decoder.parameters()]
-    optimizer = adam_for(autoencoder, stage)
+    optimizer = make_adam(autoencoder, stage.adam)
     players = [("loss", autoencoder, optimizer)]
     if kind == "factor-vae":
         # Its second player has Kim and Mnih's settings and keeps its rate.
@@ -71,8 +73,8 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
             each.step()
         return output[players[0][0]].detach()
 
-    fit(data, stage, recipe.seed, 0, [optimizer], step, lambda pixels: to_float(pixels, UNIT))
-    model.add_module("encoder", _Means(with_variances.encoder, stage.num_units))
+    fit(data, stage, recipe.seed, 0, optimizer, step, lambda pixels: to_float(pixels, UNIT))
+    model.add_module("encoder", SideBySide([with_variances.encoder], stage.num_units))
     return model.eval()
 
 
@@ -103,18 +105,3 @@ def _peer(kind: str, with_variances: Model, model: Model, num_units: int) -> Any
     settings = {"input_dim": model.image_shape, "latent_dim": num_units, "reconstruction_loss": "bce"}
     config = getattr(models, f"{names[kind]}Config")(**settings, **WEIGHTS[kind])
     return getattr(models, names[kind])(config, encoder=Encoder(), decoder=Decoder())
-
-
-class _Means(nn.Module):
-    """An encoder of means and variances as one of means alone."""
-
-    def __init__(self, encoder: nn.Module, num_units: int):
-        super().__init__()
-        self.encoder, self.num_units = encoder, num_units
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        output = self.encoder(x)
-        # Convolutional encoders return y and an empty z.
-        if isinstance(output, tuple):
-            return output[0][:, : self.num_units], output[1]
-        return output[:, : self.num_units]

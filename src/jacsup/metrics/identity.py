@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jacsup.align import EYES
-from jacsup.code import UNIT, Code, to_uint8
+from jacsup.code import UNIT, Code, to_float, to_uint8
 from jacsup.data.dataset import Attribute, Split
 from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped, mean_of_known
 from jacsup.models import Model
@@ -72,7 +72,7 @@ def identity_drift(
 
     m_minus, m_plus = (values.to(code.y) for values in means)
     before = vectors(code)
-    real = embed(on_network_eyes(images.float() / 255))
+    real = embed(on_network_eyes(to_float(images, UNIT)))
     per_attribute = {}
     for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
         if not (m_minus + m_plus).isfinite()[factor]:

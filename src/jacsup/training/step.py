@@ -17,14 +17,14 @@ from jacsup.objectives import Batch, Update
 WARM_UP = 0.3
 
 
+def make_adam(weights: Sequence[Tensor], adam: Adam) -> torch.optim.Optimizer:
+    """Adam with a config's settings."""
+    return torch.optim.Adam(weights, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True)
+
+
 def make_optimizers(model: Model, adam: Adam) -> dict[str, torch.optim.Optimizer]:
     """One Adam per network, shared by all updates (a second one would cancel the losses' weights)."""
-    return {
-        name: torch.optim.Adam(
-            list(network.parameters()), lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True
-        )
-        for name, network in model.named_children()
-    }
+    return {name: make_adam(list(network.parameters()), adam) for name, network in model.named_children()}
 
 
 def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
