@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from crashes import stop_after
 
 import jacsup
 from jacsup import evaluate as evaluation
@@ -20,7 +21,7 @@ from jacsup.metrics import attributes
 from jacsup.models import load_info
 from jacsup.recipes import RECIPES, SUPERVISED_ARMS, with_arm
 from jacsup.run import Run
-from jacsup.training import loop, testing
+from jacsup.training import testing
 
 GOLDEN = Path(__file__).parent / "golden" / "faces.json"
 TIMES = ("seconds", "core_seconds", "peak_memory_mib")
@@ -65,21 +66,7 @@ def test_losses_follow_the_golden_curve(finished: Path) -> None:
 def test_a_crash_at_any_step_is_resumed_bit_exactly(
     steps_before_crash: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = 0
-    train_step = loop.train_step
-
-    def crash(*arguments: object) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if steps > steps_before_crash:
-            raise KeyboardInterrupt
-        return train_step(*arguments)  # pyright: ignore
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", crash)
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-        with pytest.raises(KeyboardInterrupt):
-            jacsup.train(small(), out=tmp_path / "run")
+    stop_after(steps_before_crash, small(), tmp_path / "run", monkeypatch)
     jacsup.train(small(), out=tmp_path / "run")
     assert (tmp_path / "run/model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
     assert stats(tmp_path / "run") == stats(finished)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from crashes import stop_after
 from torch.nn import functional as F
 
 import jacsup
@@ -21,7 +22,7 @@ from jacsup.models.discriminator import Discriminator
 from jacsup.objectives import Batch, fader
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
-from jacsup.training import loop, testing
+from jacsup.training import testing
 
 WEIGHTS = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.0, pred=1.0, adv=0.01)
 
@@ -126,20 +127,7 @@ def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
     monkeypatch.setattr(testing, "NUM_EDITED", 4)
     recipe = with_arm(small(), "fader")
     finished = jacsup.train(recipe, out=tmp_path / "one")
-    steps, train_step = 0, loop.train_step
-
-    def crash(*arguments: object) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if steps > 10:
-            raise KeyboardInterrupt
-        return train_step(*arguments)  # pyright: ignore
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", crash)
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-        with pytest.raises(KeyboardInterrupt):
-            jacsup.train(recipe, out=tmp_path / "two")
+    stop_after(10, recipe, tmp_path / "two", monkeypatch)
     jacsup.train(recipe, out=tmp_path / "two")
     model = finished / "model.safetensors"
     assert (tmp_path / "two/model.safetensors").read_bytes() == model.read_bytes()

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from crashes import stop_after
 from safetensors.torch import save_file
 
 import jacsup
@@ -106,15 +107,11 @@ def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> N
     assert jacsup.load(out).num_units == (3 if recipe.supervised else recipe.stages[-1].num_units)
 
 
-class Stop(BaseException):
-    """A crash that nothing catches."""
-
-
 @pytest.mark.parametrize("steps_before_crash", [1, 20, 33, 34, 50, 98])
 def test_a_crash_at_any_step_is_resumed_bit_exactly(
     steps_before_crash: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_after(steps_before_crash, tmp_path / "run", monkeypatch)
+    stop_after(steps_before_crash, DEBUG, tmp_path / "run", monkeypatch)
     jacsup.train(DEBUG, out=tmp_path / "run")
     assert weights(tmp_path / "run") == weights(finished)
     assert stats(tmp_path / "run") == stats(finished)
@@ -182,7 +179,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    stop_after(60, run, monkeypatch)
+    stop_after(60, DEBUG, run, monkeypatch)
     content = bytearray((run / "checkpoint.safetensors").read_bytes())
     content[-5] ^= 1
     (run / "checkpoint.safetensors").write_bytes(content)
@@ -191,28 +188,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert stats(run) == stats(finished)
 
 
-def stop_after(num_steps: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trains with a checkpoint at every step and crashes after `num_steps` of them."""
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-        steps = iter(range(num_steps))
-        original = loop.train_step
-
-        def step(*arguments: object) -> torch.Tensor:
-            if next(steps, None) is None:
-                raise Stop
-            return original(*arguments)  # pyright: ignore[reportArgumentType]
-
-        patch.setattr(loop, "train_step", step)
-        with pytest.raises(Stop):
-            jacsup.train(DEBUG, out=out)
-
-
 def test_a_full_disk_keeps_the_previous_checkpoint(
     tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    stop_after(45, run, monkeypatch)
+    stop_after(45, DEBUG, run, monkeypatch)
     before = (run / "checkpoint.safetensors").read_bytes()
 
     def full(_descriptor: int) -> None:
