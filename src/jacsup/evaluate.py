@@ -63,7 +63,6 @@ def evaluate(
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
-    _require_fitting(newest, data, identity)
     if not path.is_dir():
         return _figures(newest, None, None, data, _instruments(newest, data, identity))
     run = Run(path)
@@ -85,27 +84,25 @@ def judge_stages(run: Run, numbers: Sequence[int], data: Dataset, identity: Path
     return stages
 
 
-def _require_fitting(file: Path, data: Dataset, identity: Path | None) -> None:
-    """ValueError for a model of other images or attributes than the data's."""
+def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instruments:
+    """What a model is measured with; ValueError for one of other images or attributes than the data's."""
     model = load(file)
     if model.image_shape != data.image_shape:
         raise ValueError(
             f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
         )
+    if not model.z_channels:
+        if identity:
+            raise ValueError(f"{file} has no attributes to edit; leave --identity away")
+        return Instruments(get_judge(data))
     ours, theirs = ([each.name for each in some] for some in (load_info(file).factors, data.attributes))
-    if model.z_channels and ours != theirs:
+    if ours != theirs:
         raise ValueError(
             f"{file} has {len(ours)} attributes ({', '.join(ours[:3])} ...), the data have {len(theirs)} "
             f"({', '.join(theirs[:3])} ...); give its own"
         )
-    if identity and not model.z_channels:
-        raise ValueError(f"{file} has no attributes to edit; leave --identity away")
-
-
-def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instruments:
+    # Read first: a wrong file should not cost the minutes that a judge takes.
     embed = load_embedding(identity) if identity else None
-    if not load(file).z_channels:
-        return Instruments(get_judge(data))
     # Drawing takes longer than editing, and every stage is held to the same truth.
     truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
     return Instruments(get_attribute_judge(data), truth, embed)
@@ -138,9 +135,7 @@ def _figures(
 ) -> dict[str, Any]:
     model, images = load(file), data.test.images
     figures = {
-        **reconstruction_scores(model, images),
-        "code_size": model.code_size,
-        "num_parameters": num_parameters(model),
+        **_model_figures(model, images),
         "jacobian_error": _against(teacher, model, images, None),
         "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
     }
@@ -157,13 +152,15 @@ def judge_units(model: Model, data: Dataset, *, ordered: bool = True) -> dict[st
 
     ordered: whether its units come in order. Where they do not, the swap score takes the two with the most energy.
     """
-    figures = {
-        **reconstruction_scores(model, data.test.images),
-        "code_size": model.code_size,
-        "num_parameters": num_parameters(model),
-    }
     factors = factor_statistics(encode_factors(model, data.train.images))
-    return _without_nan(figures | _unit_figures(model, factors, None, data, get_judge(data), ordered=ordered))
+    units = _unit_figures(model, factors, None, data, get_judge(data), ordered=ordered)
+    return _without_nan(_model_figures(model, data.test.images) | units)
+
+
+def _model_figures(model: Model, images: torch.Tensor) -> dict[str, Any]:
+    """What there is to say of any model."""
+    scores = reconstruction_scores(model, images)
+    return {**scores, "code_size": model.code_size, "num_parameters": num_parameters(model)}
 
 
 def _unit_figures(

@@ -153,23 +153,28 @@ def fader(weights: Weights, labels: Labels | None = None) -> tuple[Update, Updat
     active = _active(weights, "rec", "pred", "adv")
 
     def judged(model: Autoencoder, batch: Batch, code: Code, sign: int) -> Tensor:
-        assert batch.attributes is not None and isinstance(model, nn.Module)
-        return losses.attribute_cross_entropy(model.get_submodule("discriminator")(code.z), sign * batch.attributes)
+        assert batch.attributes is not None
+        return losses.attribute_cross_entropy(_discriminator(model)(code.z), sign * batch.attributes)
 
     def autoencoder(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
-        assert batch.attributes is not None and isinstance(model, nn.Module)
-        discriminator = model.get_submodule("discriminator")
-        assert isinstance(discriminator, Discriminator)
+        assert batch.attributes is not None
         values = _code_terms(active, weights, batch, code, labels)
         x_hat = model.decode(Code(batch.attributes.nan_to_num(), code.z))
-        fooled = discriminator.strength * judged(model, batch, code, -1)
-        discriminator.steps += 1
+        fooled = _discriminator(model).strength * judged(model, batch, code, -1)
+        _discriminator(model).steps += 1
         return {"rec": losses.reconstruction(batch.x, x_hat), "adv": fooled, **values}
 
     def discriminator(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         return {"disc": judged(model, batch, code, 1)}
 
     return Update(("encoder", "decoder"), autoencoder, active), Update(("discriminator",), discriminator, {"disc": 1.0})
+
+
+def _discriminator(model: Autoencoder) -> Discriminator:
+    assert isinstance(model, nn.Module)
+    network = model.get_submodule("discriminator")
+    assert isinstance(network, Discriminator)
+    return network
 
 
 def cycle(weights: Weights, labels: Labels | None = None) -> Update:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -119,25 +120,19 @@ def run_comparison(
     fingerprint = _fingerprint(data)
     data = data.to(pick_device(device))
     # All recipes first, so that wrong input is refused before anything is trained.
-    plan = [
-        (method, num_units, seed, recipe_of(comparison, method, num_units, seed))
-        for seed in comparison.seeds
-        for num_units in comparison.codes or (0,)
-        for method in methods
-    ]
-    lengths = [f"-{num_units}" if num_units else "" for _, num_units, _, _ in plan]
-    folders = [
-        out / f"{method}{length}-s{seed}-{_digest(method, recipe, fingerprint)}"
-        for length, (method, _, seed, recipe) in zip(lengths, plan, strict=True)
-    ]
-    require_pythae([step[0] for step, folder in zip(plan, folders, strict=True) if not _file(folder).is_file()])
+    plan: dict[Path, tuple[str, Recipe]] = {}
+    for seed, num_units, method in product(comparison.seeds, comparison.codes or (0,), methods):
+        recipe = recipe_of(comparison, method, num_units, seed)
+        length = f"-{num_units}" if num_units else ""
+        plan[out / f"{method}{length}-s{seed}-{_digest(method, recipe, fingerprint)}"] = method, recipe
+    require_pythae([method for folder, (method, _) in plan.items() if not _file(folder).is_file()])
     results = []
-    for number, (folder, length, (method, _, seed, recipe)) in enumerate(zip(folders, lengths, plan, strict=True)):
+    for number, (folder, (method, recipe)) in enumerate(plan.items()):
         if not _file(folder).is_file():
-            print(f"{number + 1} of {len(plan)}: {comparison.methods[method]}{length}, seed {seed}", flush=True)
+            print(f"{number + 1} of {len(plan)}: {comparison.methods[method]}, {folder.name}", flush=True)
             where = {"data_root": data_root, "device": device}
             figures = _figures(method, recipe, comparison.recipe, data, folder, where)
-            named = [{"method": method, "seed": seed, **each} for each in figures]
+            named = [{"method": method, "seed": recipe.seed, **each} for each in figures]
             write_atomically(_file(folder), json.dumps(named, indent=2).encode())
         results += json.loads(_file(folder).read_text())
     return results
