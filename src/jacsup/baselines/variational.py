@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jacsup.baselines.encoders import SideBySide
 from jacsup.baselines.fit import fit
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.config import Recipe
+from jacsup.config import Adam, Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.models import Model, build
+from jacsup.models.linear import Linear
 from jacsup.training.step import make_adam
 
 # The weights that the papers recommend for sprites.
@@ -52,9 +53,12 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
     optimizer = make_adam(autoencoder, stage.adam)
     players = [("loss", autoencoder, optimizer)]
     if kind == "factor-vae":
-        # Its second player has Kim and Mnih's settings and keeps its rate.
+        # Its second player has Kim and Mnih's settings and keeps its rate. Most of the time goes into its layers.
+        for layer in peer.discriminator.modules():
+            if type(layer) is nn.Linear:
+                layer.__class__ = Linear
         discriminator = list(peer.discriminator.parameters())
-        adversary = torch.optim.Adam(discriminator, lr=1e-4, betas=(0.5, 0.9))
+        adversary = make_adam(discriminator, Adam(lr=1e-4, betas=(0.5, 0.9), weight_decay=0.0))
         players = [
             ("autoencoder_loss", autoencoder, optimizer),
             ("discriminator_loss", discriminator, adversary),
