@@ -11,7 +11,7 @@ import torch
 
 from jacsup.config import Arrays, Digits
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Attribute, Dataset, Split, batch_order, flip_mask, taken_mask
+from jacsup.data.dataset import Attribute, Dataset, batch_order, flip_mask, taken_mask
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -273,11 +273,3 @@ def test_masks_are_pure_functions_with_their_shares() -> None:
     assert taken.shape == (10, 64, 3) and taken.equal(taken_mask(640, 64, hats, 0.25, **where))
     assert taken.float().mean(dim=(0, 1)).tolist() == pytest.approx([0.25] * 3, abs=0.06)
     assert taken[..., 0].equal(taken[..., 2]) and not taken[..., 0].equal(taken[..., 1])
-
-
-def test_mirrored_images() -> None:
-    split = Split(torch.from_numpy(FACES.transpose(0, 3, 1, 2).copy()))
-    index, mirrored = torch.tensor([4, 0]), torch.tensor([True, False])
-    pixels = split.pixels(index, torch.device("cpu"), mirrored)
-    assert pixels[0].equal(split.images[4].flip(2)) and pixels[1].equal(split.images[0])
-    assert split.pixels(index, torch.device("cpu")).equal(split.images[index])

@@ -98,7 +98,9 @@ def train(
         deterministic=deterministic,
         tensorboard=tensorboard,
     )
-    print(f"{run} is trained; next: jacsup report {run}")
+    # torchrun's other processes have nothing to add.
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{run} is trained; next: jacsup report {run}")
 
 
 def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: Sequence[str]) -> Recipe:

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from jacsup import losses
-from jacsup.code import Code, partners
+from jacsup.code import Code
 from jacsup.config import Stage, Weights
+from jacsup.distributed import gather, partners
 from jacsup.models import Autoencoder
 from jacsup.models.discriminator import Discriminator
 
@@ -211,10 +212,12 @@ def _code_terms(
     values: dict[str, Tensor] = {}
     if "xcov" in active:
         cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
-        values["xcov"] = cross_covariance(code.y, code.z)
+        values["xcov"] = cross_covariance(gather(code.y), gather(code.z))
     if "pred" in active:
         assert batch.attributes is not None
-        values["pred"] = losses.prediction(code.y, batch.attributes, *_kinds(labels, weights, batch.attributes))
+        # All ranks' rows: the mean is over the labels that are known, which some ranks may have more of.
+        y, y_bar = gather(code.y), gather(batch.attributes)
+        values["pred"] = losses.prediction(y, y_bar, *_kinds(labels, weights, y_bar))
     return values
 
 

@@ -55,17 +55,19 @@ class Split:
         """The number of images."""
         return len(self.images)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether there are more images than a device should hold."""
+        return self.images.numel() > DEVICE_BYTES
+
     def to(self, device: str | torch.device) -> Split:
-        """The same split on another device; images beyond DEVICE_BYTES stay where they are."""
-        images = self.images if self.images.numel() > DEVICE_BYTES else self.images.to(device)
+        """The same split on another device; images that are streamed stay where they are."""
+        images = self.images if self.streamed else self.images.to(device)
         return Split(images, *(value if value is None else value.to(device) for value in self._known()))
 
-    def pixels(
-        self, index: Int[Tensor, " b"], device: torch.device, mirrored: Bool[Tensor, " b"] | None = None
-    ) -> UInt8[Tensor, "b c h w"]:
-        """The images numbered `index` on a device, left and right exchanged in those that are `mirrored`."""
-        images = self.images[index.to(self.images.device)].to(device)
-        return images if mirrored is None else torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    def pixels(self, index: Int[Tensor, " b"], device: torch.device) -> UInt8[Tensor, "b c h w"]:
+        """The images numbered `index` on a device."""
+        return self.images[index.to(self.images.device)].to(device)
 
     def first(self, count: int) -> Split:
         """The first `count` images with all that is known of them."""

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jacsup.distributed import own, size
+
 DROPOUT = 0.3
 
 
@@ -40,7 +42,8 @@ class Discriminator(nn.Module):
         features = self.features(z.unflatten(1, self._shape))
         if self.training:
             generator = torch.Generator(z.device).manual_seed(self._seed + int(self.steps))
-            kept = torch.rand(features.shape, generator=generator, device=z.device) >= DROPOUT
+            of_all = torch.rand(size() * len(z), features.shape[1], generator=generator, device=z.device)
+            kept = own(of_all) >= DROPOUT
             features = features * kept / (1 - DROPOUT)
         return self.to_logits(features)
 

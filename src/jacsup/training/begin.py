@@ -1,4 +1,4 @@
-"""What happens before the first step: the device, the run folder, and stages taken over from other runs."""
+"""What happens before the first step: the run folder, stages taken over from other runs, and the starting model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import jacsup
-from jacsup.config import Recipe
+from jacsup import distributed
+from jacsup.config import Recipe, Stage
+from jacsup.data.dataset import Dataset
 from jacsup.jsonable import differences
-from jacsup.models import load_metadata
+from jacsup.models import Model, build, load, load_metadata
+from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.discriminator import Discriminator
+from jacsup.models.grow import grow
 from jacsup.run import Run, write_atomically
 
 MOST_NAMED = 8
@@ -47,11 +53,17 @@ def open_run(
         raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
     _refuse_other_content(run, recipe)
     path.mkdir(parents=True, exist_ok=True)
-    with run.lock():
-        # Again: another process may have come first.
-        _refuse_other_content(run, recipe)
+    with run.lock() if distributed.is_main() else contextlib.nullcontext():
+        if distributed.is_main():
+            # Again: another process may have come first.
+            _refuse_other_content(run, recipe)
+            if not (path / "recipe.json").exists():
+                run.write_recipe(recipe)
+        distributed.barrier()
         if not (path / "recipe.json").exists():
-            run.write_recipe(recipe)
+            raise ValueError(
+                f"rank {distributed.rank()} does not see {path}; --out must be a folder that all machines share"
+            )
         yield run, recipe, source
 
 
@@ -82,6 +94,7 @@ def describe_session(run: Run, device: torch.device, data_root: str | Path | Non
     session = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
+        "processes": distributed.size(),
         "deterministic": deterministic,
         "data_root": str(Path(data_root).resolve()) if data_root else None,
         "jacsup": jacsup.__version__,
@@ -152,3 +165,32 @@ def _init_source(init: str | Path, recipe: Recipe, image_shape: tuple[int, int, 
             "image shape, model and num_units of these stages must agree"
         )
     return source
+
+
+def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Model:
+    """The stage's model before its first step: a new one, or the one before it, grown."""
+    stage = recipe.stages[number]
+    num_units = len(data.attributes) if recipe.supervised else stage.num_units
+    # Loading draws random numbers too, so it comes before the seed.
+    before = load(run.stage_file(number - 1, recipe)) if number else None
+    seed = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed >> 1))
+        if before:
+            model = grow(before, num_units, stage.z_channels, stage.growth)
+        else:
+            sizes = num_units, stage.z_channels
+            model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
+        if stage.objective == "fader":
+            _add_discriminator(model, recipe, stage, len(data.train))
+    return model
+
+
+def _add_discriminator(model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:
+    """A third network for the stage's time; its reward rises for the first half of it."""
+    assert isinstance(model, ConvAutoencoder)
+    side = model.decoder.map_side
+    if side < 2:
+        raise ValueError(f"stage '{stage.name}': the code's map is {side}x{side}; a discriminator needs 2x2 and more")
+    ramp = max(1, stage.epochs * (num_images // stage.batch_size) // 2)
+    model.add_module("discriminator", Discriminator(stage.z_channels, side, model.num_units, ramp, recipe.seed))

@@ -15,29 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from jacsup.code import to_float
-from jacsup.config import Recipe, Stage
+from jacsup import distributed
+from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, require_full_batch, taken_mask
-from jacsup.models import Model, build, load, pick_device, save_model
-from jacsup.models.conv import ConvAutoencoder
-from jacsup.models.discriminator import Discriminator
-from jacsup.models.grow import grow
-from jacsup.objectives import Batch, Labels, updates
+from jacsup.data.dataset import Dataset, require_full_batch
+from jacsup.models import build, load, pick_device, save_model
+from jacsup.objectives import Labels, updates
 from jacsup.run import Run
-from jacsup.training.begin import describe_session, open_run, take_over
+from jacsup.training.batches import Batches
+from jacsup.training.begin import describe_session, open_run, starting_model, take_over
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
 from jacsup.training.stats import Reporter, cut_stats
 from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
-from jacsup.training.teacher import TeacherOutputs
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
+STEPS_BETWEEN_QUESTIONS = 8
 ADVICE = (
     "what was saved before is kept: start again in another folder with a lower rate or weight "
     "(--set stages.adam.lr=...)"
@@ -82,7 +79,6 @@ def train(
     Raises ValueError for wrong input before anything is written, DivergedError for a loss that is not finite,
     KeyboardInterrupt after Ctrl-C, with the work saved.
     """
-    chosen = pick_device(device)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -91,8 +87,29 @@ def train(
     count = len(recipe.stages) if num_stages is None else num_stages
     if not 1 <= count <= len(recipe.stages):
         raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")
-    data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
-    recipe = replace(recipe, data=data.config)
+    path = Path(out or Path("runs") / recipe.run_name)
+    with distributed.joined(pick_device(device)) as chosen:
+        with distributed.main_first():
+            data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
+        recipe = replace(recipe, data=data.config)
+        _require_trainable(recipe, data, count)
+        with open_run(recipe, path, init, data.image_shape) as (run, recipe, source):
+            checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
+            data = data.to(chosen)
+            if distributed.is_main():
+                notes = describe_session(run, chosen, data_root, deterministic)
+                notes += take_over(run, recipe, source) if checkpoint is None else []
+                judge = get_judges(data, supervised=recipe.supervised)
+            distributed.barrier()
+            with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
+                for note in notes:
+                    reporter.note(note)
+                session = _Session(run, recipe, data, chosen, judge, reporter, interrupted)
+                _train_stages(session, count, checkpoint)
+    return path
+
+
+def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
     if recipe.supervised and not data.attributes:
         raise ValueError(
             f"recipe '{recipe.name}' learns attributes, and the images have none; pass a table with --attributes, "
@@ -100,22 +117,10 @@ def train(
         )
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
+        distributed.require_divisible(stage.batch_size)
     # Layers that do not fit the images are refused here; on this device they cost nothing.
     with torch.device("meta"):
         build(recipe.model, data.image_shape, 1, normalized=False)
-    path = Path(out or Path("runs") / recipe.run_name)
-    with open_run(recipe, path, init, data.image_shape) as (run, recipe, source):
-        notes = describe_session(run, chosen, data_root, deterministic)
-        checkpoint = load_checkpoint(run.checkpoint_file)
-        notes += take_over(run, recipe, source) if checkpoint is None else []
-        data = data.to(chosen)
-        judge = get_judges(data, supervised=recipe.supervised)
-        with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
-            for note in notes:
-                reporter.note(note)
-            session = _Session(run, recipe, data, chosen, judge, reporter, interrupted)
-            _train_stages(session, count, checkpoint)
-    return run.path
 
 
 def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) -> None:
@@ -126,36 +131,42 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
         start = checkpoint.position
     else:
         checkpoint = None
-    cut_stats(run, start.stage, start.epoch)
+    # What the others read of the folder comes before the first change.
+    distributed.barrier()
+    if distributed.is_main():
+        cut_stats(run, start.stage, start.epoch)
     for number in range(finished, count):
         _train_stage(session, number, checkpoint if number == finished else None)
+        distributed.barrier()
     newest = run.newest_model()
     assert newest
-    run.install_model(newest)
+    if distributed.is_main():
+        run.install_model(newest)
 
 
 def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) -> None:
     """One stage from its first step, or from a checkpoint, to its model file."""
     run, data, stage = session.run, session.data, session.recipe.stages[number]
-    recipe, train = session.recipe, data.train
+    recipe = session.recipe
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
-    model = _starting_model(session, number)
+    model = starting_model(run, recipe, number, data).to(session.device).train()
+    distributed.synchronise(model)
     optimizers = make_optimizers(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
-    num_steps = len(train) // stage.batch_size
+    cpu_started_at = time.process_time()
+    batches = Batches(recipe, number, data, session.device, teacher)
+    num_steps = batches.num_steps
     record = torch.zeros(num_steps, len(term_names), device=session.device)
     position = Position(stage=number)
     if checkpoint:
         position = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizers)
-    cpu_started_at = time.process_time()
-    outputs = None
-    if teacher and stage.objective == "student":
-        outputs = TeacherOutputs(teacher, train.images, flips=recipe.flips)
 
     def save(at: Position) -> None:
+        if not distributed.is_main():
+            return
         tensors = {**capture(model, optimizers), "record": record.cpu()}
         # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
         if all(bool(value.isfinite().all()) for value in tensors.values()):
@@ -169,24 +180,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
-        drawn = {"seed": recipe.seed, "stage": number, "epoch": epoch}
-        order = batch_order(len(train), stage.batch_size, **drawn).to(session.device)
-        mirrored = flip_mask(len(train), stage.batch_size, **drawn).to(session.device) if recipe.flips else None
-        taken = None
-        if stage.taken < 1:
-            taken = taken_mask(len(train), stage.batch_size, data.attributes, stage.taken, **drawn).to(session.device)
-        kept = None
-        if stage.objective == "nested":
-            kept = kept_mask(len(train), stage.batch_size, stage.num_units, **drawn).to(session.device)
-        for step in range(first_step, num_steps):
+        for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
             set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
-            index = order[step]
-            pixels = train.pixels(index, session.device, None if mirrored is None else mirrored[step])
-            x = to_float(pixels, model.config.value_range)
-            attributes = None if train.attributes is None else train.attributes[index]
-            masks = [None if mask is None else mask[step] for mask in (taken, kept)]
-            of_teacher = outputs.of(index, x, masks[0]) if outputs else (None, None, None)
-            batch = Batch(x, attributes, *of_teacher, *masks)
             record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
@@ -194,18 +189,19 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
                 check(step + 1)
                 losses = dict(zip(term_names, record[step].tolist(), strict=True))
                 session.reporter.status(number, stage, epoch, (step + 1) / num_steps, losses)
-            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or session.interrupted.is_set():
+            stopping = _interrupted_anywhere(session, step)
+            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or stopping:
                 check(step + 1)
                 save(Position(stage=number, epoch=epoch, step=step + 1, seconds=now - started_at))
                 saved_at = time.monotonic()
-                if session.interrupted.is_set():
-                    raise KeyboardInterrupt
+            if stopping:
+                raise KeyboardInterrupt
         check(num_steps)
         if not all(bool(weight.isfinite().all()) for weight in model.state_dict().values()):
             raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
         seconds, core_seconds = time.monotonic() - started_at, time.process_time() - cpu_started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
-        tests = test_figures(model, teacher, data, session.judge)
+        tests = test_figures(model, teacher, data, session.judge) if distributed.is_main() else {}
         session.reporter.epoch(
             {
                 "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
@@ -215,6 +211,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         )  # fmt: skip
         cpu_started_at = time.process_time()
     save(Position(stage=number, epoch=stage.epochs))
+    if not distributed.is_main():
+        return
     if stage.objective == "fader":
         del model.discriminator
     model.eval()
@@ -223,33 +221,11 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     save_model(run.stage_file(number, recipe), model, info)
 
 
-def _starting_model(session: _Session, number: int) -> Model:
-    """The stage's model before its first step: a new one, or the one before it, grown."""
-    recipe, data, stage = session.recipe, session.data, session.recipe.stages[number]
-    num_units = len(data.attributes) if recipe.supervised else stage.num_units
-    # Loading draws random numbers too, so it comes before the seed.
-    before = load(session.run.stage_file(number - 1, recipe)) if number else None
-    seed = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed >> 1))
-        if before:
-            model = grow(before, num_units, stage.z_channels, stage.growth)
-        else:
-            sizes = num_units, stage.z_channels
-            model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
-        if stage.objective == "fader":
-            _add_discriminator(model, recipe, stage, len(data.train))
-    return model.to(session.device).train()
-
-
-def _add_discriminator(model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:
-    """A third network for the stage's time; its reward rises for the first half of it."""
-    assert isinstance(model, ConvAutoencoder)
-    side = model.decoder.map_side
-    if side < 2:
-        raise ValueError(f"stage '{stage.name}': the code's map is {side}x{side}; a discriminator needs 2x2 and more")
-    ramp = max(1, stage.epochs * (num_images // stage.batch_size) // 2)
-    model.add_module("discriminator", Discriminator(stage.z_channels, side, model.num_units, ramp, recipe.seed))
+def _interrupted_anywhere(session: _Session, step: int) -> bool:
+    """Ranks must stop after the same step; asking takes a message, so they do not ask after each."""
+    if distributed.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
+        return False
+    return distributed.any_rank(session.interrupted.is_set())
 
 
 def _labels(data: Dataset) -> Labels | None:

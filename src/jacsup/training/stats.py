@@ -8,6 +8,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from jacsup import distributed
 from jacsup.config import Recipe, Stage
 from jacsup.run import Run, write_atomically
 
@@ -21,7 +22,8 @@ def cut_stats(run: Run, stage: int, epoch: int) -> None:
 class Reporter:
     """Writes an epoch's line to stats.jsonl, to TensorBoard if asked, and to the terminal.
 
-    A terminal gets one live bar over the whole curriculum; a log file gets one plain line per epoch.
+    A terminal gets one live bar over the whole curriculum; a log file gets one plain line per epoch. Of many processes
+    the first one tells.
     """
 
     def __init__(self, run: Run, recipe: Recipe, num_stages: int, *, tensorboard: bool):
@@ -29,13 +31,14 @@ class Reporter:
         self._total = [stage.epochs for stage in recipe.stages[:num_stages]]
         self._bar: Any = None
         self._writer: Any = None
-        if tensorboard:
+        self._silent = not distributed.is_main()
+        if tensorboard and not self._silent:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(run.path / "tensorboard")
 
     def __enter__(self) -> Reporter:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._silent:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -67,6 +70,8 @@ class Reporter:
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Records a finished epoch."""
+        if self._silent:
+            return
         with open(self._run.stats_file, "a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -84,7 +89,7 @@ class Reporter:
         """A line above the bar."""
         if self._bar:
             self._bar.console.print(text, markup=False)
-        else:
+        elif not self._silent:
             print(text)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jacsup.code import Code
 from jacsup.config import Adam
+from jacsup.distributed import average
 from jacsup.models import Model
 from jacsup.objectives import Batch, Update
 
@@ -56,12 +57,14 @@ def train_step(
         terms = update.losses(model, batch, code)
         loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        told = torch.stack([terms[name].detach() for name in update.weights])
+        *gradients, told = average([*torch.autograd.grad(loss, weights), told])
+        for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
         if clip:
             torch.nn.utils.clip_grad_norm_(weights, clip)
         for name in update.trains:
             optimizers[name].step()
-        values += [terms[name].detach() for name in update.weights]
+        values.append(told)
         code = Code(code.y.detach(), code.z.detach())
-    return torch.stack(values)
+    return torch.cat(values)

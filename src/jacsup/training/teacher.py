@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from jacsup.code import Code, partners, to_float
+from jacsup.code import Code, to_float
+from jacsup.distributed import partners
 from jacsup.models import Model
 
 # Constants, never a look at free memory: the same run must do the same arithmetic on every machine.

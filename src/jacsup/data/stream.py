@@ -1,0 +1,38 @@
+"""Batches of images for a device that does not hold them: read from disk ahead of their use."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from jacsup.data.dataset import Split
+
+# How many batches are read ahead, and how many at once: disks answer many questions as fast as one.
+NUM_AHEAD, NUM_READERS = 8, 4
+
+
+def batches_of_pixels(
+    split: Split, order: Int[Tensor, "steps b"], device: torch.device
+) -> Iterator[UInt8[Tensor, "b c h w"]]:
+    """The images of each row of `order`, on the device."""
+    images, rows = split.images, order.to(split.images.device)
+    if not split.streamed and images.device.type == device.type:
+        yield from (images[index] for index in rows)
+        return
+
+    def read(index: Tensor) -> Tensor:
+        return images[index].pin_memory() if device.type == "cuda" else images[index]
+
+    remaining = iter(rows)
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        waiting = deque(pool.submit(read, index) for index in islice(remaining, NUM_AHEAD))
+        while waiting:
+            pixels = waiting.popleft().result()
+            waiting.extend(pool.submit(read, index) for index in islice(remaining, 1))
+            yield pixels.to(device, non_blocking=True)

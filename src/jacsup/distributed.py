@@ -1,0 +1,172 @@
+"""Many processes, one batch: what a rank must ask the others, so that a recipe means the same on 1 or 64 devices.
+
+Each rank holds an equal share of the global batch, its rows in the order of ranks. Every function here is the plain
+one where a single process runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from jacsup import code
+
+# Small words between hosts, which must not wait for the devices.
+_control: Any = None
+
+
+def rank() -> int:
+    """This process's number among all."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes and tells."""
+    return rank() == 0
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[torch.device]:
+    """This process among those that torchrun started, on its own device; alone without torchrun."""
+    global _control
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    _control = dist.new_group(backend="gloo")
+    try:
+        yield device
+    finally:
+        _control = None
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """Lets rank 0 do it before the others: what it downloads or prepares, they find."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()
+
+
+def barrier() -> None:
+    """Waits for all ranks."""
+    if size() > 1:
+        dist.barrier(_control)
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank; all ranks must ask."""
+    if size() == 1:
+        return flag
+    word = torch.tensor(int(flag))
+    dist.all_reduce(word, dist.ReduceOp.MAX, _control)
+    return bool(word)
+
+
+def require_divisible(batch_size: int) -> None:
+    """ValueError where a batch cannot be shared out evenly."""
+    if batch_size % size():
+        raise ValueError(
+            f"batch_size is {batch_size} for {size()} processes; it must be a multiple of their number: start fewer, "
+            "or --set stages.batch_size=..."
+        )
+
+
+def own(values: Tensor, dim: int = 0) -> Tensor:
+    """This rank's share of a global batch that all ranks know, which lies along `dim`."""
+    return values.chunk(size(), dim)[rank()]
+
+
+def gather(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*gathered"]:
+    """The rows (b, ...) of all ranks, in their order, as (b * size, ...), with their gradients."""
+    return _Gather.apply(values) if size() > 1 else values
+
+
+def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
+    """code.partners over the global batch: the partner of a rank's first row is the last row of the rank before."""
+    if size() == 1:
+        return code.partners(values, taken)
+    last_rows = gather(values[-1:])
+    theirs = torch.cat([last_rows[rank() - 1][None], values[:-1]])
+    return theirs if taken is None else torch.where(taken, theirs, values)
+
+
+def average(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all ranks, all in one message."""
+    if size() == 1:
+        return list(tensors)
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    parts = (flat / size()).split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def synchronise(model: nn.Module) -> None:
+    """From now on all ranks start from rank 0's weights, and BatchNorm sees the global batch."""
+    if size() == 1:
+        return
+    for tensor in model.state_dict().values():
+        dist.broadcast(tensor, 0)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.forward = partial(_batch_norm, module)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+    """BatchNorm whose statistics, and their gradients, are those of all ranks' rows together."""
+    if not norm.training:
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    axes = [0, *range(2, x.dim())]
+    local = torch.stack([x.mean(axes), x.var(axes, unbiased=False)])
+    # Shares are equal: the variance of all rows is the mean of variances plus the variance of means.
+    means, variances = gather(local[None]).unbind(1)
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0, unbiased=False)
+    _update(norm, mean.detach(), variance.detach(), size() * x.numel() // x.shape[1])
+    scale = (variance + norm.eps).rsqrt()
+    scale, shift = (scale * norm.weight, norm.bias) if norm.affine else (scale, torch.zeros_like(mean))
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    return (x - mean.view(shape)) * scale.view(shape) + shift.view(shape)
+
+
+def _update(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        everyones = [torch.empty_like(values) for _ in range(size())]
+        dist.all_gather(everyones, values.contiguous())
+        return torch.cat(everyones)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Every rank's loss depends on these rows.
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return own(gradient)

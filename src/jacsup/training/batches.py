@@ -1,0 +1,55 @@
+"""The batches of a stage: drawn, mirrored, masked, and seen by the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from jacsup.code import to_float
+from jacsup.config import Recipe
+from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, taken_mask
+from jacsup.data.stream import batches_of_pixels
+from jacsup.distributed import own
+from jacsup.models import Model
+from jacsup.objectives import Batch
+from jacsup.training.teacher import TeacherOutputs
+
+
+class Batches:
+    """What one stage's steps see: pure functions of seed, stage and epoch; of each batch a rank sees its own rows.
+
+    teacher: whose outputs a student is held to.
+    """
+
+    def __init__(self, recipe: Recipe, number: int, data: Dataset, device: torch.device, teacher: Model | None):
+        self._recipe, self._number, self._data, self._device = recipe, number, data, device
+        self._stage = recipe.stages[number]
+        self.num_steps = len(data.train) // self._stage.batch_size
+        self._outputs = None
+        if teacher and self._stage.objective == "student":
+            self._outputs = TeacherOutputs(teacher, data.train.images, flips=recipe.flips)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """An epoch's batches from step `first_step` on."""
+        stage, attributes = self._stage, self._data.train.attributes
+        sizes = len(self._data.train), stage.batch_size
+        drawn = {"seed": self._recipe.seed, "stage": self._number, "epoch": epoch}
+        order = self._own(batch_order(*sizes, **drawn))[first_step:]
+        mirrored = self._own(flip_mask(*sizes, **drawn)) if self._recipe.flips else None
+        kept = self._own(kept_mask(*sizes, stage.num_units, **drawn)) if stage.objective == "nested" else None
+        taken = None
+        if stage.taken < 1:
+            taken = self._own(taken_mask(*sizes, self._data.attributes, stage.taken, **drawn))
+        streamed = batches_of_pixels(self._data.train, order, self._device)
+        for step, (index, pixels) in enumerate(zip(order, streamed, strict=True), first_step):
+            flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, taken, kept))
+            if flips is not None:
+                pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
+            x = to_float(pixels, self._recipe.model.value_range)
+            of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None, None, None)
+            yield Batch(x, None if attributes is None else attributes[index], *of_teacher, *masks)
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        return own(drawn, dim=1).to(self._device)

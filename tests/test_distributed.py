@@ -1,0 +1,139 @@
+"""Many processes do what one does: the same steps, the same run folder, and one end for all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ranks
+import torch
+from safetensors.torch import load_file
+
+import jacsup
+from jacsup import distributed
+from jacsup.run import Run
+
+# What a BatchNorm without affine part takes away again: rounding alone moves it.
+IDLE = {"encoder.4.bias", "encoder.5.running_mean"}
+# An adversary's float32 rounding grows from step to step; in float64 it is held to the same as the others.
+CHAOTIC = "fader"
+UNEQUAL = ("name", "seconds", "core_seconds", "peak_memory_mib")
+EPOCHS = ("--set", "stages.epochs=4", "--set", "stages.batch_size=64")
+
+
+def torchrun(count: int, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += [f"--max-restarts={restarts}", *map(str, arguments)]
+    # Without the last, torchrun lets restarted processes read the addresses of the dead ones.
+    environment = {**os.environ, "PYTHONWARNINGS": "error::UserWarning", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    subprocess.run([sys.executable, ranks.__file__, folder, "float32", "float64"], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(("count", "dtype", "tolerance"), [(2, "float32", 1e-5), (4, "float64", 1e-9)])
+def test_ranks_agree_with_one_process(count: int, dtype: str, tolerance: float, alone: Path, tmp_path: Path) -> None:
+    finish(torchrun(count, ranks.__file__, tmp_path, dtype))
+    for case in ranks.CASES:
+        ours, theirs = (load_file(folder / f"{case} {dtype}.safetensors") for folder in (tmp_path, alone))
+        for name in theirs.keys() - (IDLE if case == "ordered teacher" else set()):
+            error = float((ours[name] - theirs[name]).double().square().mean().sqrt())
+            assert error < (1e-3 if case == CHAOTIC and dtype == "float32" else tolerance), (case, name)
+
+
+@pytest.fixture(scope="module")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "two"
+    output = finish(torchrun(2, "-m", "jacsup", "train", "debug", *EPOCHS, "--out", folder))
+    assert output.count("is trained") == 1
+    return folder
+
+
+def figures(folder: Path) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if name not in UNEQUAL} for line in Run(folder).stats()]
+
+
+def assert_close(folder: Path, expected: Path) -> None:
+    """The same run up to rounding, which the first teacher's idle bias lets grow."""
+    for line, other in zip(figures(folder), figures(expected), strict=True):
+        assert line == pytest.approx(other, rel=0.05, abs=1e-5)
+    models = [load_file(run / "model.safetensors") for run in (folder, expected)]
+    assert models[0].keys() == models[1].keys()
+
+
+def test_the_command_under_torchrun(run_of_two: Path, tmp_path: Path) -> None:
+    assert Run(run_of_two).sessions()[0]["processes"] == 2
+    subprocess.run([sys.executable, "-m", "jacsup", "train", "debug", *EPOCHS, "--out", tmp_path / "run"], check=True)
+    assert_close(run_of_two, tmp_path / "run")
+
+
+def test_a_killed_rank_ends_all_and_a_restart_goes_on(run_of_two: Path, tmp_path: Path) -> None:
+    process = torchrun(2, "-m", "jacsup", "train", "debug", *EPOCHS, "--out", tmp_path / "run", restarts=1)
+    wait_for_epochs(tmp_path / "run", 2)
+    os.kill(workers(process.pid)[1], signal.SIGKILL)
+    finish(process)
+    sessions = Run(tmp_path / "run").sessions()
+    assert [session["processes"] for session in sessions] == [2, 2]
+    assert figures(tmp_path / "run") == figures(run_of_two)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (run_of_two / "model.safetensors").read_bytes()
+
+
+def test_an_interrupted_run_goes_on_with_another_number_of_ranks(run_of_two: Path, tmp_path: Path) -> None:
+    process = torchrun(2, "-m", "jacsup", "train", "debug", *EPOCHS, "--out", tmp_path / "run")
+    wait_for_epochs(tmp_path / "run", 2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode != 0 and (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert len(Run(tmp_path / "run").stats()) < 12
+    finish(torchrun(1, "-m", "jacsup", "train", "debug", *EPOCHS, "--out", tmp_path / "run"))
+    assert_close(tmp_path / "run", run_of_two)
+
+
+def test_a_batch_that_cannot_be_shared_out(tmp_path: Path) -> None:
+    size = ("--set", "stages.batch_size=63")
+    process = torchrun(2, "-m", "jacsup", "train", "debug", *size, "--out", tmp_path / "run")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and not (tmp_path / "run").exists()
+    assert "batch_size is 63 for 2 processes" in output
+
+
+def wait_for_epochs(run: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while not (run / "recipe.json").exists() or len(Run(run).stats()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def workers(launcher: int) -> list[int]:
+    """The processes that torchrun started, in the order of their ranks."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    found = {}
+    for child in map(int, children):
+        variables = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
+        found |= {int(v.partition("=")[2]): child for v in variables if v.startswith("LOCAL_RANK=")}
+    return [found[rank] for rank in sorted(found)]
+
+
+def test_alone_nothing_is_sent() -> None:
+    values = torch.rand(4, 3)
+    assert distributed.gather(values) is values and distributed.own(values).equal(values)
+    assert distributed.partners(values).equal(values.roll(1, 0))
+    assert distributed.size() == 1 and distributed.is_main() and not distributed.any_rank(flag=False)
+    assert distributed.average([values])[0] is values
+    assert jacsup.__version__
