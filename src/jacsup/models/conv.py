@@ -115,7 +115,7 @@ class _Decoder(nn.Module):
         num_layers = len(widths) - 1
         num_with_y = num_layers - config.layers_without_y
         layers = [
-            _Up(inputs, num_units if number <= num_with_y else 0, outputs, bias=number == num_layers)
+            Up(inputs, num_units if number <= num_with_y else 0, outputs, bias=number == num_layers)
             for number, (inputs, outputs) in enumerate(pairwise(widths), start=1)
         ]
         self.layers = nn.ModuleList(layers[:-1])
@@ -129,7 +129,7 @@ class _Decoder(nn.Module):
         return self.to_image(features, y).tanh()
 
 
-class _Up(nn.Module):
+class Up(nn.Module):
     """A transposed convolution, kernel 4, stride 2, padding 1, of `inputs` maps and of y as constant channels.
 
     The weights of y are a tensor of their own, None without y: both kinds of input grow by appending rows.
