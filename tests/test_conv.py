@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from jacsup.code import Code
 from jacsup.config import Conv, Growth
-from jacsup.models.conv import ConvAutoencoder, _Up
+from jacsup.models.conv import ConvAutoencoder, Up
 from jacsup.models.grow import grow
 
 SMALL = Conv(channels=(4, 6, 8))
@@ -37,7 +37,7 @@ def naive_decode(model: ConvAutoencoder, code: Code) -> Tensor:
     maps = code.z.reshape(len(code.z), model.z_channels, side, side)
     layers = [*model.decoder.layers, model.decoder.to_image]
     for layer, norm in zip(layers, [*model.decoder.norms, None], strict=True):
-        assert isinstance(layer, _Up) and layer.y_weight is not None
+        assert isinstance(layer, Up) and layer.y_weight is not None
         constant = code.y[:, :, None, None].expand(-1, -1, *maps.shape[2:])
         weight = torch.cat([layer.weight, layer.y_weight])
         maps = F.conv_transpose2d(torch.cat([maps, constant], 1), weight, layer.bias, stride=2, padding=1)
@@ -85,7 +85,7 @@ def test_the_model_is_appendix_a2(size: int, channels: tuple[int, ...], z_channe
     assert [layer.weight.shape[0] for layer in convolutions] == [*channels, 40 + z_channels]
     assert {(layer.kernel_size, layer.stride, layer.padding) for layer in convolutions} == {((4, 4), (2, 2), (1, 1))}
     assert len([m for m in model.encoder.modules() if isinstance(m, nn.BatchNorm2d)]) == len(channels) - 1
-    up = [layer for layer in model.decoder.layers if isinstance(layer, _Up)]
+    up = [layer for layer in model.decoder.layers if isinstance(layer, Up)]
     inputs = (z_channels, *channels[:0:-1])
     assert [layer.weight.shape[:2] for layer in up] == [*zip(inputs, channels[::-1], strict=True)]
     assert len(model.decoder.norms) == len(channels)

@@ -17,6 +17,7 @@ from jacsup.cli_data import DATA_COMMANDS, prepare_folder
 from jacsup.cli_edit import edit
 from jacsup.cli_judge import compare, evaluate, report
 from jacsup.cli_table import print_table
+from jacsup.cli_tune import tune
 from jacsup.config import Recipe, Stage
 from jacsup.jsonable import set_field
 
@@ -172,6 +173,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "report": report,
     "compare": compare,
+    "tune": tune,
     "edit": edit,
     "data": data,
     "list": show_list,

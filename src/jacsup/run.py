@@ -15,6 +15,10 @@ from jacsup.config import Recipe, read_recipe
 from jacsup.jsonable import to_dict
 
 
+class InUseError(ValueError):
+    """Another process trains this run."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The files of one run. Reading from a folder that is not a run raises ValueError."""
@@ -112,14 +116,14 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder against a second process; ValueError when one has it. The lock dies with its process."""
+        """Holds the folder against a second process; InUseError when one has it. The lock dies with its process."""
         import fcntl
 
         with open(self.path / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(
+                raise InUseError(
                     f"{self.path} is in use by another process; wait for it, stop it, or pass another folder with --out"
                 ) from None
             for left_behind in self.path.rglob(".*.tmp"):

@@ -17,7 +17,7 @@ from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
 from jacsup.baselines.variational import WEIGHTS, require_pythae, train_variational
 from jacsup.config import Objective, Recipe
 from jacsup.curricula import split_epochs
-from jacsup.data.dataset import Dataset
+from jacsup.data.dataset import Dataset, fingerprint_of
 from jacsup.evaluate import judge_stages, judge_units
 from jacsup.face_numbers import by_strength
 from jacsup.models import Model, load, pick_device
@@ -117,7 +117,7 @@ def run_comparison(
 
     core_seconds are the processor's, of all threads; a GPU's time is not in them.
     """
-    fingerprint = _fingerprint(data)
+    fingerprint = fingerprint_of(data)
     data = data.to(pick_device(device))
     # All recipes first, so that wrong input is refused before anything is trained.
     plan: dict[Path, tuple[str, Recipe]] = {}
@@ -192,12 +192,3 @@ def _given(value: Any) -> Any:
         changed = {f.name: _given(values[f.name]) for f in fields(value) if values[f.name] != f.default}
         return {"type": type(value).__name__, **changed}
     return [_given(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _fingerprint(data: Dataset) -> str:
-    """Tells data sets of one config apart by some of their images: a subset of CelebA from the whole."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.test):
-        some = split.images[:: max(1, len(split) // 500)]
-        digest.update(str(tuple(split.images.shape)).encode() + some.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

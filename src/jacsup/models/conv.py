@@ -143,7 +143,8 @@ class Up(nn.Module):
         self.y_weight = nn.Parameter(y_weight) if num_units else None
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
-    def forward(self, features: Tensor, y: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b i s s"], y: Float[Tensor, "b k"]) -> Float[Tensor, "b o t t"]:
+        """The sum of both, at twice the side."""
         side = features.shape[2]
         if self.y_weight is None:
             return _transposed(features, self.weight, self.bias)

@@ -1,0 +1,186 @@
+"""The paper's search over loss weights: train with each choice, judge it on images held out of training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jacsup.config import Arrays, Recipe, Stage
+from jacsup.data.dataset import Dataset, fingerprint_of
+from jacsup.drawing import PALETTE, SOFT, log_scale, plot, save
+from jacsup.jsonable import set_field, to_dict
+from jacsup.objectives import updates
+from jacsup.run import InUseError, Run
+from jacsup.training.loop import DivergedError, train
+
+# A tenth of the training images, and no more than this.
+MOST_HELD_OUT = 10_000
+# Of trials that are well under way, half are given up after the first two stages.
+NUM_WARM_UP_TRIALS, NUM_WARM_UP_STAGES = 5, 2
+ALL_WEIGHTS = "stages.weights."
+# What is searched where nothing else is asked for: the weights of eq. 9.
+GRID = {"stages.weights.y": (0.1, 0.25, 1.0), "stages.weights.diff": (0.1, 0.3, 1.0)}
+SUPERVISED_GRID = {"stages.weights.y": (0.1, 1.0, 10.0), "stages.weights.diff": (12.5, 25.0, 50.0, 100.0)}
+
+Grid = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of values, by recipe field, and where it stands.
+
+    mse, control: of the last stage that was trained, on the held-out images; control is the swap score, or of
+    attributes the edit accuracy at strength 2. state: complete, pruned, fail or running.
+    """
+
+    values: dict[str, float]
+    state: str
+    num_stages: int = 0
+    mse: float | None = None
+    control: float | None = None
+
+    def loss(self, floor: float) -> float:
+        """What the search lowers; see `loss_of`."""
+        return float("inf") if self.mse is None or self.control is None else loss_of(self.mse, self.control, floor)
+
+
+def loss_of(mse: float, control: float, floor: float) -> float:
+    """A point of the frontier as one number: the MSE where control reaches the floor, else more than any MSE."""
+    return mse if control >= floor else 1 + floor - control
+
+
+def hold_out(data: Dataset) -> Dataset:
+    """Training images alone: the last tenth of them to judge on, the others to train on."""
+    if data.train.labels is None and data.train.attributes is None:
+        raise ValueError("the images have no classes and no attributes, so nothing tells whether factors are kept")
+    count = min(len(data.train) // 10, MOST_HELD_OUT)
+    if not count:
+        raise ValueError(f"there are {len(data.train)} training images; a search needs 10 and more")
+    train, test = data.train.rows(slice(-count)), data.train.rows(slice(-count, None))
+    return replace(data, train=train, test=test, config=Arrays(sha256=f"held out of {fingerprint_of(data)}"))
+
+
+def with_values(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
+    """The recipe with fields changed; `stages.weights.NAME` of those stages whose loss has such a term."""
+    for field, value in values.items():
+        name = field.removeprefix(ALL_WEIGHTS)
+        paths = [field]
+        if field.startswith(ALL_WEIGHTS):
+            # The others stay as they are, so that trials share them.
+            paths = [f"stages.{i}.weights.{name}" for i, stage in enumerate(recipe.stages) if _has_term(stage, name)]
+        for path in paths or [field]:
+            recipe = set_field(recipe, path, value)
+    return recipe
+
+
+def _has_term(stage: Stage, name: str) -> bool:
+    if name not in vars(stage.weights):
+        return False
+    weighed = replace(stage, weights=replace(stage.weights, **{name: 1.0}))
+    return any(name in update.weights for update in updates(weighed, 1))
+
+
+def search(
+    recipe: Recipe,
+    data: Dataset,
+    grid: Grid,
+    out: Path,
+    *,
+    floor: float,
+    storage: str = "",
+    num_trials: int | None = None,
+    device: str = "auto",
+) -> list[Trial]:
+    """Trains the choices of a grid that nobody has tried yet, each in a folder of its own, and returns all, best first.
+
+    data: with images held out, as hold_out makes it. storage: a database's URL, which many machines may share; a file
+    in `out` without one. num_trials: how many to try in this call; all that are left without it.
+    A choice that was cut off goes on where it stopped. Raises ValueError for fields that the recipe lacks.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for field, values in grid.items():
+        for value in values:
+            with_values(recipe, {field: value})
+    out.mkdir(parents=True, exist_ok=True)
+    sampler = optuna.samplers.GridSampler(dict(grid))
+    study = _open_study(storage or f"sqlite:///{out / 'study.db'}", _study_name(recipe, data), sampler)
+
+    def objective(trial: Any) -> float:
+        values = {field: trial.suggest_categorical(field, list(choices)) for field, choices in grid.items()}
+        chosen, loss = with_values(recipe, values), float("nan")
+        for number, (mse, control) in enumerate(_stages(chosen, data, out / _name(values), device)):
+            loss = loss_of(mse, control, floor)
+            trial.set_user_attr("result", {"num_stages": number + 1, "mse": mse, "control": control})
+            trial.report(loss, number)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return loss
+
+    if not sampler.is_exhausted(study):
+        # Of two workers that chose the same, one goes on with the next.
+        study.optimize(objective, n_trials=num_trials, catch=(DivergedError, InUseError))
+    trials = [
+        Trial(trial.params, trial.state.name.lower(), **trial.user_attrs.get("result", {})) for trial in study.trials
+    ]
+    trials.sort(key=lambda trial: (trial.state != "complete", trial.loss(floor)))
+    best_of_each = {_name(trial.values): trial for trial in reversed(trials)}
+    return [trial for trial in trials if best_of_each[_name(trial.values)] is trial]
+
+
+def _open_study(url: str, name: str, sampler: Any) -> Any:
+    """The study, new or as it stands. Workers that create the tables at once get in each other's way."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    pruner = optuna.pruners.MedianPruner(NUM_WARM_UP_TRIALS, NUM_WARM_UP_STAGES)
+    for seconds in (1, 2, 4, 0):
+        try:
+            return optuna.create_study(
+                storage=url, sampler=sampler, pruner=pruner, study_name=name, load_if_exists=True
+            )
+        except (SQLAlchemyError, ImportError) as error:
+            if not seconds:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"--storage {url} cannot be used ({reason}); give another URL, or none") from None
+            time.sleep(seconds)
+
+
+def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterator[tuple[float, float]]:
+    """MSE and control after each stage of a run, which is trained when asked for."""
+    for number in range(len(recipe.stages)):
+        run = Run(train(recipe, data, folder, device=device, num_stages=number + 1))
+        line = [line for line in run.stats() if line["stage"] == number][-1]
+        yield line["test_mse"], line["test_edit" if recipe.supervised else "test_swap"]
+
+
+def _name(values: Mapping[str, float]) -> str:
+    return ",".join(f"{field.removeprefix('stages.')}={value:g}" for field, value in values.items())
+
+
+def _study_name(recipe: Recipe, data: Dataset) -> str:
+    """One study for all grids and floors of a recipe and its data."""
+    text = json.dumps([to_dict(recipe), fingerprint_of(data)], sort_keys=True)
+    return f"{recipe.run_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def draw_trials(path: Path, trials: Sequence[Trial], floor: float) -> None:
+    """Every trial's MSE against its control; the best one is marked."""
+    figure, (axis,) = plot(1, share_x=False, height=4.4)
+    for state, marker in (("complete", "o"), ("pruned", "x")):
+        those = [trial for trial in trials if trial.state == state]
+        axis.plot([t.control for t in those], [t.mse for t in those], marker, color=PALETTE[0], label=state)
+    best = trials[0]
+    axis.plot(best.control, best.mse, "o", ms=14, mfc="none", color=PALETTE[1], label=_name(best.values))
+    axis.axvline(floor, color=SOFT, lw=0.8, ls=":")
+    axis.set_xlabel("control: swap score or edit accuracy")
+    axis.set_ylabel("MSE")
+    log_scale(axis)
+    axis.legend(frameon=False, fontsize=8)
+    save(figure, path)
