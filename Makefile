@@ -23,8 +23,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/linear_layers.py
-	$(BIN)/python benchmarks/mnist_stages.py
+	$(BIN)/python benchmarks/bench.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

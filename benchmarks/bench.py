@@ -1,0 +1,129 @@
+"""Our step against the literal twin and against its own arithmetic: one table and build/bench.json.
+
+Usage: python benchmarks/bench.py [--threads N] [--device cpu|cuda]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import literal
+import torch
+from steps import Case, Student, faces, mnist, seconds_per_step
+
+BATCH_256 = 16
+NUM_DRAWN = 2000
+MEMORY_STEPS = 3
+Row = tuple[str, int, dict[str, float]]
+
+
+def measure(case: Case, device: torch.device, count: int, rounds: int = 7) -> dict[str, float]:
+    """Seconds per step of us, the twins and the floor."""
+    student = Student(case, device)
+    candidates = {
+        "ours": student.ours(),
+        "twin": student.twin(literal.loaded),
+        "twin in memory": student.twin(literal.in_memory),
+        "floor": student.floor(),
+    }
+    return seconds_per_step(candidates, count, rounds)
+
+
+def attributes_cost(device: torch.device) -> float:
+    """The step with 40 attributes over the step with one, 256x256."""
+    students = {str(k): Student(faces(256, num_attributes=k, batch_size=BATCH_256), device).ours() for k in (1, 40)}
+    seconds = seconds_per_step(students, 1, rounds=5)
+    return seconds["40"] / seconds["1"]
+
+
+def drawn_per_second() -> float:
+    """Drawn faces, 64x64, cold."""
+    from jacsup.data.faces import draw_set
+
+    rates = []
+    for seed in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            draw_set(NUM_DRAWN, 64, 10_000 + seed, cache=Path(folder))
+            rates.append(NUM_DRAWN / (time.perf_counter() - start))
+    return median(rates)
+
+
+def peak_memory(kind: str, device: torch.device) -> float:
+    """MiB that a process has needed at most for some steps at 256x256; on a GPU its tensors'."""
+    student = Student(faces(256, batch_size=BATCH_256), device)
+    (student.ours() if kind == "ours" else student.twin(literal.loaded))(MEMORY_STEPS)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def peak_memory_of_its_own(kind: str, arguments: argparse.Namespace) -> float:
+    """The same in a process that does nothing else."""
+    options = ["--threads", str(arguments.threads), "--device", arguments.device, "--memory", kind]
+    command = [sys.executable, __file__, *options]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--memory", choices=("ours", "twin"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    if arguments.memory:
+        print(peak_memory(arguments.memory, device))
+        return
+    rows: list[Row] = [
+        ("MNIST, code 3", 128, measure(mnist(3), device, 100)),
+        ("MNIST, code 16", 128, measure(mnist(16), device, 100)),
+        ("faces, 64x64", 64, measure(faces(64), device, 2)),
+        ("faces, 256x256", BATCH_256, measure(faces(256, batch_size=BATCH_256), device, 1, rounds=5)),
+    ]
+    memory = {kind: peak_memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
+    _print(rows)
+    (_, _, three), (_, _, sixteen), (_, _, small), (_, _, large) = rows
+    results = {
+        "mnist_vs_twin": sixteen["twin"] / sixteen["ours"],
+        "mnist_vs_twin_in_memory": sixteen["twin in memory"] / sixteen["ours"],
+        "mnist_vs_floor": sixteen["ours"] / sixteen["floor"],
+        "mnist_code3_vs_twin": three["twin"] / three["ours"],
+        "faces64_vs_twin": small["twin"] / small["ours"],
+        "faces256_vs_twin": large["twin"] / large["ours"],
+        "cost_40_vs_1_attributes": attributes_cost(device),
+        "faces_drawn_per_second": drawn_per_second(),
+        "memory256_vs_twin": memory["ours"] / memory["twin"],
+    }
+    for name, value in results.items():
+        print(f"{name:>26}  {value:.2f}")
+    where = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine(),
+        "threads": arguments.threads, "torch": torch.__version__, "python": platform.python_version(),
+    }  # fmt: skip
+    Path("build").mkdir(exist_ok=True)
+    details = {name: seconds for name, _, seconds in rows}
+    text = json.dumps({**results, "seconds_per_step": details, "peak_mib_256": memory, **where}, indent=2)
+    Path("build/bench.json").write_text(text)
+
+
+def _print(rows: list[Row]) -> None:
+    names = list(rows[0][2])
+    print(f"{'student step':<16}{'batch':>6}" + "".join(f"{name + ', ms':>20}" for name in names) + f"{'images/s':>10}")
+    for title, batch, seconds in rows:
+        cells = "".join(f"{1000 * seconds[name]:>20.2f}" for name in names)
+        print(f"{title:<16}{batch:>6}{cells}{batch / seconds['ours']:>10.0f}")
+
+
+if __name__ == "__main__":
+    main()

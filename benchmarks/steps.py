@@ -1,0 +1,159 @@
+"""Student steps to be timed: ours, the literal twin's, and the arithmetic of ours alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import literal
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from jacsup.config import Conv, Recipe
+from jacsup.data.dataset import Dataset
+from jacsup.models import Model, build
+from jacsup.objectives import Batch, updates
+from jacsup.recipes import RECIPES
+from jacsup.training.batches import Batches
+from jacsup.training.step import make_optimizers, train_step
+
+Steps = Callable[[int], None]
+ARITHMETIC = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "_linear_pointwise")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stage of a recipe on random images; num_attributes 0 for an ordered code."""
+
+    recipe: Recipe
+    stage: int
+    image_shape: tuple[int, int, int]
+    num_images: int
+    num_attributes: int = 0
+
+
+def mnist(code: int) -> Case:
+    """The paper's student with `code` units."""
+    return Case(RECIPES["mnist"], code - 2, (1, 28, 28), 60_000)
+
+
+def faces(size: int, *, num_attributes: int = 40, batch_size: int = 0, z_channels: int = 0) -> Case:
+    """64: the student C of our recipe for drawn faces. 256: the paper's, whose teacher must see each image again."""
+    recipe = RECIPES["faces" if size == 64 else "celeba"]
+    stage = recipe.stages[2]
+    stage = replace(stage, batch_size=batch_size or stage.batch_size, z_channels=z_channels or stage.z_channels)
+    stages = (*recipe.stages[:2], stage)
+    # Mirrored images are seen by the teacher every time, as those of a set too large for its outputs to be kept.
+    recipe = replace(recipe, stages=stages, flips=size == 256)
+    return Case(recipe, 2, (3, size, size), max(10 * stage.batch_size // 8, 64), num_attributes)
+
+
+class Student:
+    """Model, teacher and data of a case."""
+
+    def __init__(self, case: Case, device: torch.device):
+        self.recipe, self.device, self.number = case.recipe, device, case.stage
+        self.stage = case.recipe.stages[case.stage]
+        torch.manual_seed(0)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (case.num_images, *case.image_shape), np.uint8)
+        names = [f"attribute {number}" for number in range(case.num_attributes)]
+        signs = {name: np.resize([-1.0, 1.0], case.num_images) for name in names} or None
+        self.data = Dataset.from_arrays(images, test_images=images[:1], attributes=signs, test_attributes=signs and {
+            name: [1.0] for name in names
+        }).to(device)  # fmt: skip
+        earlier = case.recipe.stages[case.stage - 1]
+        self.num_factors = case.num_attributes or earlier.num_units
+        self.model = self._build(self.stage.num_units or case.num_attributes, self.stage.z_channels).train()
+        self.teacher = self._build(self.num_factors, earlier.z_channels).eval()
+
+    def _build(self, num_units: int, z_channels: int) -> Model:
+        sizes = (num_units, z_channels) if isinstance(self.recipe.model, Conv) else (num_units,)
+        return build(self.recipe.model, self.data.image_shape, *sizes, normalized=False).to(self.device)
+
+    def ours(self) -> Steps:
+        """Our step with our batches."""
+        iteration = updates(self.stage, self.num_factors)
+        optimizers, batches = make_optimizers(self.model, self.stage.adam), self._batches()
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                train_step(self.model, iteration, optimizers, next(batches))
+
+        return run
+
+    def _batches(self) -> Iterator[Batch]:
+        batches = Batches(self.recipe, self.number, self.data, self.device, self.teacher)
+        return _endless(batches.epoch)
+
+    def twin(self, load: Callable[..., Iterator[Tensor]]) -> Steps:
+        """The literal step with one of literal's loaders."""
+        student, teacher = literal.literal(self.model), literal.literal(self.teacher)
+        optimizer = literal.make_optimizer(student, self.stage.adam)
+        images, value_range = self.data.train.images, self.recipe.model.value_range
+        batches = _endless(lambda _: load(images, value_range, self.stage.batch_size))
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                x = next(batches).to(self.device)
+                literal.student_step(student, teacher, optimizer, x, self.num_factors, self.stage.weights)
+
+        return run
+
+    def floor(self) -> Steps:
+        """The matrix products and convolutions of our step, with its numbers, and nothing else."""
+        step = self.ours()
+        step(1)
+        with _Recorder() as recorder:
+            step(1)
+
+        @torch.no_grad()
+        def run(count: int) -> None:
+            for _ in range(count):
+                for operator, arguments, options in recorder.calls:
+                    operator(*arguments, **options)
+
+        return run
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.overloadpacket.__name__ in ARITHMETIC:
+            self.calls.append((func, args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
+    number = 0
+    while True:
+        yield from epoch(number)
+        number += 1
+
+
+def seconds_per_step(candidates: dict[str, Steps], count: int, rounds: int = 7) -> dict[str, float]:
+    """Median over `rounds` turns of `count` steps each; candidates take turns, so that a slow minute hits them all."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, run in candidates.items():
+            _wait()
+            start = time.perf_counter()
+            run(count)
+            _wait()
+            # The first turn warms up.
+            times[name] += [time.perf_counter() - start] if turn else []
+    return {name: median(values) / count for name, values in times.items()}
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
