@@ -17,7 +17,7 @@ from jacsup.config import Adam, Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.models import Model, build
 from jacsup.models.linear import Linear
-from jacsup.training.step import make_adam
+from jacsup.training.step import make_adam, set_gradients
 
 # The weights that the papers recommend for sprites.
 WEIGHTS: dict[str, dict[str, float]] = {
@@ -72,8 +72,7 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
         output = peer({"data": x}, dataset_size=len(data.train))
         gradients = [torch.autograd.grad(output[loss], weights, retain_graph=True) for loss, weights, _ in players]
         for (_, weights, each), values in zip(players, gradients, strict=True):
-            for weight, gradient in zip(weights, values, strict=True):
-                weight.grad = gradient
+            set_gradients(weights, values)
             each.step()
         return output[players[0][0]].detach()
 

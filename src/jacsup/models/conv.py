@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from jacsup.code import Code
 from jacsup.config import Conv
 from jacsup.data_config import IMAGE_SIZES
+from jacsup.models.convolution import Down, up
 
 # Below this side one convolution over concatenated channels is faster than two.
 SMALLEST_SPLIT_SIDE = 8
@@ -83,11 +84,11 @@ class _Encoder(nn.Module):
         self.num_units = num_units
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((colours, *config.channels)):
-            layers += [_down(inputs, outputs, bias=not layers)]
+            layers += [Down(inputs, outputs, bias=not layers)]
             layers += [nn.BatchNorm2d(outputs)] if len(layers) > 1 else []
             layers += [nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.to_code = _down(config.channels[-1], num_units + z_channels, bias=not config.code_block)
+        self.to_code = Down(config.channels[-1], num_units + z_channels, bias=not config.code_block)
         code_block = [nn.BatchNorm2d(num_units + z_channels), nn.LeakyReLU(0.2)] if config.code_block else []
         self.code_block = nn.Sequential(*code_block)
         self.norm = nn.BatchNorm1d(num_units, affine=False) if normalized else None
@@ -96,10 +97,6 @@ class _Encoder(nn.Module):
         maps = self.code_block(self.to_code(self.layers(x)))
         y = maps[:, : self.num_units].mean(dim=(2, 3))
         return (self.norm(y) if self.norm else y), maps[:, self.num_units :].flatten(1)
-
-
-def _down(inputs: int, outputs: int, *, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=bias)
 
 
 class _Decoder(nn.Module):
@@ -147,25 +144,28 @@ class Up(nn.Module):
         """The sum of both, at twice the side."""
         side = features.shape[2]
         if self.y_weight is None:
-            return _transposed(features, self.weight, self.bias)
+            return self._up(features, self.weight, self.bias)
         if side < SMALLEST_SPLIT_SIDE or not len(self.weight):
             maps = torch.cat([features, _constant(y, side)], dim=1)
-            return _transposed(maps, torch.cat([self.weight, self.y_weight]), self.bias)
+            return self._up(maps, torch.cat([self.weight, self.y_weight]), self.bias)
         # A constant's convolution is the same everywhere but at the border: a 2x2 map has all of it.
-        pattern = _transposed(_constant(y, 2), self.y_weight, self.bias)
-        return _transposed(features, self.weight) + _continued(pattern, 2 * side)
+        pattern = self._up(_constant(y, 2), self.y_weight, self.bias)
+        return self._up(features, self.weight) + _continued(pattern, 2 * side)
+
+    def _up(self, maps: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return up(maps, weight, bias, training=self.training)
 
 
 def _constant(y: Tensor, side: int) -> Tensor:
     return y[:, :, None, None].expand(-1, -1, side, side)
 
 
-def _transposed(maps: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.conv_transpose2d(maps, weight, bias, stride=2, padding=1)
-
-
 def _continued(pattern: Float[Tensor, "b c 4 4"], side: int) -> Float[Tensor, "b c s s"]:
     """The 4x4 pattern at a larger side: its border stays, its inner 2x2 repeats."""
-    repeats = side // 2 - 1
-    rows = torch.cat([pattern[:, :, :1], pattern[:, :, 1:3].repeat(1, 1, repeats, 1), pattern[:, :, 3:]], dim=2)
-    return torch.cat([rows[..., :1], rows[..., 1:3].repeat(1, 1, 1, repeats), rows[..., 3:]], dim=3)
+    # In two dimensions each time: with four, torch.cat would choose a layout of its own.
+    repeats, pixels = side // 2 - 1, pattern.permute(0, 2, 3, 1)
+    first, inner, last = (part.flatten(2) for part in pixels.split([1, 2, 1], dim=2))
+    rows = torch.cat([first, inner.repeat(1, 1, repeats), last], dim=2)
+    first, inner, last = (part.flatten(1) for part in rows.split([1, 2, 1], dim=1))
+    whole = torch.cat([first, inner.repeat(1, repeats), last], dim=1)
+    return whole.view(-1, side, side, pattern.shape[1]).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""A linear layer for training on a CPU: oneDNN's matrix products in place of the BLAS library's."""
+"""Matrix products for training on a CPU: oneDNN's in place of the BLAS library's."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ class Linear(nn.Linear):
     """nn.Linear whose three products per training step run in oneDNN on a CPU.
 
     Same function within float32's rounding. On AMD's AVX-512 cores each product takes half of the time.
-    Evaluation, other dtypes and other devices use nn.Linear's own path, which all of torch.func can differentiate.
+    Other dtypes, other devices and evaluation with gradients use nn.Linear's own path, which all of torch.func can
+    differentiate.
     """
 
     def forward(self, input: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
         """x @ weight.T + bias."""
-        fast = self.training and input.is_cpu and input.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        if not fast:
-            return F.linear(input, self.weight, self.bias)
-        return _OneDNNLinear.apply(input, self.weight, self.bias)
+        if has_fast_products(input, training=self.training):
+            return product(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
 
-class _OneDNNLinear(torch.autograd.Function):
+def has_fast_products(x: Tensor, *, training: bool) -> bool:
+    """Whether `product` can be used for x, and nobody will ask for derivatives that it lacks."""
+    known = x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return known and (training or not torch.is_grad_enabled())
+
+
+def product(x: Float[Tensor, "b i"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None) -> Tensor:
+    """x @ weight.T + bias with gradients, in float32 on a CPU."""
+    return _Product.apply(x, weight, bias)
+
+
+class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return _product(x, weight, bias)
 

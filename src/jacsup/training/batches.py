@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jacsup.code import to_float
-from jacsup.config import Recipe
+from jacsup.config import Conv, Recipe
 from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, taken_mask
 from jacsup.data.stream import batches_of_pixels
 from jacsup.distributed import own
@@ -47,6 +47,9 @@ class Batches:
             flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, taken, kept))
             if flips is not None:
                 pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
+            # As convolutions want them, so that losses meet images and outputs in one layout.
+            if isinstance(self._recipe.model, Conv):
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
             of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None, None, None)
             yield Batch(x, None if attributes is None else attributes[index], *of_teacher, *masks)

@@ -44,6 +44,16 @@ def set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], rate: float)
         optimizer.param_groups[0]["lr"] = rate
 
 
+def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Hands gradients to an optimiser, each in its weight's memory layout.
+
+    torch's fused Adam walks through memory: a gradient in another layout would go to the wrong weights, unnoticed.
+    """
+    for weight, gradient in zip(weights, gradients, strict=True):
+        same = gradient.stride() == weight.stride()
+        weight.grad = gradient if same else torch.empty_like(weight).copy_(gradient)
+
+
 def train_step(
     model: Model, updates: Sequence[Update], optimizers: dict[str, torch.optim.Optimizer], batch: Batch, clip: float = 0
 ) -> Float[Tensor, " terms"]:
@@ -59,8 +69,7 @@ def train_step(
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
         told = torch.stack([terms[name].detach() for name in update.weights])
         *gradients, told = average([*torch.autograd.grad(loss, weights), told])
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = gradient
+        set_gradients(weights, gradients)
         if clip:
             torch.nn.utils.clip_grad_norm_(weights, clip)
         for name in update.trains:
