@@ -16,16 +16,16 @@ from jacsup.config import MLP, Adam, Weights
 from jacsup.models.linear import Linear
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, student
-from jacsup.training.step import make_optimizers, train_step
+from jacsup.training.step import make_optimizer, train_step
 
 ROUNDS, STEPS = 7, 100
 
 
 def seconds_per_step(model: MLPAutoencoder, batch: Batch) -> float:
-    optimizers = make_optimizers(model, Adam())
+    optimizer = make_optimizer(model, Adam())
     start = time.perf_counter()
     for _ in range(STEPS):
-        train_step(model, (student(Weights(), 15),), optimizers, batch)
+        train_step(model, (student(Weights(), 15),), optimizer, batch)
     return (time.perf_counter() - start) / STEPS
 
 

@@ -18,9 +18,9 @@ from jacsup.config import Conv, Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.models import Model, build
 from jacsup.objectives import Batch, updates
-from jacsup.recipes import RECIPES
+from jacsup.recipes import RECIPES, with_size
 from jacsup.training.batches import Batches
-from jacsup.training.step import make_optimizers, train_step
+from jacsup.training.step import make_optimizer, train_step
 
 Steps = Callable[[int], None]
 ARITHMETIC = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "_linear_pointwise")
@@ -42,15 +42,18 @@ def mnist(code: int) -> Case:
     return Case(RECIPES["mnist"], code - 2, (1, 28, 28), 60_000)
 
 
-def faces(size: int, *, num_attributes: int = 40, batch_size: int = 0, z_channels: int = 0) -> Case:
-    """64: the student C of our recipe for drawn faces. 256: the paper's, whose teacher must see each image again."""
-    recipe = RECIPES["faces" if size == 64 else "celeba"]
-    stage = recipe.stages[2]
-    stage = replace(stage, batch_size=batch_size or stage.batch_size, z_channels=z_channels or stage.z_channels)
-    stages = (*recipe.stages[:2], stage)
+def faces(size: int, *, num_attributes: int = 40, batch_size: int = 128) -> Case:
+    """The paper's student C, its layers fewer for images smaller than 256x256."""
+    recipe = with_size(RECIPES["celeba"], size)
+    # 512 channels at 256x256, half of them for each layer less.
+    z_channels = 2 * size
+    stages = tuple(
+        replace(stage, batch_size=batch_size, z_channels=z_channels * growth)
+        for stage, growth in zip(recipe.stages, (1, 1, 2, 4), strict=True)
+    )
     # Mirrored images are seen by the teacher every time, as those of a set too large for its outputs to be kept.
-    recipe = replace(recipe, stages=stages, flips=size == 256)
-    return Case(recipe, 2, (3, size, size), max(10 * stage.batch_size // 8, 64), num_attributes)
+    recipe = replace(recipe, stages=stages, flips=True)
+    return Case(recipe, 2, (3, size, size), 2 * batch_size, num_attributes)
 
 
 class Student:
@@ -79,11 +82,11 @@ class Student:
     def ours(self) -> Steps:
         """Our step with our batches."""
         iteration = updates(self.stage, self.num_factors)
-        optimizers, batches = make_optimizers(self.model, self.stage.adam), self._batches()
+        optimizer, batches = make_optimizer(self.model, self.stage.adam), self._batches()
 
         def run(count: int) -> None:
             for _ in range(count):
-                train_step(self.model, iteration, optimizers, next(batches))
+                train_step(self.model, iteration, optimizer, next(batches))
 
         return run
 

@@ -19,7 +19,7 @@ from jacsup.models.discriminator import Discriminator
 from jacsup.objectives import Labels, updates
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.training.batches import Batches
-from jacsup.training.step import make_optimizers, train_step
+from jacsup.training.step import make_optimizer, train_step
 
 NUM_STEPS, BATCH = 50, 32
 CPU = torch.device("cpu")
@@ -83,12 +83,12 @@ def train(case: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         labels = Labels(torch.zeros(len(data.attributes), dtype=torch.bool), torch.full((len(data.attributes),), 0.3))
     stage = recipe.stages[number]
     iteration = updates(stage, teacher.num_units if teacher else 0, labels)
-    optimizers = make_optimizers(model, replace(stage.adam, lr=3e-4))
+    optimizer = make_optimizer(model, replace(stage.adam, lr=3e-4))
     batches = Batches(recipe, number, data, CPU, teacher)
     steps, epoch, losses = 0, 0, torch.zeros(0)
     while steps < NUM_STEPS:
         for batch in batches.epoch(epoch):
-            losses = train_step(model, iteration, optimizers, batch)
+            losses = train_step(model, iteration, optimizer, batch)
             steps += 1
             if steps == NUM_STEPS:
                 break

@@ -305,7 +305,7 @@ def test_a_folder_in_use_is_bad_input(call: Call, quick: Path) -> None:
 def test_a_diverging_training_exits_with_1_and_names_the_term(call: Call) -> None:
     result = call("train", "debug", "--set", "stages.adam.lr=1e30")
     assert result.code == 1
-    assert re.fullmatch(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 1 .+ step 2; .+\n", result.err)
+    assert re.fullmatch(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 1 .+ step [23]; .+\n", result.err)
 
 
 def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path: Path) -> None:

@@ -94,15 +94,15 @@ def test_an_encoder_that_is_rewarded_hides_what_the_other_one_shows() -> None:
 
     def told(adv: float) -> float:
         from jacsup.config import Adam
-        from jacsup.training.step import make_optimizers, train_step
+        from jacsup.training.step import make_optimizer, train_step
 
         model, judge, _ = make()
         judge._ramp = 1
         labels = torch.tensor([[1.0, 1, 1], [-1, 1, 1]]).repeat(8, 1)
         x = labels[:, :1, None, None].expand(-1, 3, 32, 32) * 0.5 + 0.05 * torch.randn(16, 3, 32, 32)
-        optimizers = make_optimizers(model, Adam(lr=2e-3, weight_decay=0.0))
+        optimizer = make_optimizer(model, Adam(lr=2e-3, weight_decay=0.0))
         for _ in range(120):
-            train_step(model, fader(replace(WEIGHTS, adv=adv)), optimizers, Batch(x, labels))
+            train_step(model, fader(replace(WEIGHTS, adv=adv)), optimizer, Batch(x, labels))
         judge.eval()
         with torch.no_grad():
             logits = judge(model.encode(x).z)[:, :1]

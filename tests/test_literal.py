@@ -15,7 +15,7 @@ from jacsup.config import MLP, Adam, Conv, Weights
 from jacsup.models import Model, build
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, student
-from jacsup.training.step import make_optimizers, train_step
+from jacsup.training.step import make_optimizer, train_step
 from jacsup.training.teacher import TeacherOutputs
 
 K = 3
@@ -62,7 +62,7 @@ def test_our_step_has_the_twins_loss_and_gradients(kind: str, norm: bool) -> Non
     of_teacher = TeacherOutputs(teacher, images).of(torch.arange(len(x)), x)
     loss = literal.student_loss(twin, literal.literal(teacher), x, K, weights)
     loss.backward()
-    terms = train_step(model, (student(weights, K),), make_optimizers(model, Adam()), Batch(x, None, *of_teacher))
+    terms = train_step(model, (student(weights, K),), make_optimizer(model, Adam()), Batch(x, None, *of_teacher))
     named = dict(zip(("rec", "y", "diff", "xcov"), terms.tolist(), strict=True))
     expected = sum(getattr(weights, name) * value for name, value in named.items())
     assert loss.item() == pytest.approx(expected, rel=1e-5)

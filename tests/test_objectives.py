@@ -12,7 +12,7 @@ from jacsup.config import MLP, Adam, Conv, Stage, Weights
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, cycle, student, teacher, updates
-from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
+from jacsup.training.step import learning_rate, make_optimizer, train_step
 
 SHAPE = (1, 3, 3)
 
@@ -82,7 +82,7 @@ def test_a_step_is_adam_on_the_weighted_sum() -> None:
     model, batch = make_student(), make_batch()
     adam = Adam(lr=0.01, weight_decay=0.1)
     iteration = (student(Weights(), 3),)
-    optimizers = make_optimizers(model, adam)
+    optimizer = make_optimizer(model, adam)
     name = "decoder.0.bias"
     start = model.get_parameter(name)[2].item()
     gradients = []
@@ -90,7 +90,7 @@ def test_a_step_is_adam_on_the_weighted_sum() -> None:
         terms = iteration[0].losses(model, batch, model.encode(batch.x))
         loss = terms["rec"] + 0.1 * terms["y"] + terms["diff"] + 1e-3 * terms["xcov"]
         gradients.append(torch.autograd.grad(loss, model.get_parameter(name))[0][2].item())
-        values = train_step(model, iteration, optimizers, batch)
+        values = train_step(model, iteration, optimizer, batch)
         assert values.tolist() == pytest.approx([terms[key].item() for key in ("rec", "y", "diff", "xcov")])
     expected = reference.adam(start, gradients, 0.01, (0.9, 0.999), 0.1)
     assert model.get_parameter(name)[2].item() == pytest.approx(expected, rel=1e-9)
@@ -185,19 +185,19 @@ def test_an_iteration_steps_all_on_l1_then_the_decoder_on_l2_with_the_same_momen
     stage = Stage(name="b", objective="teacher", z_channels=2, weights=FACES)
     adam = Adam(lr=0.01, weight_decay=0.0)
     model, twin, batch = make_supervised(), make_supervised(), supervised_batch()
-    optimizers, iteration = make_optimizers(model, adam), updates(stage, 3)
+    optimizer, iteration = make_optimizer(model, adam), updates(stage, 3)
     assert [update.trains for update in iteration] == [("encoder", "decoder"), ("decoder",)]
     moments = {name: torch.optim.Adam(net.parameters(), lr=0.01) for name, net in twin.named_children()}
     for _ in range(3):
-        values = train_step(model, iteration, optimizers, batch)
+        values = train_step(model, iteration, optimizer, batch)
         assert batch.attributes is not None
         code = twin.encode(batch.x)
         l1 = 2.0 * (twin.decode(code) - batch.x).square().mean()
         l1 = l1 + 0.1 * losses.cross_covariance(code.y, code.z) + 0.7 * losses.prediction(code.y, batch.attributes)
         twin.zero_grad()
         l1.backward()
-        for optimizer in moments.values():
-            optimizer.step()
+        for each in moments.values():
+            each.step()
         y, z = code.y.detach().roll(1, 0), code.z.detach()
         fabricated = twin.decode(Code(y, z))
         twin.encoder.eval()
@@ -216,7 +216,7 @@ def test_an_iteration_steps_all_on_l1_then_the_decoder_on_l2_with_the_same_momen
 def test_a_gradient_longer_than_the_clip_is_shortened() -> None:
     stage = Stage(name="a", objective="teacher", z_channels=2, weights=replace(FACES, cycle_y=0.0, cycle_z=0.0))
     model, batch = make_supervised(), supervised_batch()
-    train_step(model, updates(stage, 3), make_optimizers(model, Adam()), batch, 1e-3)
+    train_step(model, updates(stage, 3), make_optimizer(model, Adam()), batch, 1e-3)
     gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
     assert torch.cat(gradients).norm().item() == pytest.approx(1e-3, rel=1e-4)
 
@@ -230,12 +230,3 @@ def test_learning_rates() -> None:
     assert rates[:301] == sorted(rates[:301])
     assert rates[300:] == sorted(rates[300:], reverse=True)
     assert rates[-1] < 1e-5
-
-
-def test_every_network_gets_the_rate() -> None:
-    optimizers = make_optimizers(make_student(), Adam())
-    set_learning_rate(optimizers, 0.125)
-    assert {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()} == {
-        "encoder": 0.125,
-        "decoder": 0.125,
-    }

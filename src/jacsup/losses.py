@@ -12,12 +12,12 @@ Scalar = Float[Tensor, ""]
 
 def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -> Scalar:
     """Eq. 8: (x - D(E(x)))^2, mean over pixels and batch."""
-    return (x_hat - x).square().mean()
+    return F.mse_loss(x_hat, x)
 
 
 def factor_difference(y: Float[Tensor, "b k"], y_teacher: Float[Tensor, "b k"]) -> Scalar:
     """Eq. 9, first term: (y_S - y_T)^2, mean over factors and batch."""
-    return (y - y_teacher).square().mean()
+    return F.mse_loss(y, y_teacher)
 
 
 def jacobian_difference(
@@ -31,7 +31,7 @@ def jacobian_difference(
     `swapped` images are decoded from a partner's factors y' and the image's own z.
     Differs from the paper: the printed equation lost the brackets around the student's difference; eq. 6 has them.
     """
-    return ((x_hat_swapped - x_hat) - (teacher_x_hat_swapped - teacher_x_hat)).square().mean()
+    return F.mse_loss(x_hat_swapped - x_hat, teacher_x_hat_swapped - teacher_x_hat)
 
 
 def jacobian(

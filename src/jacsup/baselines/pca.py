@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from jacsup.code import UNIT, to_float
 from jacsup.config import MLP, Recipe
 from jacsup.data.dataset import Dataset
+from jacsup.models.linear import Layers
 from jacsup.models.mlp import MLPAutoencoder
 
 
@@ -20,8 +21,8 @@ def train_pca(data: Dataset, recipe: Recipe) -> MLPAutoencoder:
     solved = PCA(num_units, random_state=recipe.seed).fit(pixels)
     components, mean = torch.from_numpy(solved.components_), torch.from_numpy(solved.mean_)
     model = MLPAutoencoder(MLP(hidden=(1,)), data.image_shape, num_units)
-    model.encoder = nn.Sequential(_linear(components, -components @ mean))
-    model.decoder = nn.Sequential(_linear(components.T, mean))
+    model.encoder = Layers(_linear(components, -components @ mean))
+    model.decoder = Layers(_linear(components.T, mean))
     return model.to(data.train.images.device).eval()
 
 

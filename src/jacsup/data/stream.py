@@ -23,11 +23,12 @@ def batches_of_pixels(
     """The images of each row of `order`, on the device."""
     images, rows = split.images, order.to(split.images.device)
     if not split.streamed and images.device.type == device.type:
-        yield from (images[index] for index in rows)
+        yield from (images.index_select(0, index) for index in rows)
         return
 
     def read(index: Tensor) -> Tensor:
-        return images[index].pin_memory() if device.type == "cuda" else images[index]
+        pixels = images.index_select(0, index)
+        return pixels.pin_memory() if device.type == "cuda" else pixels
 
     remaining = iter(rows)
     with ThreadPoolExecutor(NUM_READERS) as pool:

@@ -1,13 +1,18 @@
-"""Matrix products for training on a CPU: oneDNN's in place of the BLAS library's."""
+"""Matrix products for training on a CPU: oneDNN's in place of the BLAS library's, activations included."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Activation = Literal["none", "relu", "tanh"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": F.relu, "tanh": torch.tanh}
+FUSED: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
 
 
 class Linear(nn.Linear):
@@ -18,11 +23,26 @@ class Linear(nn.Linear):
     differentiate.
     """
 
-    def forward(self, input: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
-        """x @ weight.T + bias."""
+    def forward(self, input: Float[Tensor, "b i"], activation: Activation = "none") -> Float[Tensor, "b o"]:
+        """activation(x @ weight.T + bias)."""
         if has_fast_products(input, training=self.training):
-            return product(input, self.weight, self.bias)
-        return F.linear(input, self.weight, self.bias)
+            return product(input, self.weight, self.bias, activation)
+        return ACTIVATIONS[activation](F.linear(input, self.weight, self.bias))
+
+
+class Layers(nn.Sequential):
+    """Linear layers, their activations and what else there is; an activation is computed along with its layer."""
+
+    def forward(self, input: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
+        """The last layer's output."""
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, Linear) and layers and type(layers[0]) in FUSED:
+                input = layer(input, FUSED[type(layers.pop(0))])
+            else:
+                input = layer(input)
+        return input
 
 
 def has_fast_products(x: Tensor, *, training: bool) -> bool:
@@ -31,28 +51,40 @@ def has_fast_products(x: Tensor, *, training: bool) -> bool:
     return known and (training or not torch.is_grad_enabled())
 
 
-def product(x: Float[Tensor, "b i"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None) -> Tensor:
-    """x @ weight.T + bias with gradients, in float32 on a CPU."""
-    return _Product.apply(x, weight, bias)
+def product(
+    x: Float[Tensor, "b i"],
+    weight: Float[Tensor, "o i"],
+    bias: Float[Tensor, " o"] | None,
+    activation: Activation = "none",
+) -> Float[Tensor, "b o"]:
+    """activation(x @ weight.T + bias) with gradients, in float32 on a CPU."""
+    return _Product.apply(x, weight, bias, activation)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation) -> Tensor:
+        output = _product(x, weight, bias, activation)
+        ctx.activation = activation
+        ctx.save_for_backward(x, weight, *([] if activation == "none" else [output]))
+        return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # pyright: ignore
-        x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight, *output = ctx.saved_tensors
+        if ctx.activation == "relu":
+            grad = torch.ops.aten.threshold_backward(grad, *output, 0)
+        elif ctx.activation == "tanh":
+            grad = torch.ops.aten.tanh_backward(grad, *output)
+        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
         return (
             _product(grad, weight.T) if for_x else None,
             _product(grad.T, x.T) if for_weight else None,
             grad.sum(dim=0) if for_bias else None,
+            None,
         )
 
 
-def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a @ b.T + bias; the operator behind torch.compile's CPU linear layers."""
-    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Tensor:
+    """activation(a @ b.T + bias); the operator behind torch.compile's CPU linear layers."""
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, activation, [], "")

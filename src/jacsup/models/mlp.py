@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from jacsup.code import Code
 from jacsup.config import MLP
-from jacsup.models.linear import Linear
+from jacsup.models.linear import Layers, Linear
 
 
 @final
@@ -28,11 +28,11 @@ class MLPAutoencoder(nn.Module):
         super().__init__()
         self.config, self.image_shape, self.num_units = config, image_shape, num_units
         sizes = (math.prod(image_shape), *config.hidden, num_units)
-        self.encoder = nn.Sequential(*_layers(sizes))
+        self.encoder = Layers(*_layers(sizes))
         self.code_layer, self.norm_layer = f"encoder.{len(self.encoder) - 1}", f"encoder.{len(self.encoder)}"
         if normalized:
             self.encoder.append(nn.BatchNorm1d(num_units, affine=False))
-        self.decoder = nn.Sequential(*_layers(sizes[::-1]), nn.Tanh())
+        self.decoder = Layers(*_layers(sizes[::-1]), nn.Tanh())
 
     @property
     def normalized(self) -> bool:

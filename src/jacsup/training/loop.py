@@ -29,7 +29,7 @@ from jacsup.training.batches import Batches
 from jacsup.training.begin import describe_session, open_run, starting_model, take_over
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
 from jacsup.training.stats import Reporter, cut_stats
-from jacsup.training.step import learning_rate, make_optimizers, set_learning_rate, train_step
+from jacsup.training.step import learning_rate, make_optimizer, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
@@ -151,7 +151,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
     model = starting_model(run, recipe, number, data).to(session.device).train()
     distributed.synchronise(model)
-    optimizers = make_optimizers(model, stage.adam)
+    optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
     cpu_started_at = time.process_time()
@@ -162,12 +162,12 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     if checkpoint:
         position = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
-        restore(checkpoint.tensors, model, optimizers)
+        restore(checkpoint.tensors, model, optimizer)
 
     def save(at: Position) -> None:
         if not distributed.is_main():
             return
-        tensors = {**capture(model, optimizers), "record": record.cpu()}
+        tensors = {**capture(model, optimizer), "record": record.cpu()}
         # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
         if all(bool(value.isfinite().all()) for value in tensors.values()):
             save_checkpoint(run.checkpoint_file, Checkpoint(at, tensors))
@@ -181,8 +181,9 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         first_step = position.step if epoch == position.epoch else 0
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
         for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
-            set_learning_rate(optimizers, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
-            record[step] = train_step(model, iteration, optimizers, batch, stage.adam.clip)
+            rate = learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps)
+            optimizer.param_groups[0]["lr"] = rate
+            record[step] = train_step(model, iteration, optimizer, batch, stage.adam.clip)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
                 status_at = now

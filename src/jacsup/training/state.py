@@ -34,24 +34,21 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def capture(model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Copies of the model's weights and the optimisers' moments on the CPU, by name."""
+def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of the model's weights and the optimiser's moments on the CPU, by name."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for network, optimizer in optimizers.items():
-        for index, weight in enumerate(optimizer.param_groups[0]["params"]):
-            for name, value in optimizer.state[weight].items():
-                tensors[f"adam.{network}.{index}.{name}"] = value
+    for weight_name, weight in model.named_parameters():
+        tensors |= {f"adam.{weight_name}.{name}": value for name, value in optimizer.state[weight].items()}
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
 
-def restore(tensors: dict[str, Tensor], model: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """The inverse of capture."""
     prefix = "model."
     model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
-    for network, optimizer in optimizers.items():
-        for index, weight in enumerate(optimizer.param_groups[0]["params"]):
-            names = [name for name in tensors if name.startswith(f"adam.{network}.{index}.")]
-            optimizer.state[weight] = {name.rpartition(".")[2]: tensors[name].to(weight.device) for name in names}
+    for weight_name, weight in model.named_parameters():
+        names = [name for name in tensors if name.rpartition(".")[0] == f"adam.{weight_name}"]
+        optimizer.state[weight] = {name.rpartition(".")[2]: tensors[name].to(weight.device) for name in names}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

