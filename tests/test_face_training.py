@@ -18,7 +18,7 @@ from jacsup.config import Conv, Folder, Recipe
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field
 from jacsup.metrics import attributes
-from jacsup.models import load_info
+from jacsup.models import load, load_info
 from jacsup.recipes import RECIPES, SUPERVISED_ARMS, with_arm
 from jacsup.run import Run
 from jacsup.training import testing
@@ -151,3 +151,11 @@ def test_images_without_attributes_cannot_be_edited(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="recipe 'faces-mini' learns attributes, and the images have none"):
         jacsup.train(small(), jacsup.Dataset.from_arrays(images), tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_convolutions_in_bfloat16_learn_the_same(finished: Path, tmp_path: Path) -> None:
+    out = jacsup.train(small(), out=tmp_path / "run", precision="bfloat16")
+    assert next(load(out).parameters()).dtype == torch.float32
+    for ours, theirs in zip(stats(out), stats(finished), strict=True):
+        for name in ours.keys() & {"rec", "pred", "y", "test_mse"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=0.05), (theirs["epoch"], name)

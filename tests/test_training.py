@@ -416,3 +416,16 @@ def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> Non
 def test_a_checkpoint_without_its_header_counts_as_damaged(tmp_path: Path) -> None:
     save_file({"model.x": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
     assert loop.load_checkpoint(tmp_path / "checkpoint.safetensors") is None
+
+
+@pytest.mark.parametrize("option", ["--precision=bfloat16", "--compile"])
+def test_precision_and_compilation_change_speed_alone(option: str, finished: Path, tmp_path: Path) -> None:
+    # In a process of its own: checks of shapes at every call cannot be compiled.
+    command = [sys.executable, "-m", "jacsup", "train", "debug", option, "--stages", "2"]
+    subprocess.run([*command, "--out", tmp_path / "run"], check=True)
+    for ours, theirs in zip(stats(tmp_path / "run"), stats(finished), strict=False):
+        for name in ("rec", "test_mse"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-2 if "bfloat16" in option else 1e-4)
+    session = Run(tmp_path / "run").sessions()[0]
+    assert session["compile"] == (option == "--compile")
+    assert session["precision"] == ("float32" if session["compile"] else "bfloat16")

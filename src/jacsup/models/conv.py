@@ -15,6 +15,7 @@ from jacsup.code import Code
 from jacsup.config import Conv
 from jacsup.data_config import IMAGE_SIZES
 from jacsup.models.convolution import Down, up
+from jacsup.models.linear import lowered
 
 # Below this side one convolution over concatenated channels is faster than two.
 SMALLEST_SPLIT_SIDE = 8
@@ -30,6 +31,8 @@ class ConvAutoencoder(nn.Module):
     """
 
     code_layer, norm_layer = "encoder.to_code", "encoder.norm"
+    # Convolutions in bfloat16; weights, statistics, codes and images stay as they are.
+    in_bfloat16 = False
 
     def __init__(
         self,
@@ -64,12 +67,16 @@ class ConvAutoencoder(nn.Module):
 
     def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
         """E(x): y of shape (b, num_units) and z of shape (b, z_channels * m * m)."""
-        return Code(*self.encoder(x))
+        with lowered(x, bfloat16=self.in_bfloat16):
+            y, z = self.encoder(x)
+        return Code(y.to(x.dtype), z.to(x.dtype))
 
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
         """D(y, z): images in [-1, 1], trained towards the value range."""
         code = code.split(self.num_units)
-        return self.decoder(code.y, code.z)
+        with lowered(code.y, bfloat16=self.in_bfloat16):
+            x_hat = self.decoder(code.y, code.z)
+        return x_hat.to(code.y.dtype)
 
 
 class _Encoder(nn.Module):

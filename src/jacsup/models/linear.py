@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 Activation = Literal["none", "relu", "tanh"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": F.relu, "tanh": torch.tanh}
+ONEDNN = torch.backends.mkldnn.is_available()
 FUSED: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
 
 
@@ -47,8 +49,16 @@ class Layers(nn.Sequential):
 
 def has_fast_products(x: Tensor, *, training: bool) -> bool:
     """Whether `product` can be used for x, and nobody will ask for derivatives that it lacks."""
-    known = x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    return known and (training or not torch.is_grad_enabled())
+    if torch.compiler.is_compiling() or not (x.is_cpu and x.dtype == torch.float32 and ONEDNN):
+        return False
+    return (training or not torch.is_grad_enabled()) and not torch.is_autocast_enabled("cpu")
+
+
+@contextlib.contextmanager
+def lowered(x: Tensor, *, bfloat16: bool) -> Iterator[None]:
+    """Layers compute in bfloat16 where that pays, if asked to; a surrounding autocast is left alone."""
+    with torch.autocast(x.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext():
+        yield
 
 
 def product(

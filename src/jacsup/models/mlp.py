@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from jacsup.code import Code
 from jacsup.config import MLP
-from jacsup.models.linear import Layers, Linear
+from jacsup.models.linear import Layers, Linear, lowered
 
 
 @final
@@ -23,6 +23,8 @@ class MLPAutoencoder(nn.Module):
     """
 
     z_channels = 0
+    # Layers in bfloat16; weights, statistics, codes and images stay as they are.
+    in_bfloat16 = False
 
     def __init__(self, config: MLP, image_shape: tuple[int, int, int], num_units: int, *, normalized: bool = False):
         super().__init__()
@@ -46,11 +48,15 @@ class MLPAutoencoder(nn.Module):
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
         """E(x): all units as factors y of shape (b, num_units), z empty."""
-        return Code.of_units(self.encoder(x.flatten(1)))
+        with lowered(x, bfloat16=self.in_bfloat16):
+            units = self.encoder(x.flatten(1))
+        return Code.of_units(units.to(x.dtype))
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
         """D(y, z): images in [-1, 1], trained towards the value range."""
-        return self.decoder(code.units).unflatten(1, self.image_shape)
+        with lowered(code.y, bfloat16=self.in_bfloat16):
+            pixels = self.decoder(code.units)
+        return pixels.to(code.y.dtype).unflatten(1, self.image_shape)
 
 
 def _layers(sizes: tuple[int, ...]) -> list[nn.Module]:

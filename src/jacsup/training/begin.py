@@ -89,13 +89,23 @@ def _is_foreign(entry: Path) -> bool:
     return entry.name != ".lock" and entry.suffix != ".tmp"
 
 
-def describe_session(run: Run, device: torch.device, data_root: str | Path | None, deterministic: bool) -> list[str]:
+def describe_session(
+    run: Run,
+    device: torch.device,
+    data_root: str | Path | None,
+    deterministic: bool,
+    precision: str,
+    *,
+    compiled: bool,
+) -> list[str]:
     """Adds where and how this session runs to run.json; returns a note for each difference from the last one."""
     session = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
         "processes": distributed.size(),
         "deterministic": deterministic,
+        "precision": precision,
+        "compile": compiled,
         "data_root": str(Path(data_root).resolve()) if data_root else None,
         "jacsup": jacsup.__version__,
         "torch": torch.__version__,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from jacsup import distributed
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, require_full_batch
-from jacsup.models import build, load, pick_device, save_model
+from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.objectives import Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
@@ -32,6 +32,7 @@ from jacsup.training.stats import Reporter, cut_stats
 from jacsup.training.step import learning_rate, make_optimizer, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
+Precision = Literal["float32", "bfloat16"]
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
@@ -56,6 +57,8 @@ class _Session:
     judge: Judges
     reporter: Reporter
     interrupted: threading.Event
+    precision: Precision
+    compiled: bool
 
 
 def train(
@@ -68,6 +71,8 @@ def train(
     num_stages: int | None = None,
     init: str | Path | None = None,
     deterministic: bool = False,
+    precision: Precision = "float32",
+    compile: bool = False,
     tensorboard: bool = False,
 ) -> Path:
     """Trains a recipe's curriculum and returns its run folder; called again, it goes on where it stopped.
@@ -75,7 +80,8 @@ def train(
     data: replaces the recipe's data set. out: the run folder, runs/RECIPE[-ARM][-sSEED] without one.
     data_root: folder with the data set's files. device: "auto", "cpu", "cuda" or "cuda:N".
     num_stages: stop after that many. init: RUN or RUN/STAGE, whose finished stages the run starts from.
-    deterministic: bit-exact on CUDA too, slower.
+    deterministic: bit-exact on CUDA too, slower. precision: what the layers compute in while they learn.
+    compile: by torch.compile, which takes minutes first and a C++ compiler on a CPU.
     Raises ValueError for wrong input before anything is written, DivergedError for a loss that is not finite,
     KeyboardInterrupt after Ctrl-C, with the work saved.
     """
@@ -97,14 +103,14 @@ def train(
             checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
             data = data.to(chosen)
             if distributed.is_main():
-                notes = describe_session(run, chosen, data_root, deterministic)
+                notes = describe_session(run, chosen, data_root, deterministic, precision, compiled=compile)
                 notes += take_over(run, recipe, source) if checkpoint is None else []
                 judge = get_judges(data, supervised=recipe.supervised)
             distributed.barrier()
             with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
                 for note in notes:
                     reporter.note(note)
-                session = _Session(run, recipe, data, chosen, judge, reporter, interrupted)
+                session = _Session(run, recipe, data, chosen, judge, reporter, interrupted, precision, compile)
                 _train_stages(session, count, checkpoint)
     return path
 
@@ -151,6 +157,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
     model = starting_model(run, recipe, number, data).to(session.device).train()
     distributed.synchronise(model)
+    for each in (model, teacher) if teacher else (model,):
+        _speed_up(each, session)
     optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
@@ -216,10 +224,18 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         return
     if stage.objective == "fader":
         del model.discriminator
+    model.in_bfloat16 = False
     model.eval()
     tests = tests or test_figures(model, teacher, data, session.judge)
     info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
     save_model(run.stage_file(number, recipe), model, info)
+
+
+def _speed_up(model: Model, session: _Session) -> None:
+    model.in_bfloat16 = session.precision == "bfloat16"
+    if session.compiled:
+        model.encoder.compile()
+        model.decoder.compile()
 
 
 def _interrupted_anywhere(session: _Session, step: int) -> bool:
