@@ -425,7 +425,7 @@ def test_precision_and_compilation_change_speed_alone(option: str, finished: Pat
     subprocess.run([*command, "--out", tmp_path / "run"], check=True)
     for ours, theirs in zip(stats(tmp_path / "run"), stats(finished), strict=False):
         for name in ("rec", "test_mse"):
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-2 if "bfloat16" in option else 1e-4)
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-2 if "bfloat16" in option else 1e-3)
     session = Run(tmp_path / "run").sessions()[0]
     assert session["compile"] == (option == "--compile")
     assert session["precision"] == ("float32" if session["compile"] else "bfloat16")
