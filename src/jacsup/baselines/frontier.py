@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ SAME = (
     "the PCA autoencoder has one encoder for each unit."
 )
 MARKERS = "osD^vP*Xhp"
+# Pixels within which one number names two points.
+CLOSE = 60
 # What the figure sets against each other, across and up, where it was measured.
 PANELS = (
     ("swap_classifier", "mse"),
@@ -163,6 +166,7 @@ def draw_frontier(
         axis.set_ylabel(COLUMNS[up][0])
         if up == "mse":
             log_scale(axis)
+        _name_points(axis, every, across, up)
     handles, names = axes[0].get_legend_handles_labels()
     drawing.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     save(drawing, path)
@@ -179,6 +183,14 @@ def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, method: i
         lw=2.4 if first else 1.2, ms=7 if first else 5, ls="-" if method < len(PALETTE) else "--", elinewidth=0.8,
         zorder=3 if first else 2,
     )  # fmt: skip
-    for place, point in enumerate(line):
-        words = f"{point.code_size:,}"
-        axis.annotate(words, (x[place], y[place]), xytext=(5, 4), textcoords="offset points", fontsize=7, color=SOFT)
+
+
+def _name_points(axis: Any, every: Sequence[Point], across: str, up: str) -> None:
+    """Each point's code length beside it, where it does not cover the same number of another point."""
+    to_pixels, named = axis.transData.transform, []
+    for point in every:
+        place = point.figures[across][0], point.figures[up][0]
+        words, pixels = f"{point.code_size:,}", to_pixels(place)
+        if all(words != other or math.dist(pixels, pixel) > CLOSE for other, pixel in named):
+            axis.annotate(words, place, xytext=(5, 4), textcoords="offset points", fontsize=7, color=SOFT)
+            named.append((words, pixels))
