@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from statistics import median
 
 import literal
 import torch
-from steps import Case, Student, faces, mnist, seconds_per_step
+from steps import Case, Student, faces, mnist, peak_mib, seconds_per_step
 
 BATCH_256 = 16
 NUM_DRAWN = 2000
@@ -59,12 +58,10 @@ def drawn_per_second() -> float:
 
 
 def peak_memory(kind: str, device: torch.device) -> float:
-    """MiB that a process has needed at most for some steps at 256x256; on a GPU its tensors'."""
+    """MiB that this process needs at most for some steps at 256x256."""
     student = Student(faces(256, batch_size=BATCH_256), device)
     (student.ours() if kind == "ours" else student.twin(literal.loaded))(MEMORY_STEPS)
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_mib()
 
 
 def peak_memory_of_its_own(kind: str, arguments: argparse.Namespace) -> float:

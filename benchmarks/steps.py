@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -42,11 +43,13 @@ def mnist(code: int) -> Case:
     return Case(RECIPES["mnist"], code - 2, (1, 28, 28), 60_000)
 
 
-def faces(size: int, *, num_attributes: int = 40, batch_size: int = 128) -> Case:
-    """The paper's student C, its layers fewer for images smaller than 256x256."""
+def faces(size: int, *, num_attributes: int = 40, batch_size: int = 128, z_channels: int = 0) -> Case:
+    """The paper's student C, its layers fewer for images smaller than 256x256.
+
+    z_channels: of the teacher; the student has twice as many. 0: 512 at 256x256, half of it for each layer less.
+    """
     recipe = with_size(RECIPES["celeba"], size)
-    # 512 channels at 256x256, half of them for each layer less.
-    z_channels = 2 * size
+    z_channels = z_channels or 2 * size
     stages = tuple(
         replace(stage, batch_size=batch_size, z_channels=z_channels * growth)
         for stage, growth in zip(recipe.stages, (1, 1, 2, 4), strict=True)
@@ -155,6 +158,13 @@ def seconds_per_step(candidates: dict[str, Steps], count: int, rounds: int = 7) 
             # The first turn warms up.
             times[name] += [time.perf_counter() - start] if turn else []
     return {name: median(values) / count for name, values in times.items()}
+
+
+def peak_mib() -> float:
+    """What this process has needed at most; on a GPU its tensors."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _wait() -> None:

@@ -1,0 +1,85 @@
+"""How time and memory of a student step grow with attributes, code, image size and batch: figures in build/.
+
+Each point is measured in a process of its own. Usage: python benchmarks/growth.py [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from steps import Student, faces, peak_mib, seconds_per_step
+
+from jacsup.drawing import PALETTE, plot, save
+
+# What varies, around 40 attributes, 128 channels of z in the teacher's 2x2 map, 64x64 and batches of 32.
+AXES: dict[str, tuple[int, ...]] = {
+    "num_attributes": (1, 10, 20, 40, 80),
+    "z_channels": (32, 64, 128, 256, 512),
+    "size": (32, 64, 128, 256),
+    "batch_size": (8, 16, 32, 64, 128),
+}
+LABELS = {
+    "num_attributes": "attributes k",
+    "z_channels": "channels of z (d = 4 times as many)",
+    "size": "side of the images, pixels",
+    "batch_size": "batch",
+}
+MIDDLE = {"size": 64, "batch_size": 32}
+
+
+def measure(settings: dict[str, int]) -> dict[str, float]:
+    """Seconds per step and peak memory in MiB, in this process."""
+    run = Student(faces(**(MIDDLE | settings)), torch.device("cpu")).ours()
+    return {"seconds": seconds_per_step({"ours": run}, 1, rounds=5)["ours"], "mib": peak_mib()}
+
+
+def measure_alone(settings: dict[str, int], threads: int) -> dict[str, float]:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--one", json.dumps(settings)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def draw(path: Path, results: dict[str, list[dict[str, float]]], key: str, factor: float, label: str) -> None:
+    """One small panel for each axis."""
+    figure, axes = plot(len(AXES), share_x=False)
+    for axis, (name, values) in zip(axes, AXES.items(), strict=True):
+        axis.plot(values, [factor * point[key] for point in results[name]], "o-", color=PALETTE[0])
+        axis.set_xlabel(LABELS[name])
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+    save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.one:
+        print(json.dumps(measure(arguments.one)))
+        return
+    results: dict[str, Any] = {}
+    for name, values in AXES.items():
+        results[name] = []
+        for value in values:
+            point = measure_alone({name: value}, arguments.threads)
+            results[name].append(point)
+            print(
+                f"{LABELS[name]:<38} {value:>4}  {1000 * point['seconds']:8.1f} ms  {point['mib']:7.0f} MiB", flush=True
+            )
+    folder = Path("build")
+    folder.mkdir(exist_ok=True)
+    draw(folder / "growth-time.png", results, "seconds", 1000, "ms per step")
+    draw(folder / "growth-memory.png", results, "mib", 1, "peak MiB")
+    (folder / "growth.json").write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
