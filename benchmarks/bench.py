@@ -82,13 +82,14 @@ def main() -> None:
     if arguments.memory:
         print(peak_memory(arguments.memory, device))
         return
+    # First, while this process is small: a child's peak starts from its parent's.
+    memory = {kind: peak_memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
     rows: list[Row] = [
         ("MNIST, code 3", 128, measure(mnist(3), device, 100)),
         ("MNIST, code 16", 128, measure(mnist(16), device, 100)),
         ("faces, 64x64", 128, measure(faces(64), device, 1)),
         ("faces, 256x256", BATCH_256, measure(faces(256, batch_size=BATCH_256), device, 1, rounds=5)),
     ]
-    memory = {kind: peak_memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
     _print(rows)
     (_, _, three), (_, _, sixteen), (_, _, small), (_, _, large) = rows
     results = {
