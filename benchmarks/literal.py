@@ -42,9 +42,13 @@ def _plain_layers(layers: nn.Module) -> nn.Sequential:
 
 
 def _plain(layer: nn.Module) -> nn.Module:
-    if not isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear):
+        plain = nn.Linear(layer.in_features, layer.out_features)
+    elif isinstance(layer, nn.Conv2d):
+        sizes = layer.in_channels, layer.out_channels
+        plain = nn.Conv2d(*sizes, kernel_size=4, stride=2, padding=1, bias=layer.bias is not None)
+    else:
         return layer
-    plain = nn.Linear(layer.in_features, layer.out_features)
     plain.load_state_dict(layer.state_dict())
     return plain
 
@@ -55,7 +59,7 @@ class LiteralConv(nn.Module):
     def __init__(self, model: ConvAutoencoder):
         super().__init__()
         ours, decoder = deepcopy(model.encoder), deepcopy(model.decoder)
-        self.encoder = nn.Sequential(ours.layers, ours.to_code, ours.code_block)
+        self.encoder = nn.Sequential(*map(_plain, ours.layers), _plain(ours.to_code), ours.code_block)
         self.num_units, self.map_shape = model.num_units, (model.z_channels, decoder.map_side, decoder.map_side)
         self.norms = decoder.norms
         ups = [layer for layer in decoder.modules() if isinstance(layer, Up)]

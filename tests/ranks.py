@@ -34,11 +34,18 @@ def digits() -> Recipe:
     return set_field(RECIPES["debug"], "stages.batch_size", BATCH)
 
 
+def with_norms(recipe: Recipe) -> Recipe:
+    for name in ("xcov_norm", "cycle_z_norm", "cycle_predicted"):
+        recipe = set_field(recipe, f"stages.1.weights.{name}", True)
+    return set_field(recipe, "stages.1.adam.clip", 1.0)
+
+
 # The recipe and the stage of each case.
 CASES: dict[str, tuple[Recipe, int]] = {
     "ordered teacher": (digits(), 0),
     "ordered student": (digits(), 1),
     "teacher with cycles": (faces(), 1),
+    "teacher with norms": (with_norms(faces()), 1),
     "student": (faces(), 2),
     "fader": (with_arm(faces(), "fader"), 0),
 }
@@ -88,7 +95,7 @@ def train(case: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     steps, epoch, losses = 0, 0, torch.zeros(0)
     while steps < NUM_STEPS:
         for batch in batches.epoch(epoch):
-            losses = train_step(model, iteration, optimizer, batch)
+            losses = train_step(model, iteration, optimizer, batch, stage.adam.clip)
             steps += 1
             if steps == NUM_STEPS:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -138,6 +139,8 @@ def compare(
     from jacsup.baselines.frontier import points, table_rows, write_comparison
     from jacsup.data import load_dataset
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("compare runs in one process; start it on each device with some of the --methods or --seeds")
     if name not in COMPARISONS:
         raise ValueError(f"there is no '{name}' to compare; {suggestion(name, COMPARISONS)}")
     comparison = COMPARISONS[name]

@@ -137,6 +137,8 @@ def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tenso
     """BatchNorm whose statistics, and their gradients, are those of all ranks' rows together."""
     if not norm.training:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    # Statistics in float32, as torch's own layer keeps them.
+    given, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     axes = [0, *range(2, x.dim())]
     local = torch.stack([x.mean(axes), x.var(axes, unbiased=False)])
     # Shares are equal: the variance of all rows is the mean of variances plus the variance of means.
@@ -146,7 +148,7 @@ def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tenso
     scale = (variance + norm.eps).rsqrt()
     scale, shift = (scale * norm.weight, norm.bias) if norm.affine else (scale, torch.zeros_like(mean))
     shape = (1, -1, *[1] * (x.dim() - 2))
-    return (x - mean.view(shape)) * scale.view(shape) + shift.view(shape)
+    return ((x - mean.view(shape)) * scale.view(shape) + shift.view(shape)).to(given)
 
 
 def _update(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -167,6 +169,6 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         # Every rank's loss depends on these rows.
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return own(gradient)

@@ -195,7 +195,8 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
             values["cycle_y"] = losses.cycle_factors(again.y, y_bar, *_kinds(labels, weights, y_bar))
         if "cycle_z" in active:
             squared = losses.cycle_nuisance(again.z, code.z)
-            values["cycle_z"] = squared.sqrt() if weights.cycle_z_norm else squared
+            # The root of all ranks' mean, not the mean of their roots.
+            values["cycle_z"] = gather(squared[None]).mean().sqrt() if weights.cycle_z_norm else squared
         return values
 
     return Update(("decoder",), terms, active)

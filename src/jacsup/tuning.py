@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ ALL_WEIGHTS = "stages.weights."
 GRID = {"stages.weights.y": (0.1, 0.25, 1.0), "stages.weights.diff": (0.1, 0.3, 1.0)}
 SUPERVISED_GRID = {"stages.weights.y": (0.1, 1.0, 10.0), "stages.weights.diff": (12.5, 25.0, 50.0, 100.0)}
 
-Grid = Mapping[str, Sequence[float]]
+Values = Mapping[str, int | float]
+Grid = Mapping[str, Sequence[int | float]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Trial:
     attributes the edit accuracy at strength 2. state: complete, pruned, fail or running.
     """
 
-    values: dict[str, float]
+    values: Values
     state: str
     num_stages: int = 0
     mse: float | None = None
@@ -56,16 +59,17 @@ def loss_of(mse: float, control: float, floor: float) -> float:
 
 def hold_out(data: Dataset) -> Dataset:
     """Training images alone: the last tenth of them to judge on, the others to train on."""
-    if data.train.labels is None and data.train.attributes is None:
-        raise ValueError("the images have no classes and no attributes, so nothing tells whether factors are kept")
     count = min(len(data.train) // 10, MOST_HELD_OUT)
     if not count:
         raise ValueError(f"there are {len(data.train)} training images; a search needs 10 and more")
     train, test = data.train.rows(slice(-count)), data.train.rows(slice(-count, None))
-    return replace(data, train=train, test=test, config=Arrays(sha256=f"held out of {fingerprint_of(data)}"))
+    digest = hashlib.sha256(f"{to_dict(data.config)} {fingerprint_of(data)}".encode())
+    for known in (data.train.labels, data.train.attributes):
+        digest.update(b"" if known is None else known.cpu().numpy().tobytes())
+    return replace(data, train=train, test=test, config=Arrays(sha256=digest.hexdigest()))
 
 
-def with_values(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
+def with_values(recipe: Recipe, values: Values) -> Recipe:
     """The recipe with fields changed; `stages.weights.NAME` of those stages whose loss has such a term."""
     for field, value in values.items():
         name = field.removeprefix(ALL_WEIGHTS)
@@ -96,55 +100,89 @@ def search(
     num_trials: int | None = None,
     device: str = "auto",
 ) -> list[Trial]:
-    """Trains the choices of a grid that nobody has tried yet, each in a folder of its own, and returns all, best first.
+    """Trains the choices of a grid that are not settled yet, each in its own folder; returns all trials, best first.
 
     data: with images held out, as hold_out makes it. storage: a database's URL, which many machines may share; a file
-    in `out` without one. num_trials: how many to try in this call; all that are left without it.
+    in `out` without one. num_trials: how many to settle in this call; all that are left without it.
     A choice that was cut off goes on where it stopped. Raises ValueError for fields that the recipe lacks.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for field, values in grid.items():
-        for value in values:
-            with_values(recipe, {field: value})
+    if (data.train.attributes if recipe.supervised else data.train.labels) is None:
+        raise ValueError(f"recipe '{recipe.name}' is judged by its classes or attributes, and the images have none")
+    choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    recipes = [with_values(recipe, values) for values in choices]
     out.mkdir(parents=True, exist_ok=True)
-    sampler = optuna.samplers.GridSampler(dict(grid))
-    study = _open_study(storage or f"sqlite:///{out / 'study.db'}", _study_name(recipe, data), sampler)
+    study = _open_study(storage or f"sqlite:///{out / 'study.db'}", _study_name(recipe, data, floor))
+    # Workers start at different places. What another one seems to be at comes last: it may have died.
+    order = random.sample(range(len(choices)), len(choices))
+    left = num_trials
+    for running in (False, True):
+        for number in order:
+            if left == 0 or _name(choices[number]) in _names(study, settled=True, running=not running):
+                continue
+            if _try(study, recipes[number], choices[number], data, out, floor, device) and left is not None:
+                left -= 1
+    return _results(study, floor)
 
-    def objective(trial: Any) -> float:
-        values = {field: trial.suggest_categorical(field, list(choices)) for field, choices in grid.items()}
-        chosen, loss = with_values(recipe, values), float("nan")
-        for number, (mse, control) in enumerate(_stages(chosen, data, out / _name(values), device)):
+
+def _try(study: Any, recipe: Recipe, values: Values, data: Dataset, out: Path, floor: float, device: str) -> bool:
+    """Settles one choice, unless another worker has it."""
+    from optuna.distributions import FloatDistribution
+    from optuna.trial import TrialState
+
+    trial = study.ask({field: FloatDistribution(value, value) for field, value in values.items()})
+    state, loss = TrialState.FAIL, None
+    try:
+        for number, (mse, control) in enumerate(_stages(recipe, data, out / _name(values), device)):
             loss = loss_of(mse, control, floor)
             trial.set_user_attr("result", {"num_stages": number + 1, "mse": mse, "control": control})
             trial.report(loss, number)
             if trial.should_prune():
-                raise optuna.TrialPruned
-        return loss
+                state = TrialState.PRUNED
+                return True
+        state = TrialState.COMPLETE
+    except InUseError:
+        return False
+    except DivergedError as error:
+        print(error)
+        trial.set_user_attr("diverged", True)
+    finally:
+        study.tell(trial, loss if state == TrialState.COMPLETE else None, state=state)
+    return True
 
-    if not sampler.is_exhausted(study):
-        # Of two workers that chose the same, one goes on with the next.
-        study.optimize(objective, n_trials=num_trials, catch=(DivergedError, InUseError))
+
+def _names(study: Any, *, settled: bool, running: bool) -> set[str]:
+    """The choices that are done with, those that somebody is at, or both; what was cut off is neither."""
+    kinds = {
+        "COMPLETE": settled, "PRUNED": settled, "RUNNING": running
+    }  # fmt: skip
+    return {
+        _name(trial.params)
+        for trial in study.get_trials(deepcopy=False)
+        if kinds.get(trial.state.name, settled and "diverged" in trial.user_attrs)
+    }
+
+
+def _results(study: Any, floor: float) -> list[Trial]:
+    """The best trial of each choice, best first."""
     trials = [
-        Trial(trial.params, trial.state.name.lower(), **trial.user_attrs.get("result", {})) for trial in study.trials
+        Trial(trial.params, trial.state.name.lower(), **trial.user_attrs.get("result", {}))
+        for trial in study.get_trials(deepcopy=False)
     ]
     trials.sort(key=lambda trial: (trial.state != "complete", trial.loss(floor)))
     best_of_each = {_name(trial.values): trial for trial in reversed(trials)}
     return [trial for trial in trials if best_of_each[_name(trial.values)] is trial]
 
 
-def _open_study(url: str, name: str, sampler: Any) -> Any:
+def _open_study(url: str, name: str) -> Any:
     """The study, new or as it stands. Workers that create the tables at once get in each other's way."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = optuna.pruners.MedianPruner(NUM_WARM_UP_TRIALS, NUM_WARM_UP_STAGES)
     for seconds in (1, 2, 4, 0):
         try:
-            return optuna.create_study(
-                storage=url, sampler=sampler, pruner=pruner, study_name=name, load_if_exists=True
-            )
+            return optuna.create_study(storage=url, pruner=pruner, study_name=name, load_if_exists=True)
         except (SQLAlchemyError, ImportError) as error:
             if not seconds:
                 reason = str(error).splitlines()[0]
@@ -160,13 +198,13 @@ def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterato
         yield line["test_mse"], line["test_edit" if recipe.supervised else "test_swap"]
 
 
-def _name(values: Mapping[str, float]) -> str:
+def _name(values: Values) -> str:
     return ",".join(f"{field.removeprefix('stages.')}={value:g}" for field, value in values.items())
 
 
-def _study_name(recipe: Recipe, data: Dataset) -> str:
-    """One study for all grids and floors of a recipe and its data."""
-    text = json.dumps([to_dict(recipe), fingerprint_of(data)], sort_keys=True)
+def _study_name(recipe: Recipe, data: Dataset, floor: float) -> str:
+    """One study for all grids of a recipe, its data and a floor."""
+    text = json.dumps([to_dict(recipe), to_dict(data.config), floor], sort_keys=True)
     return f"{recipe.run_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -174,10 +212,11 @@ def draw_trials(path: Path, trials: Sequence[Trial], floor: float) -> None:
     """Every trial's MSE against its control; the best one is marked."""
     figure, (axis,) = plot(1, share_x=False, height=4.4)
     for state, marker in (("complete", "o"), ("pruned", "x")):
-        those = [trial for trial in trials if trial.state == state]
+        those = [trial for trial in trials if trial.state == state and trial.mse is not None]
         axis.plot([t.control for t in those], [t.mse for t in those], marker, color=PALETTE[0], label=state)
     best = trials[0]
-    axis.plot(best.control, best.mse, "o", ms=14, mfc="none", color=PALETTE[1], label=_name(best.values))
+    assert best.control is not None and best.mse is not None
+    axis.plot([best.control], [best.mse], "o", ms=14, mfc="none", color=PALETTE[1], label=_name(best.values))
     axis.axvline(floor, color=SOFT, lw=0.8, ls=":")
     axis.set_xlabel("control: swap score or edit accuracy")
     axis.set_ylabel("MSE")

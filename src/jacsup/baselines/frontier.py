@@ -187,6 +187,7 @@ def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, method: i
 
 def _name_points(axis: Any, every: Sequence[Point], across: str, up: str) -> None:
     """Each point's code length beside it, where it does not cover the same number of another point."""
+    axis.autoscale_view()
     to_pixels, named = axis.transData.transform, []
     for point in every:
         place = point.figures[across][0], point.figures[up][0]

@@ -85,8 +85,8 @@ def _shortened(changes: list[str]) -> str:
 
 
 def _is_foreign(entry: Path) -> bool:
-    """Not what a start that was killed at once leaves behind."""
-    return entry.name != ".lock" and entry.suffix != ".tmp"
+    """Not what a start that was killed at once leaves behind, and not what one at this moment writes."""
+    return entry.name not in (".lock", "recipe.json") and entry.suffix != ".tmp"
 
 
 def describe_session(

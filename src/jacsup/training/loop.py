@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,17 +20,17 @@ from jacsup import distributed
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, require_full_batch
-from jacsup.models import Model, build, load, pick_device, save_model
+from jacsup.models import build, load, pick_device, save_model
 from jacsup.objectives import Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
 from jacsup.training.begin import describe_session, open_run, starting_model, take_over
+from jacsup.training.speed import Precision, as_they_will_be_used, speed_up
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
-from jacsup.training.stats import Reporter, cut_stats
+from jacsup.training.stats import Reporter, cut_stats, peak_memory
 from jacsup.training.step import learning_rate, make_optimizer, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
-Precision = Literal["float32", "bfloat16"]
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
@@ -157,8 +155,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
     model = starting_model(run, recipe, number, data).to(session.device).train()
     distributed.synchronise(model)
-    for each in (model, teacher) if teacher else (model,):
-        _speed_up(each, session)
+    speed_up([model, teacher] if teacher else [model], session.precision, compiled=session.compiled)
     optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
@@ -210,12 +207,15 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
             raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
         seconds, core_seconds = time.monotonic() - started_at, time.process_time() - cpu_started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
-        tests = test_figures(model, teacher, data, session.judge) if distributed.is_main() else {}
+        tests = {}
+        if distributed.is_main():
+            with as_they_will_be_used(model, teacher, compiled=session.compiled):
+                tests = test_figures(model, teacher, data, session.judge)
         session.reporter.epoch(
             {
                 "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
                 "seconds": round(seconds, 3), "core_seconds": round(core_seconds, 3),
-                "peak_memory_mib": _peak_memory(session.device),
+                "peak_memory_mib": peak_memory(session.device),
             }
         )  # fmt: skip
         cpu_started_at = time.process_time()
@@ -224,18 +224,11 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         return
     if stage.objective == "fader":
         del model.discriminator
-    model.in_bfloat16 = False
     model.eval()
-    tests = tests or test_figures(model, teacher, data, session.judge)
-    info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
+    with as_they_will_be_used(model, teacher, compiled=session.compiled):
+        tests = tests or test_figures(model, teacher, data, session.judge)
+        info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
     save_model(run.stage_file(number, recipe), model, info)
-
-
-def _speed_up(model: Model, session: _Session) -> None:
-    model.in_bfloat16 = session.precision == "bfloat16"
-    if session.compiled:
-        model.encoder.compile()
-        model.decoder.compile()
 
 
 def _interrupted_anywhere(session: _Session, step: int) -> bool:
@@ -261,14 +254,6 @@ def _require_finite(record: Tensor, names: list[str], where: str) -> None:
         raise DivergedError(
             f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step + 1}; {ADVICE}"
         )
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB: of the device's tensors, or of the process on a CPU."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 @contextlib.contextmanager

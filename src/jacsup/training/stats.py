@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from types import TracebackType
 from typing import Any
+
+import torch
 
 from jacsup import distributed
 from jacsup.config import Recipe, Stage
@@ -95,3 +98,11 @@ class Reporter:
 
 def _format(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def peak_memory(device: torch.device) -> float:
+    """Peak memory in MiB: of the device's tensors, or of the process on a CPU."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
