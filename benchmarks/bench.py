@@ -17,7 +17,9 @@ from statistics import median
 
 import literal
 import torch
-from steps import Case, Student, faces, mnist, peak_mib, seconds_per_step
+from steps import Case, Student, faces, mnist, seconds_per_step
+
+from jacsup.training.stats import peak_memory
 
 BATCH_256 = 16
 NUM_DRAWN = 2000
@@ -57,14 +59,14 @@ def drawn_per_second() -> float:
     return median(rates)
 
 
-def peak_memory(kind: str, device: torch.device) -> float:
+def memory_of(kind: str, device: torch.device) -> float:
     """MiB that this process needs at most for some steps at 256x256."""
     student = Student(faces(256, batch_size=BATCH_256), device)
     (student.ours() if kind == "ours" else student.twin(literal.loaded))(MEMORY_STEPS)
-    return peak_mib()
+    return peak_memory(device)
 
 
-def peak_memory_of_its_own(kind: str, arguments: argparse.Namespace) -> float:
+def memory_of_its_own(kind: str, arguments: argparse.Namespace) -> float:
     """The same in a process that does nothing else."""
     options = ["--threads", str(arguments.threads), "--device", arguments.device, "--memory", kind]
     command = [sys.executable, __file__, *options]
@@ -80,10 +82,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     if arguments.memory:
-        print(peak_memory(arguments.memory, device))
+        print(memory_of(arguments.memory, device))
         return
     # First, while this process is small: a child's peak starts from its parent's.
-    memory = {kind: peak_memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
+    memory = {kind: memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
     rows: list[Row] = [
         ("MNIST, code 3", 128, measure(mnist(3), device, 100)),
         ("MNIST, code 16", 128, measure(mnist(16), device, 100)),

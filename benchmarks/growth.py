@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from steps import Student, faces, peak_mib, seconds_per_step
+from steps import Student, faces, seconds_per_step
 
 from jacsup.drawing import PALETTE, plot, save
+from jacsup.training.stats import peak_memory
 
 # What varies, around 40 attributes, 128 channels of z in the teacher's 2x2 map, 64x64 and batches of 32.
 AXES: dict[str, tuple[int, ...]] = {
@@ -35,8 +36,9 @@ MIDDLE = {"size": 64, "batch_size": 32}
 
 def measure(settings: dict[str, int]) -> dict[str, float]:
     """Seconds per step and peak memory in MiB, in this process."""
-    run = Student(faces(**(MIDDLE | settings)), torch.device("cpu")).ours()
-    return {"seconds": seconds_per_step({"ours": run}, 1, rounds=5)["ours"], "mib": peak_mib()}
+    device = torch.device("cpu")
+    run = Student(faces(**(MIDDLE | settings)), device).ours()
+    return {"seconds": seconds_per_step({"ours": run}, 1, rounds=5)["ours"], "mib": peak_memory(device)}
 
 
 def measure_alone(settings: dict[str, int], threads: int) -> dict[str, float]:

@@ -58,9 +58,9 @@ class LiteralConv(nn.Module):
 
     def __init__(self, model: ConvAutoencoder):
         super().__init__()
-        ours, decoder = deepcopy(model.encoder), deepcopy(model.decoder)
-        self.encoder = nn.Sequential(*map(_plain, ours.layers), _plain(ours.to_code), ours.code_block)
-        self.num_units, self.map_shape = model.num_units, (model.z_channels, decoder.map_side, decoder.map_side)
+        ours, decoder = model.encoder, model.decoder
+        self.encoder = nn.Sequential(_plain_layers(ours.layers), _plain(ours.to_code), ours.code_block)
+        self.map_shape = model.z_channels, decoder.map_side, decoder.map_side
         self.norms = decoder.norms
         ups = [layer for layer in decoder.modules() if isinstance(layer, Up)]
         self.layers = nn.ModuleList(_concatenating(layer) for layer in ups)
@@ -95,6 +95,7 @@ Literal = LiteralMLP | LiteralConv
 
 def literal(model: Model) -> Literal:
     """The same autoencoder, weights and all, in plain layers."""
+    model = deepcopy(model)
     if isinstance(model, MLPAutoencoder):
         return LiteralMLP(model).train(model.training)
     return LiteralConv(model).train(model.training)

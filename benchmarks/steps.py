@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -158,13 +157,6 @@ def seconds_per_step(candidates: dict[str, Steps], count: int, rounds: int = 7) 
             # The first turn warms up.
             times[name] += [time.perf_counter() - start] if turn else []
     return {name: median(values) / count for name, values in times.items()}
-
-
-def peak_mib() -> float:
-    """What this process has needed at most; on a GPU its tensors."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _wait() -> None:

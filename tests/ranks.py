@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from small_faces import small_faces
 
 from jacsup import distributed
-from jacsup.config import Conv, Recipe
+from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
@@ -26,8 +27,7 @@ CPU = torch.device("cpu")
 
 
 def faces() -> Recipe:
-    recipe = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)), flips=True)
-    return set_field(set_field(recipe, "data.num_images", 200), "stages.batch_size", BATCH)
+    return small_faces(batch_size=BATCH, flips=True)
 
 
 def digits() -> Recipe:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from small_faces import small_faces
 
 from jacsup import cli
 from jacsup.baselines import compare, pca_autoencoder
@@ -240,9 +241,7 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(attributes, "NUM_EDITED", 8)
     monkeypatch.setattr(evaluation, "NUM_DRAWN", 8)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
-    recipe = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)))
-    for field, value in (("data.num_images", 200), ("stages.epochs", 1), ("stages.batch_size", 30)):
-        recipe = set_field(recipe, field, value)
+    recipe = small_faces()
     comparison = Comparison(recipe=recipe, seeds=(0,))
     results = run_comparison(comparison, load_dataset(recipe.data), tmp_path, list(FACE_METHODS))
     assert [(each["method"], each["stage"]) for each in results] == [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from crashes import stop_after
+from small_faces import small_faces
 
 import jacsup
 from jacsup import evaluate as evaluation
@@ -28,12 +29,7 @@ TIMES = ("seconds", "core_seconds", "peak_memory_mib")
 
 
 def small(name: str = "faces-mini") -> Recipe:
-    recipe = replace(RECIPES[name], model=Conv(channels=(8, 8, 16)), flips=True)
-    for field, value in (("data.num_images", 200), ("stages.epochs", 2), ("stages.batch_size", 30)):
-        recipe = set_field(recipe, field, value)
-    for number, channels in enumerate((4, 4, 8)):
-        recipe = set_field(recipe, f"stages.{number}.z_channels", channels)
-    return recipe
+    return small_faces(name, epochs=2, flips=True)
 
 
 def stats(folder: Path) -> list[dict[str, float]]:

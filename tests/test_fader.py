@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from crashes import stop_after
+from small_faces import small_faces
 from torch.nn import functional as F
 
 import jacsup
 from jacsup import losses
 from jacsup.arms import find_siblings, missing_arms
-from jacsup.config import Conv, Recipe, Weights
+from jacsup.config import Conv, Weights
 from jacsup.jsonable import set_field
 from jacsup.models import load_info, load_metadata
 from jacsup.models.conv import ConvAutoencoder
@@ -112,20 +113,11 @@ def test_an_encoder_that_is_rewarded_hides_what_the_other_one_shows() -> None:
     assert told(30.0) > 0.4
 
 
-def small() -> Recipe:
-    recipe = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)))
-    for field, value in (("data.num_images", 200), ("stages.epochs", 1), ("stages.batch_size", 30)):
-        recipe = set_field(recipe, field, value)
-    for number, channels in enumerate((4, 4, 8)):
-        recipe = set_field(recipe, f"stages.{number}.z_channels", channels)
-    return recipe
-
-
 def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(testing, "NUM_EDITED", 4)
-    recipe = with_arm(small(), "fader")
+    recipe = with_arm(small_faces(), "fader")
     finished = jacsup.train(recipe, out=tmp_path / "one")
     stop_after(10, recipe, tmp_path / "two", monkeypatch)
     jacsup.train(recipe, out=tmp_path / "two")
@@ -140,9 +132,9 @@ def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
 
 def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testing, "NUM_EDITED", 4)
-    run = Run(jacsup.train(small(), out=tmp_path / "run", num_stages=1))
+    run = Run(jacsup.train(small_faces(), out=tmp_path / "run", num_stages=1))
     assert "fader" in missing_arms(run, find_siblings(run))
-    beside = jacsup.train(with_arm(small(), "fader"), out=tmp_path / "beside", num_stages=1)
+    beside = jacsup.train(with_arm(small_faces(), "fader"), out=tmp_path / "beside", num_stages=1)
     assert find_siblings(run)["fader"].path == beside
     assert find_siblings(Run(beside))[""].path == run.path
 
@@ -152,11 +144,11 @@ def test_it_needs_attributes() -> None:
     with pytest.raises(ValueError, match="a fader learns attributes; give it z_channels"):
         replace(RECIPES["debug"], stages=(stage,))
     with pytest.raises(ValueError, match=r"weights.adv is 0; set it above 0"):
-        set_field(with_arm(small(), "fader"), "stages.weights.adv", 0.0)
+        set_field(with_arm(small_faces(), "fader"), "stages.weights.adv", 0.0)
 
 
 def test_its_strengths_are_in_the_units_of_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testing, "NUM_EDITED", 4)
-    run = jacsup.train(with_arm(small(), "fader"), out=tmp_path / "run")
+    run = jacsup.train(with_arm(small_faces(), "fader"), out=tmp_path / "run")
     known = [factor for factor in load_info(run).factors if factor.m_plus == factor.m_plus]
     assert {(factor.m_minus, factor.m_plus) for factor in known} == {(-1.0, 1.0)}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from small_faces import small_faces
 from torch import Tensor
 
 import jacsup
@@ -21,11 +20,9 @@ from jacsup.code import Code
 from jacsup.config import Conv
 from jacsup.data.dataset import Attribute, Split
 from jacsup.evaluate import evaluate
-from jacsup.jsonable import set_field
 from jacsup.metrics import attributes, identity
 from jacsup.metrics.identity import NETWORK_EYES, SIDE, identity_drift, load_embedding, on_network_eyes
 from jacsup.models.conv import ConvAutoencoder
-from jacsup.recipes import RECIPES
 from jacsup.training import testing
 
 Part = tuple[int, bytes | int | str]
@@ -131,9 +128,7 @@ def test_evaluate_takes_a_network(
         monkeypatch.setattr(module, name, 4)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 4)
     monkeypatch.setattr(identity, "NUM_IDENTITIES", 4)
-    recipe: Any = replace(RECIPES["faces-mini"], model=Conv(channels=(8, 8, 16)))
-    for field, value in (("data.num_images", 200), ("stages.epochs", 1), ("stages.batch_size", 30)):
-        recipe = set_field(recipe, field, value)
+    recipe = small_faces()
     run = jacsup.train(recipe, out=tmp_path / "run", num_stages=1)
     assert evaluate(run)["identity_drift"] is None
     monkeypatch.setattr(sys, "argv", ["jacsup", "evaluate", str(run), "--identity", str(mean_colour)])

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -19,7 +18,7 @@ from jacsup.cli_edit import edit
 from jacsup.cli_judge import compare, evaluate, report
 from jacsup.cli_table import print_table
 from jacsup.cli_tune import tune
-from jacsup.config import Recipe, Stage
+from jacsup.config import Precision, Recipe, Stage
 from jacsup.jsonable import set_field
 
 Positional = tyro.conf.Positional
@@ -46,7 +45,7 @@ def train(
     skip_bad: bool = False,
     set: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     deterministic: bool = False,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     compile: bool = False,
     tensorboard: bool = False,
     dry_run: bool = False,

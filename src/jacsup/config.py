@@ -20,6 +20,8 @@ from jacsup.data_config import Folder as Folder
 from jacsup.data_config import Sprites as Sprites
 from jacsup.jsonable import from_dict
 
+# What layers compute in while they learn; no part of a recipe.
+Precision = Literal["float32", "bfloat16"]
 Objective = Literal["reconstruction", "teacher", "student", "nested", "fader"]
 
 

@@ -159,10 +159,10 @@ def fader(weights: Weights, labels: Labels | None = None) -> tuple[Update, Updat
 
     def autoencoder(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.attributes is not None
-        values = _code_terms(active, weights, batch, code, labels)
+        values, network = _code_terms(active, weights, batch, code, labels), _discriminator(model)
         x_hat = model.decode(Code(batch.attributes.nan_to_num(), code.z))
-        fooled = _discriminator(model).strength * judged(model, batch, code, -1)
-        _discriminator(model).steps += 1
+        fooled = network.strength * judged(model, batch, code, -1)
+        network.steps += 1
         return {"rec": losses.reconstruction(batch.x, x_hat), "adv": fooled, **values}
 
     def discriminator(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -211,13 +211,14 @@ def _code_terms(
 ) -> dict[str, Tensor]:
     """Eq. 10 and 11, which need no images."""
     values: dict[str, Tensor] = {}
+    # All ranks' rows: eq. 10 is no mean over rows, and of eq. 11's labels some ranks may know more.
+    y = gather(code.y) if active.keys() & {"xcov", "pred"} else code.y
     if "xcov" in active:
         cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
-        values["xcov"] = cross_covariance(gather(code.y), gather(code.z))
+        values["xcov"] = cross_covariance(y, gather(code.z))
     if "pred" in active:
         assert batch.attributes is not None
-        # All ranks' rows: the mean is over the labels that are known, which some ranks may have more of.
-        y, y_bar = gather(code.y), gather(batch.attributes)
+        y_bar = gather(batch.attributes)
         values["pred"] = losses.prediction(y, y_bar, *_kinds(labels, weights, y_bar))
     return values
 

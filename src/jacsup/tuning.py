@@ -115,9 +115,9 @@ def search(
     # Workers start at different places. What another one seems to be at comes last: it may have died.
     order = random.sample(range(len(choices)), len(choices))
     left = num_trials
-    for running in (False, True):
+    for running in (True, False):
         for number in order:
-            if left == 0 or _name(choices[number]) in _names(study, settled=True, running=not running):
+            if left == 0 or _name(choices[number]) in _taken(study, running=running):
                 continue
             if _try(study, recipes[number], choices[number], data, out, floor, device) and left is not None:
                 left -= 1
@@ -150,16 +150,11 @@ def _try(study: Any, recipe: Recipe, values: Values, data: Dataset, out: Path, f
     return True
 
 
-def _names(study: Any, *, settled: bool, running: bool) -> set[str]:
-    """The choices that are done with, those that somebody is at, or both; what was cut off is neither."""
-    kinds = {
-        "COMPLETE": settled, "PRUNED": settled, "RUNNING": running
-    }  # fmt: skip
-    return {
-        _name(trial.params)
-        for trial in study.get_trials(deepcopy=False)
-        if kinds.get(trial.state.name, settled and "diverged" in trial.user_attrs)
-    }
+def _taken(study: Any, *, running: bool) -> set[str]:
+    """The choices that are settled and, if asked for, those that somebody is at; what was cut off is neither."""
+    states = {"COMPLETE", "PRUNED", *(["RUNNING"] if running else [])}
+    trials = study.get_trials(deepcopy=False)
+    return {_name(trial.params) for trial in trials if trial.state.name in states or "diverged" in trial.user_attrs}
 
 
 def _results(study: Any, floor: float) -> list[Trial]:

@@ -103,7 +103,8 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
     """
     every = points(results)
     write_atomically(out / "results.json", json.dumps(list(results), indent=2).encode())
-    write_atomically(out / "table.md", markdown(every, labels).encode())
+    header, rows = table_rows(every, labels)
+    write_atomically(out / "table.md", markdown(header, rows).encode())
     panels = [pair for pair in PANELS if all(key in point.figures for key in pair for point in every)]
     picture = ""
     if panels:
@@ -118,15 +119,14 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
         f"<h1>{escape(name)}: every method, side by side</h1>\n",
         f"<p>{SAME} Mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
         command(how), picture,
-        section("Numbers", "Definitions are in docs/METRICS.md.", table(*table_rows(every, labels))),
+        section("Numbers", "Definitions are in docs/METRICS.md.", table(header, rows)),
     ]  # fmt: skip
     write_atomically(out / "index.html", html_page(f"{name}: comparison", sections).encode())
     return out / "index.html"
 
 
-def markdown(every: Sequence[Point], labels: dict[str, str]) -> str:
-    """The table in Markdown."""
-    header, rows = table_rows(every, labels)
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *([cell or "-" for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -55,11 +55,9 @@ def has_fast_products(x: Tensor, *, training: bool) -> bool:
     return (training or not torch.is_grad_enabled()) and not torch.is_autocast_enabled("cpu")
 
 
-@contextlib.contextmanager
-def lowered(x: Tensor, *, bfloat16: bool) -> Iterator[None]:
+def lowered(x: Tensor, *, bfloat16: bool) -> AbstractContextManager[Any]:
     """Layers compute in bfloat16 where that pays, if asked to; a surrounding autocast is left alone."""
-    with torch.autocast(x.device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext():
-        yield
+    return torch.autocast(x.device.type, torch.bfloat16) if bfloat16 else nullcontext()
 
 
 def product(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 
+from jacsup.config import Precision
 from jacsup.models import Model
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -> None:
