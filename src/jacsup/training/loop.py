@@ -17,18 +17,19 @@ import torch
 from torch import Tensor
 
 from jacsup import distributed
-from jacsup.config import Recipe
+from jacsup.config import Precision, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, require_full_batch
 from jacsup.models import build, load, pick_device, save_model
-from jacsup.objectives import Labels, updates
+from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
 from jacsup.training.begin import describe_session, open_run, starting_model, take_over
-from jacsup.training.speed import Precision, as_they_will_be_used, speed_up
+from jacsup.training.graph import CapturedStep, waits_for_python
+from jacsup.training.speed import as_they_will_be_used, speed_up
 from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
 from jacsup.training.stats import Reporter, cut_stats, peak_memory
-from jacsup.training.step import learning_rate, make_optimizer, train_step
+from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
@@ -169,6 +170,12 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizer)
 
+    def take_step(batch: Batch) -> Tensor:
+        return train_step(model, iteration, optimizer, batch, stage.adam.clip)
+
+    as_one = session.compiled and waits_for_python(model)
+    fast_step = CapturedStep(take_step, model, optimizer) if as_one else take_step
+
     def save(at: Position) -> None:
         if not distributed.is_main():
             return
@@ -187,8 +194,8 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
         for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
             rate = learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps)
-            optimizer.param_groups[0]["lr"] = rate
-            record[step] = train_step(model, iteration, optimizer, batch, stage.adam.clip)
+            set_rate(optimizer, rate)
+            record[step] = fast_step(batch)
             now = time.monotonic()
             if now - status_at > SECONDS_BETWEEN_STATUS:
                 status_at = now

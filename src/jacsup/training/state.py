@@ -34,11 +34,17 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Copies of the model's weights and the optimiser's moments on the CPU, by name."""
+def tensors_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The model's weights and the optimiser's moments, where they lie."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for weight_name, weight in model.named_parameters():
         tensors |= {f"adam.{weight_name}.{name}": value for name, value in optimizer.state[weight].items()}
+    return tensors
+
+
+def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of them on the CPU."""
+    tensors = tensors_by_name(model, optimizer)
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
 

@@ -38,6 +38,12 @@ def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
     return adam.lr * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the steps to come; one that a graph reads stays where it lies."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
+
+
 def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
     """Hands gradients to an optimiser, each in its weight's memory layout.
 
