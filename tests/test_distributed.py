@@ -138,9 +138,37 @@ def workers(launcher: int) -> list[int]:
     return [found[rank] for rank in sorted(found)]
 
 
+def test_gradients_travel_in_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = [torch.rand(size, 3, requires_grad=True) for size in (1, 2, 3, 4)]
+    loss = torch.stack([number * weight.square().sum() for number, weight in enumerate(weights, 1)]).sum()
+    told = torch.rand(2)
+    sent: list[int] = []
+
+    class Arrived:
+        def wait(self) -> None:
+            pass
+
+    def all_reduce(flat: torch.Tensor, **options: bool) -> Arrived:
+        sent.append(len(flat))
+        flat.mul_(2)
+        return Arrived()
+
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "MESSAGE_BYTES", 4 * 7)
+    monkeypatch.setattr(distributed.dist, "all_reduce", all_reduce)
+    gradients, told_mean = distributed.mean_gradients(loss, weights, told)
+    for number, (weight, gradient) in enumerate(zip(weights, gradients, strict=True), 1):
+        torch.testing.assert_close(gradient, 2 * number * weight.detach())
+    assert told_mean.equal(told)
+    assert len(sent) > 1 and sum(sent) == 30 + 2
+    assert all(not weight._backward_hooks for weight in weights)
+
+
 def test_alone_nothing_is_sent() -> None:
     values = torch.rand(4, 3)
     assert distributed.gather(values) is values and distributed.own(values).equal(values)
     assert distributed.partners(values).equal(values.roll(1, 0))
     assert distributed.size() == 1 and distributed.is_main() and not distributed.any_rank(flag=False)
-    assert distributed.average([values])[0] is values
+    weight = torch.ones(2, requires_grad=True)
+    (gradient,), told = distributed.mean_gradients(3 * weight.sum(), [weight], values[0])
+    assert gradient.equal(torch.full((2,), 3.0)) and told.equal(values[0])

@@ -71,7 +71,7 @@ def train(
         set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 or stages.3.epochs=20.
         deterministic: Bit-exact on a GPU too, slower.
         precision: What layers compute in while they learn; bfloat16 is faster, and its results differ a little.
-        compile: By torch.compile: minutes of preparation, then faster steps on a GPU.
+        compile: By torch.compile: minutes of preparation, then faster steps on a GPU, an MLP's as one CUDA graph.
         tensorboard: Also write TensorBoard event files into the run folder.
         dry_run: Show the recipe and its curriculum; look at no data, train nothing.
     """

@@ -21,8 +21,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from jacsup import code
 
-# Small words between hosts, which must not wait for the devices.
+# What one message holds at least: worth its delay, and on its way early.
+MESSAGE_BYTES = 8 * 2**20
+
+# Small words between hosts, which must not wait for the devices, and gradients, for which small messages must not wait.
 _control: Any = None
+_gradients: Any = None
 
 
 def rank() -> int:
@@ -43,7 +47,7 @@ def is_main() -> bool:
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
     """This process among those that torchrun started, on its own device; alone without torchrun."""
-    global _control
+    global _control, _gradients
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield device
         return
@@ -52,10 +56,11 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     _control = dist.new_group(backend="gloo")
+    _gradients = dist.new_group()
     try:
         yield device
     finally:
-        _control = None
+        _control = _gradients = None
         dist.destroy_process_group()
 
 
@@ -112,14 +117,57 @@ def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | No
     return theirs if taken is None else torch.where(taken, theirs, values)
 
 
-def average(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The mean of each tensor over all ranks, all in one message."""
+def mean_gradients(
+    loss: Float[Tensor, ""], weights: Sequence[Tensor], told: Float[Tensor, " n"]
+) -> tuple[list[Tensor], Float[Tensor, " n"]]:
+    """The loss's gradients in the weights, and `told`, as means over all ranks.
+
+    Gradients travel while the backward pass makes the next ones: all ranks make them in the same order.
+    """
     if size() == 1:
-        return list(tensors)
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    dist.all_reduce(flat)
-    parts = (flat / size()).split([tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        return list(torch.autograd.grad(loss, weights)), told
+    messages = _Messages()
+    hooks = [weight.register_hook(partial(messages.add, number)) for number, weight in enumerate(weights)]
+    try:
+        torch.autograd.grad(loss, weights)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    messages.add(len(weights), told)
+    *gradients, told = messages.means()
+    return gradients, told
+
+
+class _Messages:
+    """Numbered tensors on their way to all ranks, several in one message."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._sent: list[tuple[Any, Tensor, tuple[int, ...], list[torch.Size]]] = []
+
+    def add(self, number: int, tensor: Tensor) -> None:
+        self._waiting.append((number, tensor))
+        if sum(each.nbytes for _, each in self._waiting) >= MESSAGE_BYTES:
+            self._send()
+
+    def means(self) -> list[Tensor]:
+        self._send()
+        means: dict[int, Tensor] = {}
+        for work, flat, numbers, shapes in self._sent:
+            work.wait()
+            parts = flat.div_(size()).split([shape.numel() for shape in shapes])
+            means |= {number: part.view(shape) for number, part, shape in zip(numbers, parts, shapes, strict=True)}
+        return [means[number] for number in range(len(means))]
+
+    def _send(self) -> None:
+        if not self._waiting:
+            return
+        numbers, tensors = zip(*self._waiting, strict=True)
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        self._sent.append(
+            (dist.all_reduce(flat, group=_gradients, async_op=True), flat, numbers, [each.shape for each in tensors])
+        )
+        self._waiting = []
 
 
 def synchronise(model: nn.Module) -> None:
