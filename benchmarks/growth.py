@@ -1,4 +1,4 @@
-"""How time and memory of a student step grow with attributes, code, image size and batch: figures in build/.
+"""How time and memory of a student step grow with attributes, code, image size and batch: build/growth.png.
 
 Each point is measured in a process of its own. Usage: python benchmarks/growth.py [--threads N]
 """
@@ -47,14 +47,19 @@ def measure_alone(settings: dict[str, int], threads: int) -> dict[str, float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def draw(path: Path, results: dict[str, list[dict[str, float]]], key: str, factor: float, label: str) -> None:
-    """One small panel for each axis."""
-    figure, axes = plot(len(AXES), share_x=False)
-    for axis, (name, values) in zip(axes, AXES.items(), strict=True):
-        axis.plot(values, [factor * point[key] for point in results[name]], "o-", color=PALETTE[0])
-        axis.set_xlabel(LABELS[name])
-        axis.set_ylabel(label)
-        axis.set_ylim(bottom=0)
+def draw(path: Path, results: dict[str, list[dict[str, float]]]) -> None:
+    """One panel for each axis: time on the left, memory on the right."""
+    figure, panels = plot(len(AXES), share_x=False)
+    for panel, (name, values) in zip(panels, AXES.items(), strict=True):
+        panel.set_xlabel(LABELS[name])
+        panel.set_xticks(values)
+        sides = (panel, "seconds", 1000, "ms per step"), (panel.twinx(), "mib", 1, "peak MiB")
+        for colour, (axis, key, factor, label) in zip(PALETTE, sides, strict=False):
+            heights = [factor * point[key] for point in results[name]]
+            axis.plot(values, heights, "o-", color=colour)
+            axis.set_ylabel(label, color=colour, size=11)
+            axis.set_ylim(0, 1.15 * max(heights))
+            axis.spines["top"].set_visible(False)
     save(figure, path)
 
 
@@ -78,9 +83,8 @@ def main() -> None:
             )
     folder = Path("build")
     folder.mkdir(exist_ok=True)
-    draw(folder / "growth-time.png", results, "seconds", 1000, "ms per step")
-    draw(folder / "growth-memory.png", results, "mib", 1, "peak MiB")
     (folder / "growth.json").write_text(json.dumps(results, indent=2))
+    draw(folder / "growth.png", results)
 
 
 if __name__ == "__main__":
