@@ -40,10 +40,21 @@ def with_norms(recipe: Recipe) -> Recipe:
     return set_field(recipe, "stages.1.adam.clip", 1.0)
 
 
+def nested() -> Recipe:
+    return set_field(digits(), "stages.0.objective", "nested")
+
+
+def ordered_images() -> Recipe:
+    """The convolutional model with units in place of attributes."""
+    return replace(digits(), data=faces().data, model=faces().model)
+
+
 # The recipe and the stage of each case.
 CASES: dict[str, tuple[Recipe, int]] = {
     "ordered teacher": (digits(), 0),
     "ordered student": (digits(), 1),
+    "nested dropout": (nested(), 0),
+    "convolutional ordered student": (ordered_images(), 1),
     "teacher with cycles": (faces(), 1),
     "teacher with norms": (with_norms(faces()), 1),
     "student": (faces(), 2),

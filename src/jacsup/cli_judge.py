@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -138,8 +137,9 @@ def compare(
     from jacsup.baselines.compare import COMPARISONS, run_comparison
     from jacsup.baselines.frontier import points, table_rows, write_comparison
     from jacsup.data import load_dataset
+    from jacsup.distributed import num_started
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_started() > 1:
         raise ValueError("compare runs in one process; start it on each device with some of the --methods or --seeds")
     if name not in COMPARISONS:
         raise ValueError(f"there is no '{name}' to compare; {suggestion(name, COMPARISONS)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -82,9 +81,11 @@ def tune(
 
 
 def _require_sensible(floor: float, trials: int | None, stages: int | None, epochs: int) -> None:
+    from jacsup.distributed import num_started
+
     if not importlib.util.find_spec("optuna"):
         raise ValueError("tune needs the library optuna; run `pip install 'jacsup[tune]'`")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_started() > 1:
         raise ValueError("tune runs in one process; start the same command on each device instead, with one --storage")
     if not 0 <= floor <= 1:
         raise ValueError(f"--floor is {floor}; allowed are 0 to 1")

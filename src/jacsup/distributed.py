@@ -44,15 +44,23 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def num_started() -> int:
+    """How many processes torchrun started, joined or not."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """This process among those that torchrun started, on its own device; alone without torchrun."""
+    """This process among those that torchrun started, on its own device; alone without torchrun.
+
+    Raises ValueError where not every process can have a GPU of its own.
+    """
     global _control, _gradients
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if num_started() == 1 or dist.is_initialized():
         yield device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = _own_gpu(device)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     _control = dist.new_group(backend="gloo")
@@ -64,13 +72,26 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+def _own_gpu(asked: torch.device) -> torch.device:
+    number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if asked.index is not None:
+        raise ValueError(f"device is {asked} for {num_started()} processes; give cuda, and each takes one of its own")
+    if number >= there:
+        started = os.environ["LOCAL_WORLD_SIZE"]
+        raise ValueError(
+            f"{started} processes were started on a machine with {there} GPUs; --nproc-per-node may be up to {there}"
+        )
+    return torch.device("cuda", number)
+
+
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Lets rank 0 do it before the others: what it downloads or prepares, they find."""
-    if not is_main():
+    """Lets rank 0 do it first, then one process of each other machine: what they download or prepare, the rest find."""
+    turn = 0 if is_main() else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
+    for _ in range(turn):
         barrier()
     yield
-    if is_main():
+    for _ in range(2 - turn):
         barrier()
 
 
@@ -106,6 +127,11 @@ def own(values: Tensor, dim: int = 0) -> Tensor:
 def gather(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*gathered"]:
     """The rows (b, ...) of all ranks, in their order, as (b * size, ...), with their gradients."""
     return _Gather.apply(values) if size() > 1 else values
+
+
+def mean(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The mean of each number over all ranks, with its gradients."""
+    return _Mean.apply(values) if size() > 1 else values
 
 
 def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
@@ -191,12 +217,12 @@ def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tenso
     local = torch.stack([x.mean(axes), x.var(axes, unbiased=False)])
     # Shares are equal: the variance of all rows is the mean of variances plus the variance of means.
     means, variances = gather(local[None]).unbind(1)
-    mean, variance = means.mean(0), variances.mean(0) + means.var(0, unbiased=False)
-    _update(norm, mean.detach(), variance.detach(), size() * x.numel() // x.shape[1])
+    centre, variance = means.mean(0), variances.mean(0) + means.var(0, unbiased=False)
+    _update(norm, centre.detach(), variance.detach(), size() * x.numel() // x.shape[1])
     scale = (variance + norm.eps).rsqrt()
-    scale, shift = (scale * norm.weight, norm.bias) if norm.affine else (scale, torch.zeros_like(mean))
+    scale, shift = (scale * norm.weight, norm.bias) if norm.affine else (scale, torch.zeros_like(centre))
     shape = (1, -1, *[1] * (x.dim() - 2))
-    return ((x - mean.view(shape)) * scale.view(shape) + shift.view(shape)).to(given)
+    return ((x - centre.view(shape)) * scale.view(shape) + shift.view(shape)).to(given)
 
 
 def _update(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -220,3 +246,20 @@ class _Gather(torch.autograd.Function):
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return own(gradient)
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _mean(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Every rank's loss depends on these numbers.
+        return _mean(gradient)
+
+
+def _mean(values: Tensor) -> Tensor:
+    values = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(values)
+    return values / size()

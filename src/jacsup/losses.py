@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 Scalar = Float[Tensor, ""]
+Whole = Callable[[Tensor], Tensor]
 
 
 def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -> Scalar:
@@ -58,19 +61,22 @@ def jacobian(
     )
 
 
-def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"]) -> Scalar:
-    """Eq. 10: sum over i, j of (batch mean of centred z_i times centred y_j)^2."""
-    return _covariances(y, z).square().sum()
+def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Whole = lambda mean: mean) -> Scalar:
+    """Eq. 10: sum over i, j of (batch mean of centred z_i times centred y_j)^2.
+
+    whole: turns means over these rows into means over the whole batch, where others have its other rows.
+    """
+    return _covariances(y, z, whole).square().sum()
 
 
-def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"]) -> Scalar:
+def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Whole = lambda mean: mean) -> Scalar:
     """The square root of eq. 10, as the author's public code has it; its gradient at zero is zero."""
-    return torch.linalg.vector_norm(_covariances(y, z))
+    return torch.linalg.vector_norm(_covariances(y, z, whole))
 
 
-def _covariances(y: Tensor, z: Tensor) -> Tensor:
-    y_centred, z_centred = y - y.mean(dim=0), z - z.mean(dim=0)
-    return z_centred.T @ y_centred / len(y)
+def _covariances(y: Tensor, z: Tensor, whole: Whole) -> Tensor:
+    y_centred, z_centred = y - whole(y.mean(dim=0)), z - whole(z.mean(dim=0))
+    return whole(z_centred.T @ y_centred / len(y))
 
 
 def prediction(

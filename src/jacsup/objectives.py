@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from jacsup import losses
 from jacsup.code import Code
 from jacsup.config import Stage, Weights
-from jacsup.distributed import gather, partners
+from jacsup.distributed import gather, mean, partners
 from jacsup.models import Autoencoder
 from jacsup.models.discriminator import Discriminator
 
@@ -196,7 +196,7 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
         if "cycle_z" in active:
             squared = losses.cycle_nuisance(again.z, code.z)
             # The root of all ranks' mean, not the mean of their roots.
-            values["cycle_z"] = gather(squared[None]).mean().sqrt() if weights.cycle_z_norm else squared
+            values["cycle_z"] = mean(squared).sqrt() if weights.cycle_z_norm else squared
         return values
 
     return Update(("decoder",), terms, active)
@@ -211,14 +211,14 @@ def _code_terms(
 ) -> dict[str, Tensor]:
     """Eq. 10 and 11, which need no images."""
     values: dict[str, Tensor] = {}
-    # All ranks' rows: eq. 10 is no mean over rows, and of eq. 11's labels some ranks may know more.
-    y = gather(code.y) if active.keys() & {"xcov", "pred"} else code.y
     if "xcov" in active:
         cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
-        values["xcov"] = cross_covariance(y, gather(code.z))
+        # Covariances travel, not codes: their number does not grow with the batch.
+        values["xcov"] = cross_covariance(code.y, code.z, mean)
     if "pred" in active:
         assert batch.attributes is not None
-        y_bar = gather(batch.attributes)
+        # All ranks' rows: the mean is over the labels that are known, which some ranks may have more of.
+        y, y_bar = gather(code.y), gather(batch.attributes)
         values["pred"] = losses.prediction(y, y_bar, *_kinds(labels, weights, y_bar))
     return values
 
