@@ -207,7 +207,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
         original = loop.save_checkpoint
 
         def save_on_full_disk(*arguments: object) -> None:
@@ -238,7 +238,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
         return values
 
     monkeypatch.setattr(loop, "train_step", poisoned)
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     with pytest.raises(loop.DivergedError, match=rf"the loss '{term}' is nan in stage 2 \(units-3\), epoch 1, step 7"):
         jacsup.train(DEBUG, out=tmp_path / "run")
     tensors = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     with pytest.raises(loop.DivergedError, match=r"the loss 'rec' is (nan|inf)"):
         jacsup.train(set_field(DEBUG, "stages.adam.lr", 1e30), out=tmp_path / "run")
     checkpoint = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
@@ -416,6 +416,11 @@ def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> Non
 def test_a_checkpoint_without_its_header_counts_as_damaged(tmp_path: Path) -> None:
     save_file({"model.x": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
     assert loop.load_checkpoint(tmp_path / "checkpoint.safetensors") is None
+
+
+@pytest.mark.parametrize(("saving", "pause"), [(0.01, 20), (0.4, 20), (1.5, 75)])
+def test_large_checkpoints_come_more_rarely(saving: float, pause: float) -> None:
+    assert loop._pause(saving) == pytest.approx(pause)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("option", ["--precision=bfloat16", "--compile"])

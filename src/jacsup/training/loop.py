@@ -32,7 +32,9 @@ from jacsup.training.stats import Reporter, cut_stats, peak_memory
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
-SECONDS_BETWEEN_CHECKPOINTS = 20
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+# What takes longer to save is saved more rarely: no more than a fiftieth of the time.
+SECONDS_TO_SAVE = 0.4
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
 ADVICE = (
@@ -189,6 +191,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
 
     tests: dict[str, float] = {}
     saved_at = status_at = time.monotonic()
+    pause = SECONDS_BETWEEN_CHECKPOINTS
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
@@ -203,10 +206,11 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
                 losses = dict(zip(term_names, record[step].tolist(), strict=True))
                 session.reporter.status(number, stage, epoch, (step + 1) / num_steps, losses)
             stopping = _interrupted_anywhere(session, step)
-            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or stopping:
+            if now - saved_at > pause or stopping:
                 check(step + 1)
                 save(Position(stage=number, epoch=epoch, step=step + 1, seconds=now - started_at))
                 saved_at = time.monotonic()
+                pause = _pause(saved_at - now)
             if stopping:
                 raise KeyboardInterrupt
         check(num_steps)
@@ -243,6 +247,11 @@ def _interrupted_anywhere(session: _Session, step: int) -> bool:
     if distributed.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
         return False
     return distributed.any_rank(session.interrupted.is_set())
+
+
+def _pause(saving: float) -> float:
+    """Seconds until the next checkpoint, after one that took `saving` seconds."""
+    return SECONDS_BETWEEN_CHECKPOINTS * max(1.0, saving / SECONDS_TO_SAVE)
 
 
 def _labels(data: Dataset) -> Labels | None:
