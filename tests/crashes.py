@@ -19,7 +19,7 @@ class Stop(BaseException):
 def stop_after(num_steps: int, recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trains with a checkpoint at every step and crashes after `num_steps` of them."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
         steps = iter(range(num_steps))
         original = loop.train_step
 

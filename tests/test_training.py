@@ -7,11 +7,13 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +32,8 @@ from jacsup.data.dataset import Attribute
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
-from jacsup.training import loop
+from jacsup.training import loop, state
+from jacsup.training.step import train_step
 from jacsup.training.teacher import TeacherOutputs
 
 DEBUG = RECIPES["debug"]
@@ -207,20 +210,56 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-        original = loop.save_checkpoint
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+        original = state.save_checkpoint
 
         def save_on_full_disk(*arguments: object) -> None:
             patch.setattr(run_module.os, "fsync", full)
             original(*arguments)  # pyright: ignore[reportArgumentType]
 
-        patch.setattr(loop, "save_checkpoint", save_on_full_disk)
+        patch.setattr(state, "save_checkpoint", save_on_full_disk)
         with pytest.raises(OSError, match="No space left"):
             jacsup.train(DEBUG, out=run)
     assert (run / "checkpoint.safetensors").read_bytes() == before
     assert not list(run.rglob("*.tmp"))
     jacsup.train(DEBUG, out=run)
     assert weights(run) == weights(finished)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, write, given, events = state.Saver.save, state.save_checkpoint, list[state.Checkpoint](), list[str]()
+
+    def save(self: state.Saver, checkpoint: state.Checkpoint) -> None:
+        given.append(deepcopy(checkpoint))
+        start(self, checkpoint)
+
+    def slowly(path: Path, checkpoint: state.Checkpoint) -> None:
+        time.sleep(0.05)
+        expected = given[events.count("written")]
+        assert all(value.equal(expected.tensors[name]) for name, value in checkpoint.tensors.items())
+        write(path, checkpoint)
+        events.append("written")
+
+    def step(*arguments: object) -> torch.Tensor:
+        events.append("step")
+        return train_step(*arguments)  # pyright: ignore[reportArgumentType]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state.Saver, "save", save)
+        patch.setattr(state, "save_checkpoint", slowly)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.002)
+        patch.setattr(loop, "train_step", step)
+        jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1)
+        assert "step written step" in " ".join(events)
+    for name in ("checkpoint.safetensors", "checkpoint.safetensors.prev"):
+        other = tmp_path / name
+        shutil.copytree(tmp_path / "run", other)
+        (other / name).replace(other / "checkpoint.safetensors")
+        shutil.rmtree(other / "stages")
+        jacsup.train(DEBUG, out=other)
+        assert weights(other) == weights(finished) and stats(other) == stats(finished)
 
 
 @pytest.mark.parametrize("term", ["rec", "diff"])
@@ -238,7 +277,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
         return values
 
     monkeypatch.setattr(loop, "train_step", poisoned)
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     with pytest.raises(loop.DivergedError, match=rf"the loss '{term}' is nan in stage 2 \(units-3\), epoch 1, step 7"):
         jacsup.train(DEBUG, out=tmp_path / "run")
     tensors = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
@@ -248,7 +287,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     with pytest.raises(loop.DivergedError, match=r"the loss 'rec' is (nan|inf)"):
         jacsup.train(set_field(DEBUG, "stages.adam.lr", 1e30), out=tmp_path / "run")
     checkpoint = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
@@ -416,11 +455,6 @@ def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> Non
 def test_a_checkpoint_without_its_header_counts_as_damaged(tmp_path: Path) -> None:
     save_file({"model.x": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
     assert loop.load_checkpoint(tmp_path / "checkpoint.safetensors") is None
-
-
-@pytest.mark.parametrize(("saving", "pause"), [(0.01, 20), (0.4, 20), (1.5, 75)])
-def test_large_checkpoints_come_more_rarely(saving: float, pause: float) -> None:
-    assert loop._pause(saving) == pytest.approx(pause)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("option", ["--precision=bfloat16", "--compile"])

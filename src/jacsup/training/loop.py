@@ -27,14 +27,12 @@ from jacsup.training.batches import Batches
 from jacsup.training.begin import describe_session, open_run, starting_model, take_over
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.speed import as_they_will_be_used, speed_up
-from jacsup.training.state import Checkpoint, Position, capture, load_checkpoint, restore, save_checkpoint
+from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore
 from jacsup.training.stats import Reporter, cut_stats, peak_memory
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
-SECONDS_BETWEEN_CHECKPOINTS = 20.0
-# What takes longer to save is saved more rarely: no more than a fiftieth of the time.
-SECONDS_TO_SAVE = 0.4
+SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
 ADVICE = (
@@ -57,6 +55,7 @@ class _Session:
     device: torch.device
     judge: Judges
     reporter: Reporter
+    saver: Saver
     interrupted: threading.Event
     precision: Precision
     compiled: bool
@@ -108,10 +107,14 @@ def train(
                 notes += take_over(run, recipe, source) if checkpoint is None else []
                 judge = get_judges(data, supervised=recipe.supervised)
             distributed.barrier()
-            with Reporter(run, recipe, count, tensorboard=tensorboard) as reporter, _interruptible() as interrupted:
+            with (
+                Saver(run.checkpoint_file) as saver,
+                Reporter(run, recipe, count, tensorboard=tensorboard) as reporter,
+                _interruptible() as interrupted,
+            ):
                 for note in notes:
                     reporter.note(note)
-                session = _Session(run, recipe, data, chosen, judge, reporter, interrupted, precision, compile)
+                session = _Session(run, recipe, data, chosen, judge, reporter, saver, interrupted, precision, compile)
                 _train_stages(session, count, checkpoint)
     return path
 
@@ -181,17 +184,16 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     def save(at: Position) -> None:
         if not distributed.is_main():
             return
-        tensors = {**capture(model, optimizer), "record": record.cpu()}
+        tensors = {**capture(model, optimizer), "record": record.cpu().clone()}
         # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
         if all(bool(value.isfinite().all()) for value in tensors.values()):
-            save_checkpoint(run.checkpoint_file, Checkpoint(at, tensors))
+            session.saver.save(Checkpoint(at, tensors))
 
     def check(steps: int) -> None:
         _require_finite(record[:steps], term_names, f"stage {number + 1} ({stage.name}), epoch {epoch + 1}")
 
     tests: dict[str, float] = {}
     saved_at = status_at = time.monotonic()
-    pause = SECONDS_BETWEEN_CHECKPOINTS
     for epoch in range(position.epoch, stage.epochs):
         first_step = position.step if epoch == position.epoch else 0
         started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
@@ -206,11 +208,10 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
                 losses = dict(zip(term_names, record[step].tolist(), strict=True))
                 session.reporter.status(number, stage, epoch, (step + 1) / num_steps, losses)
             stopping = _interrupted_anywhere(session, step)
-            if now - saved_at > pause or stopping:
+            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or stopping:
                 check(step + 1)
                 save(Position(stage=number, epoch=epoch, step=step + 1, seconds=now - started_at))
                 saved_at = time.monotonic()
-                pause = _pause(saved_at - now)
             if stopping:
                 raise KeyboardInterrupt
         check(num_steps)
@@ -235,9 +236,9 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         return
     if stage.objective == "fader":
         del model.discriminator
-    model.eval()
     with as_they_will_be_used(model, teacher, compiled=session.compiled):
         tests = tests or test_figures(model, teacher, data, session.judge)
+        model.eval()
         info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
     save_model(run.stage_file(number, recipe), model, info)
 
@@ -247,11 +248,6 @@ def _interrupted_anywhere(session: _Session, step: int) -> bool:
     if distributed.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
         return False
     return distributed.any_rank(session.interrupted.is_set())
-
-
-def _pause(saving: float) -> float:
-    """Seconds until the next checkpoint, after one that took `saving` seconds."""
-    return SECONDS_BETWEEN_CHECKPOINTS * max(1.0, saving / SECONDS_TO_SAVE)
 
 
 def _labels(data: Dataset) -> Labels | None:

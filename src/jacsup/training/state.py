@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,6 +68,35 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         os.replace(path, _previous(path))
     os.replace(fresh, path)
     sync_folder(path.parent)
+
+
+class Saver:
+    """Writes checkpoints while training goes on, one at a time; leaving it waits for the last one.
+
+    What goes wrong with one is raised by the next call, or on leaving.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._writer = path, ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Starts to write, once the one before is in place; the tensors must stay as they are."""
+        self._wait()
+        self._last = self._writer.submit(save_checkpoint, self._path, checkpoint)
+
+    def _wait(self) -> None:
+        if self._last:
+            last, self._last = self._last, None
+            last.result()
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._writer.shutdown()
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self._wait()
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
