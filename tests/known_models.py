@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from jacsup.config import MLP
+from jacsup.config import MLP, Arrays, Conv, DataConfig
+from jacsup.models import Factor, ModelInfo, Typical, save_model
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 
 SHAPE = (1, 4, 4)
@@ -56,3 +59,32 @@ def constant_model(value: float, value_range: tuple[float, float] = (0.0, 1.0), 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+
+
+def factor(name: str, m_minus: float = -1.0, m_plus: float = 0.5, rivals: tuple[str, ...] = ()) -> Factor:
+    return Factor(name=name, mean=0.0, std=1.0, p01=-2.0, p99=2.0, m_minus=m_minus, m_plus=m_plus, rivals=rivals)
+
+
+FACTORS = (
+    factor("Smiling"),
+    factor("Bald", rivals=("Blond_Hair", "Blurry")),
+    factor("Blond_Hair", m_minus=-2.0, m_plus=1.0, rivals=("Bald",)),
+    factor("Blurry", m_plus=-0.9),
+)
+
+
+def attribute_model(path: Path, data: DataConfig = Arrays(sha256=""), mse: float = 1.0) -> Path:
+    """A random model that says it has learned three of four attributes, and finds errors up to `mse` typical."""
+    torch.manual_seed(0)
+    model = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), 4).eval()
+    typical = Typical(mean=torch.zeros(20), std=torch.ones(20), distance=1e6, mse=mse)
+    save_model(path, model, ModelInfo(factors=FACTORS, recipe="r", data=data, metrics={}, typical=typical))
+    return path
+
+
+def unit_model(path: Path) -> Path:
+    """A random model with an ordered code of three units."""
+    factors = tuple(Factor(name=f"unit {number}", mean=0.5, std=1.0, p01=-2.0, p99=2.0) for number in range(3))
+    info = ModelInfo(factors=factors, recipe="r", data=Arrays(sha256=""), metrics={})
+    save_model(path, random_model(3, shape=(1, 8, 8)), info)
+    return path

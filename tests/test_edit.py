@@ -6,39 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from known_models import attribute_model
 from PIL import Image
 
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
-from jacsup.models import Factor, ModelInfo, Typical, save_model
+from jacsup.models import ModelInfo, save_model
 from jacsup.models.conv import ConvAutoencoder
-
-NAMES = ("Smiling", "Bald", "Blond_Hair", "Blurry")
-
-
-def factor(name: str, m_minus: float = -1.0, m_plus: float = 0.5, rivals: tuple[str, ...] = ()) -> Factor:
-    return Factor(name=name, mean=0.0, std=1.0, p01=-2.0, p99=2.0, m_minus=m_minus, m_plus=m_plus, rivals=rivals)
-
-
-FACTORS = (
-    factor("Smiling"),
-    factor("Bald", rivals=("Blond_Hair", "Blurry")),
-    factor("Blond_Hair", m_minus=-2.0, m_plus=1.0, rivals=("Bald",)),
-    factor("Blurry", m_plus=-0.9),
-)
 
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model that says it has learned three of four attributes, and finds every photo typical."""
-    torch.manual_seed(0)
-    model = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), 4).eval()
-    typical = Typical(mean=torch.zeros(20), std=torch.ones(20), distance=1e6, mse=1.0)
-    info = ModelInfo(factors=FACTORS, recipe="r", data=Arrays(sha256=""), metrics={}, typical=typical)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(path, model, info)
-    return path
+    return attribute_model(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 @pytest.fixture(scope="module")

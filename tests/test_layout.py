@@ -74,12 +74,16 @@ ALLOWED: dict[str, set[str]] = {
     "tuning": {"config", "jsonable", "data", "run", "objectives", "training", "drawing"},
     "photo": set(),
     "edit": {"code", "jsonable", "models", "photo", "align"},
+    "sessions": {"edit"},
+    "studio": {"code", "config", "data", "models", "evaluate", "edit", "sessions"},
+    "serve": {"sessions", "studio"},
     "cli_data": {"config", "data_config"},
     "cli_edit": {"edit"},
     "cli_table": set(),
     "cli_judge": {"jsonable", "recipes", "cli_table"},
+    "cli_serve": set(),
     "cli_tune": {"jsonable", "recipes", "cli_table"},
-    "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit", "cli_judge", "cli_table", "cli_tune"},
+    "cli": {"config", "jsonable", "recipes", "cli_data", "cli_edit", "cli_judge", "cli_serve", "cli_table", "cli_tune"},
 }
 # What a command of the command line imports when it runs, so that --help need not wait for it.
 LAZY_IN_CLI = {
@@ -93,9 +97,11 @@ LAZY_IN_CLI = {
     "models",
     "report",
     "edit",
+    "distributed",
+    "serve",
     "tuning",
 }
-COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py", "cli_judge.py", "cli_tune.py")
+COMMAND_LINE = ("cli.py", "cli_data.py", "cli_edit.py", "cli_judge.py", "cli_serve.py", "cli_tune.py")
 # From the first to the last, none imports a later one.
 CHAIN = ("config", "code", "losses", "models", "objectives", "training")
 LEAVES = {"cli", "serve", "figures", "face_figures", "face_report", "report", "export"}

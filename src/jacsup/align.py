@@ -113,7 +113,7 @@ def crop(photo: Image.Image, similarity: Similarity, size: int) -> UInt8[Tensor,
     """
     # Whole blocks of pixels first, which is fast; what is left to shrink is at most fourfold.
     factor = max(1, int(similarity.side / (2 * size)))
-    left, top, right, bottom = _bounding_box(photo, similarity, margin=3 * factor)
+    left, top, right, bottom = bounding_box(photo, similarity, margin=3 * factor)
     region = _opaque(photo.crop((left, top, right, bottom))).reduce(factor)
     samples = max(1, math.ceil(similarity.side / (factor * size) - 0.01))
     points = similarity.to_photo(_pixel_centres(0, 0, size * samples, size * samples) / (size * samples))
@@ -203,7 +203,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -> tuple[int, int, int, int]:
+def bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the crop's part of the photo, with `margin` pixels around it."""
     corners = [similarity.to_photo(complex(x, y)) for x in (0, 1) for y in (0, 1)]
     xs, ys = [corner.real for corner in corners], [corner.imag for corner in corners]
@@ -215,7 +215,7 @@ def _bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -
 
 def _strips(photo: Image.Image, similarity: Similarity) -> Iterator[tuple[int, int, int, int]]:
     """The crop's part of the photo in boxes of at most about STRIP_PIXELS."""
-    left, top, right, bottom = _bounding_box(photo, similarity)
+    left, top, right, bottom = bounding_box(photo, similarity)
     rows = max(1, STRIP_PIXELS // (right - left))
     for start in range(top, bottom, rows):
         yield left, start, right, min(start + rows, bottom)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Positional = tyro.conf.Positional
 Repeated = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
-SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SWEEP_SIDE = 256
 KINDS = {
     ".png": "PNG",
@@ -86,7 +85,7 @@ def edit(
     own = editor.strengths(face, added)
     strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
     if sweep:
-        result = _side_by_side([editor.render(face, strengths | {sweep: value}, detail=detail) for value in SWEPT])
+        result = editor.sweep(face, sweep, strengths, side=SWEEP_SIDE, detail=detail)
     else:
         result = editor.render(face, strengths, detail=detail)
     _save(result, target)
@@ -138,18 +137,6 @@ def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
         return
     for name, value in sorted(strengths.items(), key=lambda item: -item[1]):
         print(f"{name:24}{value:6.2f}")
-
-
-def _side_by_side(images: Sequence[Image]) -> Image:
-    from PIL import Image
-
-    for image in images:
-        image.thumbnail((SWEEP_SIDE, SWEEP_SIDE))
-    width, height = images[0].size
-    strip = Image.new(images[0].mode, (width * len(images), height))
-    for place, image in enumerate(images):
-        strip.paste(image, (place * width, 0))
-    return strip
 
 
 def _save(image: Image, path: Path) -> None:

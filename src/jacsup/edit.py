@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,15 +11,19 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from jacsup.align import Similarity, crop, find_face, paste, whole_square
+from jacsup.align import Similarity, bounding_box, crop, find_face, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import name_of, read_photo
 
-Photo = str | Path | Image.Image
+Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
+# The strengths of a sweep.
+SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+# How much of its surroundings a small picture shows on each side of the face, in sides of the crop.
+SURROUNDINGS = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Editor:
     def __call__(self, photo: Photo, *, detail: Number = 1.0, align: bool = True, **strengths: Number) -> Image.Image:
         """The photo with attributes set to strengths; in its own size, and unchanged where nothing is set.
 
-        photo: a file or a PIL image. detail: the share of the photo's own detail that is kept inside the face, from 0
-        to 1. align: find the face; without it the photo's central square is taken.
+        photo: a file, its bytes or a PIL image. detail: the share of the photo's own detail that is kept inside the
+        face, from 0 to 1. align: find the face; without it the photo's central square is taken.
         Raises ValueError for an unknown attribute, one that was not learned, a strength that is no number or beyond
         MOST_STRENGTH, and a photo without a face.
         """
@@ -76,7 +80,13 @@ class Editor:
 
     def strengths(self, face: Face, names: Iterable[str]) -> dict[str, float]:
         """The strengths of some attributes that the model sees; set on another face, the swap that training makes."""
-        return {name: _strength(self._learned(name), float(face.code.y[0, self._column(name)])) for name in names}
+        return {name: self.strength(name, float(face.code.y[0, self._column(name)])) for name in names}
+
+    def strength(self, name: str, y: float) -> float:
+        """The strength of an attribute's y."""
+        factor = self._learned(name)
+        assert factor.m_minus is not None and factor.m_plus is not None
+        return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)
 
     def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = 1.0) -> Image.Image:
         """The photo of an opened face with attributes set to strengths."""
@@ -86,6 +96,19 @@ class Editor:
             return face.photo
         before, after = (self._decode(code)[0] for code in (face.code, self.changed(face.code, strengths)))
         return paste(face.photo, face.place, before, after, detail=detail)
+
+    def sweep(
+        self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = 1.0
+    ) -> Image.Image:
+        """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
+        images = [self.render(face, {**strengths, name: value}, detail=detail) for value in SWEPT]
+        for image in images:
+            image.thumbnail((side, side))
+        width, height = images[0].size
+        strip = Image.new(images[0].mode, (width * len(images), height))
+        for place, image in enumerate(images):
+            strip.paste(image, (place * width, 0))
+        return strip
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too.
@@ -142,13 +165,18 @@ class Editor:
         return (said,) if reasons else ()
 
 
+def preview(face: Face, side: int) -> Face:
+    """The same face in a picture of at most `side` pixels that shows it and a little around it."""
+    margin = SURROUNDINGS * face.place.side
+    left, top, right, bottom = bounding_box(face.photo, face.place, margin=round(margin))
+    scale = min(1.0, side / max(right - left, bottom - top))
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    picture = face.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
+    place = Similarity(face.place.turn * scale, (face.place.origin - complex(left, top)) * scale)
+    return replace(face, photo=picture, place=place)
+
+
 def _value(factor: Factor, strength: Number) -> float:
     """The y of a strength."""
     assert factor.m_minus is not None and factor.m_plus is not None
     return at_strength(factor.m_minus, factor.m_plus, strength)
-
-
-def _strength(factor: Factor, y: float) -> float:
-    """The strength of a y."""
-    assert factor.m_minus is not None and factor.m_plus is not None
-    return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)

@@ -47,6 +47,12 @@ def counterfactual(config: Faces, factor: int, count: int) -> tuple[UInt8[Tensor
     return render(flipped(strengths, factor), nuisance, config.size), strengths[:, factor] == 0
 
 
+def test_faces(config: Faces, count: int, size: int) -> UInt8[Tensor, "n c h w"]:
+    """The first `count` test faces at any size."""
+    strengths, nuisance = (values[:count] for values in _test_people(config))
+    return render(strengths, nuisance, size)
+
+
 @lru_cache(maxsize=1)
 def _test_people(config: Faces) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n m"]]:
     """Strengths and nuisance of the test faces; every attribute's truth starts from them."""

@@ -1,0 +1,36 @@
+"""The command line's part that serves the editor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import tyro
+
+Positional = tyro.conf.Positional
+
+
+def serve(
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    browser: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Open the editor in the browser: photos stay on this machine, and only in its memory.
+
+    Args:
+        model: A run folder or a model file.
+        host: Where to listen; 0.0.0.0 lets other machines in.
+        port: The port; 0 takes a free one.
+        browser: Open it in the browser.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port is {port}; allowed are 0 to 65535")
+    try:
+        from jacsup.serve import serve as run
+    except ModuleNotFoundError as error:
+        raise ValueError(f"serve needs the library {error.name}; run `pip install 'jacsup[serve]'`") from None
+    run(model, host, port, browser=browser, device=device)

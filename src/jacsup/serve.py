@@ -1,0 +1,211 @@
+"""The editor in the browser: a page, a model, and photos that stay in memory for ten minutes.
+
+The page sends a photo once. Its code and a small picture of it are kept; every move of a slider decodes the code anew.
+A result in the photo's own resolution takes the photo again, as the server does not have it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import webbrowser
+from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib.resources import files
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import torch
+import uvicorn
+from anyio import CapacityLimiter, fail_after
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from jacsup.sessions import ForgottenError
+from jacsup.studio import AttributeStudio, UnitStudio, open_studio
+
+MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
+# A photo of 100 megapixels takes 300 MB while it is open: two at a time. Small pictures keep every core busy.
+NUM_PHOTOS, NUM_CORES = 2, os.cpu_count() or 1
+EVERY_ADDRESS = ("0.0.0.0", "::")
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/view.js": ("view.js", "text/javascript"),
+}
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class RefusedError(Exception):
+    """A request that is answered with a status and one line."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+def serve(
+    model: str | Path, host: str = "127.0.0.1", port: int = 8000, *, browser: bool = True, device: str = "cpu"
+) -> None:
+    """Serves the editor of a model until it is interrupted, and opens it in a browser.
+
+    Raises ValueError for what is no model, and for a port that is taken.
+    """
+    # Requests share the cores among them; one by one they would leave some idle while they encode pictures.
+    torch.set_num_threads(1)
+    app = application(model, host, device)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            # Who comes before the server is ready waits; else the address that is printed would refuse them.
+            listener.listen()
+        except OSError as error:
+            raise ValueError(
+                f"port {port} on {host} cannot be used ({error.strerror}); pass another with --port"
+            ) from None
+        name = "localhost" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{listener.getsockname()[1]}"
+        print(f"the editor is at {address} (Ctrl-C ends it)", flush=True)
+        if browser:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
+        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
+        uvicorn.Server(config).run([listener])
+
+
+def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
+    """The editor of a model as an ASGI application that answers to its own names alone."""
+    studio = open_studio(model, device)
+    handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
+    handlers["/model"] = "GET", partial(_json, studio.description())
+    cores, photos = CapacityLimiter(NUM_CORES), CapacityLimiter(NUM_PHOTOS)
+    match studio:
+        case AttributeStudio():
+            handlers["/starts/{number:int}"] = "GET", partial(_start, studio)
+            handlers["/photo"] = "POST", partial(_open, studio, photos)
+            handlers["/full"] = "POST", partial(_full, studio, photos)
+            handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", cores)
+            handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", cores)
+        case UnitStudio():
+            handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", cores)
+    return Starlette(
+        routes=[
+            Route(path, partial(_guarded, handler, host), methods=[method])
+            for path, (method, handler) in handlers.items()
+        ]
+    )
+
+
+async def _guarded(handler: Handler, host: str, request: Request) -> Response:
+    """The handler's answer, or one line of what is wrong; nothing that another site's page asks for."""
+    try:
+        _require_own_page(request, host)
+        response = await handler(request)
+    except RefusedError as error:
+        response = JSONResponse({"error": str(error)}, error.status)
+    except ForgottenError as error:
+        response = JSONResponse({"error": str(error)}, 410)
+    except ValueError as error:
+        response = JSONResponse({"error": " ".join(str(error).split())}, 400)
+    except (ClientDisconnect, TimeoutError):
+        response = JSONResponse({"error": f"the photo did not arrive within {UPLOAD_SECONDS} seconds"}, 408)
+    except Exception:
+        logging.getLogger("jacsup").exception("a request failed")
+        response = JSONResponse({"error": "something went wrong here; the terminal has the details"}, 500)
+    response.headers.update(HEADERS)
+    return response
+
+
+def _require_own_page(request: Request, host: str) -> None:
+    """Keeps out other sites: by the name they reach this machine under, and by where they say that they come from."""
+    asked = request.headers.get("host", "")
+    name = asked.rpartition(":")[0] if asked.rpartition(":")[2].isdigit() else asked
+    own = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]"}
+    if name not in own and not (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname())):
+        raise RefusedError(421, f"this editor is not '{name:.100}'; open it under the address that it printed")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != asked:
+        raise RefusedError(403, "other pages may not use this editor")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+async def _page(name: str, kind: str, _request: Request) -> Response:
+    return Response((files("jacsup") / "web" / name).read_bytes(), media_type=kind)
+
+
+async def _json(content: Any, _request: Request) -> Response:
+    return JSONResponse(content)
+
+
+async def _start(studio: AttributeStudio, request: Request) -> Response:
+    return Response(studio.start(request.path_params["number"]), media_type="image/png")
+
+
+async def _open(studio: AttributeStudio, photos: CapacityLimiter, request: Request) -> Response:
+    async with photos:
+        content = await _body(request, MOST_BYTES)
+        return JSONResponse(await run_sync(partial(studio.open, content, align=_align(request))))
+
+
+async def _full(studio: AttributeStudio, photos: CapacityLimiter, request: Request) -> Response:
+    asked = _parsed(request.query_params.get("settings", "{}"))
+    async with photos:
+        content = await _body(request, MOST_BYTES)
+        image = await run_sync(partial(studio.full, content, asked, align=_align(request)))
+    return Response(image, media_type="image/png")
+
+
+async def _picture(
+    make: Callable[[dict[str, Any]], bytes], kind: str, cores: CapacityLimiter, request: Request
+) -> Response:
+    asked = _parsed(await _body(request, MOST_JSON_BYTES))
+    return Response(await run_sync(make, asked, limiter=cores), media_type=kind)
+
+
+def _align(request: Request) -> bool:
+    return request.query_params.get("align") == "1"
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(text)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise ValueError(f"the settings are {text!r:.60}; allowed is an object in JSON")
+    return asked
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The request's body; refused from its announced length, or as soon as it has become too long."""
+    too_long = RefusedError(413, f"this is larger than {most // 1024} KiB; send less")
+    if int(request.headers.get("content-length") or 0) > most:
+        raise too_long
+    content = bytearray()
+    with fail_after(UPLOAD_SECONDS):
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > most:
+                raise too_long
+    return bytes(content)

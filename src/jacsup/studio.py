@@ -1,0 +1,181 @@
+"""What the editor's page asks of a model: a description, an opened photo, an edit, a sweep, a result in full."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from jacsup.code import Code, to_uint8
+from jacsup.config import CelebA, Faces
+from jacsup.edit import Editor, preview
+from jacsup.models import LEARNED, Factor, load, load_info
+from jacsup.sessions import Sessions
+
+PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE = 384, 128, 280
+NUM_STARTS, START_SIDE = 8, 256
+# Sliders reach at least as far, also for attributes that are rarely so strong.
+LEAST_RANGE = 2.0
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Hair": (
+        "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Receding_Hairline", "Straight_Hair",
+        "Wavy_Hair", "Sideburns", "Goatee", "Mustache", "No_Beard", "5_o_Clock_Shadow",
+    ),
+    "Eyes": ("Arched_Eyebrows", "Bags_Under_Eyes", "Bushy_Eyebrows", "Narrow_Eyes"),
+    "Mouth and nose": ("Big_Lips", "Big_Nose", "Mouth_Slightly_Open", "Pointy_Nose", "Smiling", "Wearing_Lipstick"),
+    "Skin": ("Heavy_Makeup", "Pale_Skin", "Rosy_Cheeks"),
+    "Accessories": ("Eyeglasses", "Wearing_Earrings", "Wearing_Hat", "Wearing_Necklace", "Wearing_Necktie"),
+}  # fmt: skip
+OVERALL = "Overall"
+
+
+class AttributeStudio:
+    """A model of attributes and the photos that are opened with it.
+
+    Methods raise ValueError for wrong input and ForgottenError for a photo that is no longer kept.
+    """
+
+    def __init__(self, model: str | Path, device: str = "cpu"):
+        self._editor, self._sessions = Editor(model, device), Sessions()
+        self._name = Path(model).stem
+        self._starts = [_png(image) for image in _start_images(self._editor, model)]
+
+    def description(self) -> dict[str, Any]:
+        """What the page shows before there is a photo."""
+        data = self._editor.info.data
+        return {
+            "name": self._name,
+            "kind": "attributes",
+            "size": self._editor.model.image_shape[1],
+            "starts": len(self._starts),
+            # The one kind of photo that this package aligned; others are framed as they were given.
+            "align": isinstance(data, CelebA),
+            "drawn": isinstance(data, Faces),
+            "factors": [self._described(factor) for factor in self._editor.factors.values()],
+        }
+
+    def start(self, number: int) -> bytes:
+        """A test image as PNG."""
+        if not 0 <= number < len(self._starts):
+            raise ValueError(f"start is {number}; allowed are 0 to {len(self._starts) - 1}")
+        return self._starts[number]
+
+    def open(self, content: bytes, *, align: bool) -> dict[str, Any]:
+        """Opens a photo: the word for it, the strengths that the model sees, and what is unusual about it."""
+        face = self._editor.open(content, align=align)
+        return {
+            "session": self._sessions.add(preview(face, PREVIEW_SIDE)),
+            "strengths": {name: round(value, 4) for name, value in self._editor.read(face).items()},
+            "warnings": list(face.warnings),
+        }
+
+    def edit(self, asked: dict[str, Any]) -> bytes:
+        """The small picture of `session` at `strengths` and `detail`, as JPEG."""
+        strengths, detail = _settings(asked)
+        return _jpeg(self._editor.render(self._sessions.get(asked.get("session")), strengths, detail=detail))
+
+    def sweep(self, asked: dict[str, Any]) -> bytes:
+        """The same with attribute `name` from little to much, side by side."""
+        strengths, detail = _settings(asked)
+        face = self._sessions.get(asked.get("session"))
+        return _jpeg(self._editor.sweep(face, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
+
+    def full(self, content: bytes, asked: dict[str, Any], *, align: bool) -> bytes:
+        """A photo at `strengths` and `detail` in its own resolution, as PNG."""
+        strengths, detail = _settings(asked)
+        return _png(self._editor.render(self._editor.open(content, align=align), strengths, detail=detail))
+
+    def _described(self, factor: Factor) -> dict[str, Any]:
+        group = next((group for group, names in GROUPS.items() if factor.name in names), OVERALL)
+        described: dict[str, Any] = {"name": factor.name, "group": group, "learned": factor.learned}
+        if not factor.learned:
+            return described | {"reason": f"its mean values with and without it differ by less than {LEARNED}"}
+        low, high = (self._editor.strength(factor.name, value) for value in (factor.p01, factor.p99))
+        reach = {"low": round(min(low, -LEAST_RANGE), 2), "high": round(max(high, LEAST_RANGE), 2)}
+        return described | reach | {"rivals": list(factor.rivals)}
+
+
+class UnitStudio:
+    """A model with an ordered code, whose units are the sliders."""
+
+    def __init__(self, model: str | Path, device: str = "cpu"):
+        self._model, self._info, self._device = load(model, device), load_info(model), device
+        self._name = Path(model).stem
+
+    def description(self) -> dict[str, Any]:
+        """What the page shows."""
+        factors = [
+            {"name": factor.name, "low": factor.p01, "high": factor.p99, "mean": factor.mean}
+            for factor in self._info.factors
+        ]
+        return {"name": self._name, "kind": "units", "factors": factors}
+
+    @torch.no_grad()
+    def decode(self, asked: dict[str, Any]) -> bytes:
+        """The image of `units`, one number for each, as PNG."""
+        units = asked.get("units")
+        count = len(self._info.factors)
+        if not isinstance(units, list) or len(units) != count:
+            raise ValueError(f"units are {units!r:.60}; allowed is a list of {count} numbers")
+        row = torch.tensor([[_number(value, "a unit") for value in units]], device=self._device)
+        pixels = to_uint8(self._model.decode(Code.of_units(row)), self._model.config.value_range)[0].cpu()
+        image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy().squeeze())
+        return _png(image.resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
+
+
+Studio = AttributeStudio | UnitStudio
+
+
+def open_studio(model: str | Path, device: str = "cpu") -> Studio:
+    """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
+    return AttributeStudio(model, device) if load(model).z_channels else UnitStudio(model, device)
+
+
+def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:
+    """Test images of the model's training data, where they can be had; drawn faces always can."""
+    if isinstance(editor.info.data, Faces):
+        from jacsup.data.drawn import test_faces
+
+        pixels = test_faces(editor.info.data, NUM_STARTS, START_SIDE)
+        return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in pixels]
+    from jacsup.evaluate import find_data
+
+    # Data that have moved, or never came along with the model.
+    with contextlib.suppress(ValueError, OSError):
+        pixels = find_data(Path(model), None).test.first(NUM_STARTS).images
+        return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in pixels]
+    return []
+
+
+def _settings(asked: dict[str, Any]) -> tuple[dict[str, float], float]:
+    strengths = asked.get("strengths", {})
+    if not isinstance(strengths, dict):
+        raise ValueError(f"strengths are {strengths!r:.60}; allowed are numbers by name")
+    numbers = {name: _number(value, name) for name, value in strengths.items()}
+    return numbers, _number(asked.get("detail", 1.0), "detail")
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e6 or value != value:
+        raise ValueError(f"{name:.40} is {value!r:.40}; allowed are numbers")
+    return float(value)
+
+
+def _png(image: Image.Image) -> bytes:
+    return _written(image, "PNG", compress_level=1)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return _written(image.convert("RGB"), "JPEG", quality=90)
+
+
+def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
+    return content.getvalue()

@@ -1,0 +1,199 @@
+// The editor: a photo's own strengths, those that were set, and the picture that belongs to them.
+
+import { ask, byId, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
+
+const TRAIN = "jacsup train celeba64 --data-root DIR";
+const model = await (await ask("/model")).json();
+byId("model-name").textContent = model.name;
+document.title = `${model.name} · jacsup editor`;
+const link = new URLSearchParams(location.hash.slice(1));
+if (model.kind === "attributes") editPhotos(); else moveUnits();
+
+function editPhotos() {
+  const learned = model.factors.filter((factor) => factor.learned);
+  const photo = { file: null, start: null, session: null, own: {}, name: "photo" };
+  let set = {}, swept = null;
+  const detail = byId("detail"), align = byId("align");
+  const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
+  fillGroups(model.factors, rows);
+  align.checked = model.align;
+  byId("attributes").hidden = false;
+  if (model.drawn) {
+    byId("note").textContent = `This model knows drawn faces alone. For photographs train one on them: ${TRAIN}`;
+    byId("note").hidden = false;
+  }
+  for (const [name, value] of link) if (learned.some((factor) => factor.name === name)) set[name] = Number(value);
+  if (link.has("detail")) detail.value = link.get("detail");
+
+  const settings = () => ({ strengths: set, detail: Number(detail.value) });
+  const refresh = latest(byId("stage"), async () => {
+    const body = JSON.stringify({ session: photo.session, ...settings() });
+    try {
+      showBlob(byId("result"), await (await ask("/edit", body)).blob());
+    } catch (error) {
+      // Kept for ten minutes there, for as long as the page lives here.
+      if (error.status !== 410) throw error;
+      photo.session = (await (await ask(`/photo?align=${Number(align.checked)}`, photo.file)).json()).session;
+      refresh();
+    }
+  });
+  const showSweep = latest(byId("sweep"), async () => {
+    const body = JSON.stringify({ session: photo.session, name: swept, ...settings() });
+    showBlob(byId("strip"), await (await ask("/sweep", body)).blob());
+    byId("strip").alt = `${readable(swept)} at strengths from -3 to 3`;
+    byId("sweep").lastElementChild.textContent = `${readable(swept)}: strengths -3, -2, -1, 0, 1, 2, 3`;
+    byId("sweep").hidden = false;
+  });
+
+  function move(name, value) {
+    if (value === null) delete set[name]; else set[name] = value;
+    update();
+  }
+
+  function update() {
+    // What an attribute that is set on excludes goes off with it.
+    const off = new Set(learned.filter((factor) => set[factor.name] > 0).flatMap((factor) => factor.rivals));
+    for (const { name } of learned) {
+      const value = set[name] ?? (off.has(name) ? -1 : photo.own[name]);
+      if (value !== undefined) rows[name].set(value, name in set);
+    }
+    byId("detail").nextElementSibling.textContent = detail.value;
+    if (photo.session) { refresh(); if (swept) showSweep(); }
+  }
+
+  async function open(file, name, start = null) {
+    say("Opening the photo …");
+    try {
+      const opened = await (await ask(`/photo?align=${Number(align.checked && start === null)}`, file)).json();
+      Object.assign(photo, { file, start, name, session: opened.session, own: opened.strengths });
+      byId("original").hidden = false;
+      const plain = JSON.stringify({ session: photo.session, strengths: {} });
+      showBlob(byId("original"), await (await ask("/edit", plain)).blob());
+      byId("warnings").textContent = opened.warnings.map((warning) => `${warning}. A model of such photos would do better: ${TRAIN}`).join("\n");
+      for (const { name } of learned) { rows[name].enable(true); rows[name].mark("own", photo.own[name], "the photo's own"); }
+      for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
+      byId("stage").classList.add("full");
+      byId("empty").hidden = true;
+      say("");
+      update();
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
+
+  const chosen = (input, then) => byId(input).addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) then(file);
+  });
+  chosen("file", (file) => open(file, file.name));
+  chosen("like", async (file) => {
+    try {
+      const other = await (await ask(`/photo?align=${Number(align.checked)}`, file)).json();
+      for (const { name } of learned) {
+        rows[name].mark("theirs", other.strengths[name], "the other photo's");
+        set[name] = other.strengths[name];
+      }
+      say("All attributes are the other photo's now; double click a slider to undo one.");
+      update();
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  align.addEventListener("change", () => { if (photo.file) open(photo.file, photo.name, photo.start); });
+  const stage = byId("stage");
+  for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+    document.addEventListener(kind, (event) => { event.preventDefault(); stage.classList.toggle("over", over); });
+  }
+  document.addEventListener("drop", (event) => { const [file] = event.dataTransfer.files; if (file) open(file, file.name); });
+  document.addEventListener("paste", (event) => { const [file] = event.clipboardData.files; if (file) open(file, file.name); });
+  byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
+  detail.addEventListener("input", update);
+  byId("compare").addEventListener("input", (event) => byId("result").style.setProperty("--hidden", `${event.target.value}%`));
+  byId("reset").addEventListener("click", () => {
+    set = {};
+    swept = null;
+    detail.value = 0.5;
+    byId("sweep").hidden = true;
+    for (const { name } of learned) rows[name].mark("theirs");
+    update();
+  });
+  for (const { name } of learned) rows[name].sweep.addEventListener("click", () => { swept = name; showSweep(); });
+  byId("download").addEventListener("click", async () => {
+    say("Making the result in the photo's resolution …");
+    try {
+      const query = new URLSearchParams({ settings: JSON.stringify(settings()), align: Number(align.checked && photo.start === null) });
+      save(await (await ask(`/full?${query}`, photo.file)).blob(), `${photo.name.replace(/\.[^.]*$/, "")}-edited.png`);
+      say("");
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  byId("settings").addEventListener("click", () =>
+    save(new Blob([JSON.stringify({ model: model.name, ...settings() }, null, 2)], { type: "application/json" }), "settings.json"));
+  byId("link").addEventListener("click", () => {
+    const start = photo.start === null ? {} : { start: photo.start };
+    copyLink(new URLSearchParams({ ...start, detail: detail.value, ...set }));
+  });
+  const startFrom = async (number) => open(await (await ask(`/starts/${number}`)).blob(), `face-${number}.png`, number);
+  for (let number = 0; number < model.starts; number++) {
+    const image = element("img", { src: `/starts/${number}`, alt: `Face ${number + 1}` });
+    const button = element("button", { type: "button" }, image);
+    button.addEventListener("click", () => startFrom(number));
+    byId("starts").append(button);
+  }
+  const first = Number(link.get("start") ?? 0);
+  if (model.starts) startFrom(first < model.starts ? first : 0);
+}
+
+// A picture from the camera, at the second click.
+async function takePhoto(then) {
+  const video = byId("video"), button = byId("camera");
+  const stop = () => {
+    for (const track of video.srcObject.getTracks()) track.stop();
+    video.srcObject = null;
+    video.hidden = true;
+    button.textContent = "Take a photo";
+  };
+  if (video.srcObject) {
+    const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    stop();
+    canvas.toBlob(then);
+    return;
+  }
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    video.hidden = false;
+    button.textContent = "Take it now";
+    await video.play();
+  } catch {
+    say("There is no camera here, or it may not be used; open a file instead.", true);
+  }
+}
+
+function moveUnits() {
+  const means = model.factors.map((factor) => factor.mean);
+  const read = (factor, unit) => { const given = Number(link.get(factor.name) ?? means[unit]); return Number.isFinite(given) ? given : means[unit]; };
+  const units = model.factors.map(read);
+  const rows = model.factors.map((factor, unit) => sliderRow(factor, (value) => { units[unit] = value ?? means[unit]; update(); }));
+  const place = pad(model.factors, (unit, value) => { units[unit] = value; update(); });
+  const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await (await ask("/decode", JSON.stringify({ units }))).blob()));
+  function update() {
+    rows.forEach((row, unit) => row.set(units[unit], units[unit] !== means[unit]));
+    place(units[0], units[1]);
+    refresh();
+  }
+  rows.forEach((row, unit) => {
+    row.mark("own", means[unit], "the mean");
+    row.enable(true);
+    row.sweep.remove();
+    byId("unit-rows").append(row.row);
+  });
+  byId("units-reset").addEventListener("click", () => { units.splice(0, units.length, ...means); update(); });
+  byId("units-download").addEventListener("click", async () => save(await (await ask("/decode", JSON.stringify({ units }))).blob(), "decoded.png"));
+  byId("units-link").addEventListener("click", () =>
+    copyLink(new URLSearchParams(model.factors.map((factor, unit) => [factor.name, units[unit].toFixed(4)]))));
+  byId("units").hidden = false;
+  update();
+}

@@ -1,0 +1,67 @@
+"""An editor that runs while a test asks it things."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from PIL import Image
+
+from jacsup.serve import application
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.content)
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.open(io.BytesIO(self.content))
+
+
+@dataclass(frozen=True)
+class Served:
+    address: str
+
+    def ask(self, path: str, body: bytes | dict[str, Any] | None = None, **headers: str) -> Answer:
+        content = json.dumps(body).encode() if isinstance(body, dict) else body
+        request = urllib.request.Request(
+            self.address + path, content, {name.title(): headers[name] for name in headers}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+
+@contextlib.contextmanager
+def running(model: Path, host: str = "127.0.0.1") -> Iterator[Served]:
+    config = uvicorn.Config(application(model, host), host="127.0.0.1", port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Served(f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,260 @@
+"""The editor's page as people use it, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from known_models import attribute_model, unit_model
+from PIL import Image
+from served import Served, running
+
+from jacsup.config import Faces
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 390, "height": 844}
+# What an image shows, whatever its address.
+DIGEST = """async id => { const bytes = await (await fetch(document.getElementById(id).src)).arrayBuffer();
+  return [...new Uint8Array(bytes)].reduce((sum, byte) => (sum * 31 + byte) % 1000003, 7); }"""
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    model = attribute_model(tmp_path_factory.mktemp("model") / "drawn.safetensors", Faces(size=32, num_images=100))
+    with running(model) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, editor: Served) -> Iterator[Page]:
+    """The editor with the first drawn face opened; every error on the page fails the test."""
+    yield from opened(browser, editor.address)
+
+
+def opened(browser: Browser, address: str, ready: str = "#stage.full", **options: Any) -> Iterator[Page]:
+    # wait_for_function evaluates strings, which the page's own policy forbids.
+    context = browser.new_context(bypass_csp=True, **options)
+    page, wrong, hosts = context.new_page(), list[str](), set[str]()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: hosts.add(request.url.partition("://")[2].partition("/")[0]))
+    page.goto(address)
+    page.wait_for_selector(ready)
+    page.wait_for_function("document.images.length && [...document.images].every(image => image.complete)")
+    yield page
+    assert not wrong
+    assert {host for host in hosts if ":" in host} == {address.partition("://")[2].partition("/")[0]}
+    context.close()
+
+
+def photo(folder: Path, name: str = "photo.png", seed: int = 0) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((200, 150)).save(folder / name)
+    return folder / name
+
+
+def settled(page: Page, area: str = "stage", image: str = "result") -> int:
+    """What the result shows once nothing is on its way any more."""
+    page.wait_for_selector(f"#{area}[aria-busy=false]")
+    return page.evaluate(DIGEST, image)
+
+
+def move(page: Page, name: str, value: float) -> None:
+    page.locator(f"#factor-{name}").evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def test_the_page_keeps_its_own_policy(browser: Browser, editor: Served) -> None:
+    page, told = browser.new_page(), list[str]()
+    page.on("console", lambda message: told.append(message.text))
+    page.goto(editor.address)
+    page.wait_for_selector("#stage.full")
+    move(page, "Smiling", 2)
+    page.click("[aria-label='Sweep Smiling']")
+    page.wait_for_selector("#strip:visible")
+    page.close()
+    assert not told
+
+
+def test_it_opens_on_a_drawn_face_and_says_what_it_knows(page: Page) -> None:
+    assert "drawn faces alone" in page.inner_text("#note")
+    assert page.locator("#starts button").count() == 8
+    assert "Not learned" in page.inner_text(".row[data-name=Blurry]")
+    assert page.locator(".row[data-name=Smiling] .mark.own").count() == 1
+    assert page.locator("input:not([id]):not([aria-label])").count() == 0
+
+
+def test_sliders_change_the_picture_and_reset_brings_it_back(page: Page) -> None:
+    own = settled(page)
+    move(page, "Smiling", 2)
+    smiling = settled(page)
+    assert smiling != own and page.locator(".row.changed").all_inner_texts()[0].startswith("Smiling")
+    move(page, "Bald", 2)
+    assert settled(page) != smiling
+    # What Bald excludes goes off with it.
+    assert float(page.input_value("#factor-Blond_Hair")) == pytest.approx(-1, abs=0.03)
+    page.dblclick("#factor-Bald")
+    assert settled(page) == smiling
+    page.click("#reset")
+    assert settled(page) == own and page.locator(".row.changed").count() == 0
+
+
+def test_a_photo_is_opened_edited_and_downloaded(page: Page, tmp_path: Path) -> None:
+    page.set_input_files("#file", photo(tmp_path))
+    page.wait_for_function("document.getElementById('status').textContent === ''")
+    own = settled(page)
+    move(page, "Smiling", 2)
+    assert settled(page) != own
+    with page.expect_download() as download:
+        page.click("#download")
+    result = Image.open(download.value.path())
+    assert download.value.suggested_filename == "photo-edited.png" and result.size == (200, 150)
+    assert not np.array_equal(np.asarray(result), np.asarray(Image.open(photo(tmp_path))))
+    with page.expect_download() as download:
+        page.click("#settings")
+    settings = json.loads(Path(download.value.path()).read_text())
+    assert settings == {"model": "drawn", "strengths": {"Smiling": pytest.approx(2, abs=0.03)}, "detail": 0.5}
+
+
+def test_wrong_files_are_met_with_a_line_and_change_nothing(page: Page, tmp_path: Path) -> None:
+    own = settled(page)
+    wrong = tmp_path / "notes.txt"
+    wrong.write_text("no photo")
+    page.set_input_files("#file", wrong)
+    page.wait_for_selector("#status.error")
+    assert "cannot be read as a photo" in page.inner_text("#status")
+    assert settled(page) == own
+    move(page, "Smiling", 2)
+    assert settled(page) != own
+
+
+def test_a_photo_can_be_dropped(page: Page, tmp_path: Path) -> None:
+    own = settled(page)
+    content = list(photo(tmp_path).read_bytes())
+    page.evaluate(
+        """content => { const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(content)], 'dropped.png', {type: 'image/png'}));
+        document.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); }""",
+        content,
+    )
+    page.wait_for_function(f"({DIGEST})('result').then(value => value !== {own})")
+
+
+def test_compare_shows_the_original(page: Page) -> None:
+    move(page, "Smiling", 3)
+    settled(page)
+    page.focus("#compare")
+    page.keyboard.press("End")
+    clip = page.locator("#result").evaluate("image => getComputedStyle(image).clipPath")
+    assert "100%" in clip
+
+
+def test_a_link_brings_the_settings_back(page: Page, browser: Browser) -> None:
+    page.click("#starts button >> nth=2")
+    page.wait_for_function("document.getElementById('status').textContent === ''")
+    move(page, "Smiling", 1.5)
+    expected = settled(page)
+    page.click("#link")
+    page.wait_for_function("location.hash.length > 1")
+    for other in opened(browser, page.url):
+        assert settled(other) == expected
+        assert other.locator(".row.changed").count() == 1
+
+
+def test_search_and_sweep(page: Page) -> None:
+    page.fill("#search", "blond h")
+    assert page.locator(".row[data-name]:visible").count() == 1
+    page.fill("#search", "")
+    assert page.locator(".row[data-name]:visible").count() == 4
+    page.click("[aria-label='Sweep Smiling']")
+    page.wait_for_selector("#strip:visible")
+    page.wait_for_function("document.getElementById('strip').naturalWidth > 500")
+
+
+def test_another_photos_attributes(page: Page, editor: Served, tmp_path: Path) -> None:
+    move(page, "Smiling", 3)
+    other = photo(tmp_path, seed=5)
+    page.set_input_files("#like", other)
+    page.wait_for_selector(".mark.theirs")
+    for name, value in editor.ask("/photo", other.read_bytes()).json["strengths"].items():
+        assert float(page.input_value(f"#factor-{name}")) == pytest.approx(value, abs=0.03)
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    own = settled(page)
+    page.focus("#search")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "factor-Smiling":
+            break
+    page.keyboard.press("End")
+    assert settled(page) != own and page.input_value("#factor-Smiling") == page.get_attribute("#factor-Smiling", "max")
+    page.keyboard.press("Delete")
+    assert settled(page) == own
+    page.focus("#starts button >> nth=1")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"({DIGEST})('result').then(value => value !== {own})")
+
+
+def test_the_server_forgets_and_the_page_does_not(page: Page, editor: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jacsup import sessions
+
+    own = settled(page)
+    monkeypatch.setattr(sessions, "SESSION_SECONDS", -1)
+    editor.ask("/edit", {"session": "none"})
+    monkeypatch.undo()
+    move(page, "Smiling", 2)
+    page.wait_for_function(f"({DIGEST})('result').then(value => value !== {own})")
+
+
+def test_on_a_phone(browser: Browser, editor: Served) -> None:
+    for page in opened(browser, editor.address, viewport=PHONE, has_touch=True, is_mobile=True):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.locator("#stage").bounding_box()["width"] > 300  # pyright: ignore[reportOptionalSubscript]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(scheme: Any, browser: Browser, editor: Served) -> None:
+    for page in opened(browser, editor.address, color_scheme=scheme):
+        colours = page.evaluate(
+            "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
+        )
+        ink, paper = (0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, *_ in colours)
+        assert abs(ink - paper) > 180 and (paper > ink) == (scheme == "light")
+
+
+def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: Path) -> None:
+    def shows(page: Page) -> int:
+        return settled(page, "decoded", "decoded")
+
+    with running(unit_model(tmp_path / "units.safetensors")) as editor:
+        for page in opened(browser, editor.address, ready="#unit-rows .row"):
+            page.wait_for_function("document.getElementById('decoded').naturalWidth > 0")
+            own = shows(page)
+            page.click("#pad", position={"x": 10, "y": 10})
+            moved = shows(page)
+            assert moved != own
+            assert float(page.input_value("#factor-unit-0")) < -1.5 < 1.5 < float(page.input_value("#factor-unit-1"))
+            page.focus("#pad")
+            page.keyboard.press("ArrowRight")
+            assert shows(page) != moved
+            page.click("#units-reset")
+            assert shows(page) == own

@@ -1,0 +1,279 @@
+"""The editor's server: what it answers, and what it refuses."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from known_models import attribute_model, unit_model
+from PIL import Image
+from served import Served, running
+
+from jacsup import serve as server
+from jacsup import sessions
+from jacsup.config import Faces
+from jacsup.edit import Editor
+from jacsup.sessions import ForgottenError, Sessions
+
+FACES = Faces(size=32, num_images=100)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return attribute_model(tmp_path_factory.mktemp("model") / "drawn.safetensors", FACES)
+
+
+@pytest.fixture(scope="module")
+def editor(model: Path) -> Iterator[Served]:
+    with running(model) as served:
+        yield served
+
+
+def photo(width: int = 200, height: int = 160, kind: str = "PNG", **options: object) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).save(content, kind, **options)
+    return content.getvalue()
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_the_page_is_whole_and_its_own(editor: Served) -> None:
+    page = editor.ask("/")
+    assert page.status == 200 and b"<!doctype html>" in page.content
+    for name in ("/page.css", "/page.js", "/view.js"):
+        assert editor.ask(name).status == 200 and name.encode() in page.content + editor.ask("/page.js").content
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+    assert b"http://" not in page.content and b"https://" not in page.content
+
+
+def test_the_model_is_described(editor: Served) -> None:
+    model = editor.ask("/model").json
+    assert (model["kind"], model["name"], model["drawn"], model["align"], model["starts"]) == (
+        "attributes", "drawn", True, False, 8
+    )  # fmt: skip
+    smiling, bald, _, blurry = model["factors"]
+    # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
+    assert (smiling["low"], smiling["high"]) == (pytest.approx(-2.33), pytest.approx(3))
+    assert smiling["group"] == "Mouth and nose" and bald["rivals"] == ["Blond_Hair", "Blurry"]
+    assert not blurry["learned"] and "differ by less" in blurry["reason"]
+
+
+def test_a_photo_is_edited_as_the_library_does_it(editor: Served, model: Path) -> None:
+    opened = editor.ask("/photo", photo()).json
+    library = Editor(model)
+    face = library.open(photo(), align=False)
+    assert opened["strengths"] == pytest.approx(library.read(face), abs=1e-3)
+    strengths = {"Smiling": 2, "Bald": -1.5}
+    full = editor.ask(f"/full?settings={json.dumps({'strengths': strengths, 'detail': 0.5}).replace(' ', '')}", photo())
+    assert np.array_equal(pixels(full.image), pixels(library.render(face, strengths, detail=0.5)))
+    # The central square and what is around it: this photo is small enough to be shown as it is.
+    small = editor.ask("/edit", {"session": opened["session"], "strengths": strengths, "detail": 0.5})
+    expected = io.BytesIO()
+    full.image.save(expected, "JPEG", quality=90)
+    assert small.headers["content-type"] == "image/jpeg" and small.content == expected.getvalue()
+
+
+def test_a_large_photo_is_kept_small(editor: Served) -> None:
+    opened = editor.ask("/photo", photo(2000, 1000, "JPEG")).json
+    shown = editor.ask("/edit", {"session": opened["session"], "strengths": {"Smiling": 1}}).image
+    assert max(shown.size) == 384
+    strip = editor.ask("/sweep", {"session": opened["session"], "strengths": {}, "name": "Smiling"}).image
+    assert strip.width / strip.height == pytest.approx(7 * shown.width / shown.height, rel=0.02)
+
+
+def test_drawn_faces_to_start_from(editor: Served) -> None:
+    faces = [editor.ask(f"/starts/{number}").image for number in range(8)]
+    assert all(face.size == (256, 256) for face in faces)
+    assert not np.array_equal(pixels(faces[0]), pixels(faces[1]))
+    assert editor.ask("/starts/8").status == 400
+
+
+def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
+    with running(unit_model(tmp_path / "units.safetensors")) as editor:
+        assert editor.ask("/model").json["factors"][0] == {"name": "unit 0", "low": -2.0, "high": 2.0, "mean": 0.5}
+        first, other = (editor.ask("/decode", {"units": units}) for units in ([0, 0, 0], [2, 0, 0]))
+        assert first.image.size == (280, 280) and first.content != other.content
+        for units in ([0, 0], [0, 0, "a"], [0, 0, None], "abc", None, [0, 0, 1e9], [0, 0, True]):
+            answer = editor.ask("/decode", {"units": units})
+            assert answer.status == 400 and "numbers" in answer.json["error"], units
+        assert editor.ask("/photo", photo()).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"no image at all", "cannot be read as a photo"),
+        (b"", "cannot be read as a photo"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "cannot be read as a photo"),
+        (photo()[:900], "cannot be read as a photo"),
+        (photo(16, 8), "16 pixels a side"),
+    ],
+)
+def test_what_is_no_photo_is_refused_in_one_line(body: bytes, expected: str, editor: Served) -> None:
+    answer = editor.ask("/photo", body)
+    assert answer.status == 400 and expected in answer.json["error"] and "\n" not in answer.json["error"]
+
+
+def test_a_decompression_bomb_is_refused_by_its_header(editor: Served) -> None:
+    side = 40_000
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        for kind, part in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    )
+    answer = editor.ask("/photo", bomb)
+    assert answer.status == 400 and "megapixels" in answer.json["error"]
+    assert editor.ask("/photo", photo()).status == 200
+
+
+def test_animations_and_turned_photos(editor: Served) -> None:
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    assert editor.ask("/photo", content.getvalue()).status == 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = editor.ask("/photo", photo(160, 80, "JPEG", exif=exif)).json
+    shown = editor.ask("/edit", {"session": turned["session"], "strengths": {}}).image
+    assert shown.height > shown.width
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"strengths": {"Smiling": float("nan")}}, "allowed are numbers"),
+        ({"strengths": {"Smiling": 1e9}}, "allowed are numbers"),
+        ({"strengths": {"Smiling": 101}}, "allowed are numbers from -100 to 100"),
+        ({"strengths": {"Smiling": "2"}}, "allowed are numbers"),
+        ({"strengths": {"Smilling": 2}}, "no attribute 'Smilling'"),
+        ({"strengths": {"Blurry": 2}}, "has not learned 'Blurry'"),
+        ({"strengths": [2]}, "allowed are numbers by name"),
+        ({"detail": 1.5, "strengths": {"Smiling": 2}}, "numbers from 0 to 1"),
+        ({"detail": "all"}, "allowed are numbers"),
+    ],
+)
+def test_odd_settings_are_refused(asked: dict[str, object], expected: str, editor: Served) -> None:
+    session = editor.ask("/photo", photo()).json["session"]
+    answer = editor.ask("/edit", {"session": session, **asked})
+    assert answer.status == 400 and expected in answer.json["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"a"', b"[" * 60_000])
+def test_settings_that_are_none(body: bytes, editor: Served) -> None:
+    answer = editor.ask("/edit", body)
+    assert answer.status == 400 and "an object in JSON" in answer.json["error"]
+
+
+@pytest.mark.parametrize("session", [None, "x", 3, ["a"]])
+def test_a_photo_that_is_not_kept(session: object, editor: Served) -> None:
+    answer = editor.ask("/edit", {"session": session, "strengths": {}})
+    assert answer.status == 410 and "open it again" in answer.json["error"]
+
+
+def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = editor.address.removeprefix("http://")
+    with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
+        connection.putrequest("POST", "/photo")
+        connection.putheader("Content-Length", str(100 * 2**20))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert answer.status == 413 and b"larger than 30720 KiB" in answer.read()
+    # Without a length it is cut off while it comes.
+    monkeypatch.setattr(server, "MOST_BYTES", 1000)
+    with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
+        connection.request("POST", "/photo", iter([bytes(600), bytes(600)]), encode_chunked=True, headers={
+            "Transfer-Encoding": "chunked",
+        })  # fmt: skip
+        assert connection.getresponse().status == 413
+    assert editor.ask("/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
+
+
+@pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])
+def test_nothing_else_is_served(path: str, editor: Served) -> None:
+    assert editor.ask(path).status == 404
+
+
+def test_other_sites_are_kept_out(editor: Served) -> None:
+    assert editor.ask("/model", host="evil.example").status == 421
+    assert editor.ask("/model", host="evil.example:80").status == 421
+    assert editor.ask("/model", host="localhost:1").status == 200
+    assert editor.ask("/edit", b"{}", origin="http://evil.example").status == 403
+    assert editor.ask("/edit", b"{}", origin="null").status == 403
+    assert editor.ask("/edit", b"{}", origin=editor.address).status == 410
+
+
+def test_another_address_is_answered_to_if_asked_for(model: Path) -> None:
+    with running(model, "0.0.0.0") as editor:
+        assert editor.ask("/model", host="192.168.0.7:8000").status == 200
+        assert editor.ask("/model", host=socket.gethostname()).status == 200
+        assert editor.ask("/model", host="evil.example").status == 421
+
+
+def test_an_error_of_ours_is_told_and_survived(
+    editor: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Editor, "open", lambda *arguments, **options: 1 / 0)
+        answer = editor.ask("/photo", photo())
+    assert answer.status == 500 and "terminal" in answer.json["error"]
+    assert "ZeroDivisionError" in caplog.text
+    assert editor.ask("/photo", photo()).status == 200
+
+
+def test_sessions_are_few_and_short(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    face, kept = Editor(model).open(photo(), align=False), Sessions()
+    words = [kept.add(face) for _ in range(sessions.MOST_SESSIONS)]
+    assert len(set(words)) == len(words) and kept.get(words[0]) is face
+    kept.add(face)
+    # The second one is now the one that was asked for the longest ago.
+    kept.get(words[0])
+    with pytest.raises(ForgottenError):
+        kept.get(words[1])
+    now = time.monotonic()
+    monkeypatch.setattr(sessions.time, "monotonic", lambda: now + sessions.SESSION_SECONDS + 60)
+    with pytest.raises(ForgottenError):
+        kept.get(words[0])
+
+
+def test_the_command(model: Path) -> None:
+    command = [sys.executable, "-m", "jacsup", "serve", model, "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            address = process.stdout.readline().split()[4]
+            name = Served(address).ask("/model").json["name"]
+        finally:
+            process.terminate()
+        assert name == "drawn"
+        assert process.wait(20) in (0, -15)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [(["--port", "70000"], "--port is 70000"), (["--port", "{taken}"], "cannot be used")]
+)
+def test_wrong_options(options: list[str], expected: str, model: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "jacsup", "serve", str(model), *options, "--no-browser"]
+        command = [part.replace("{taken}", port) for part in command]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1
