@@ -111,7 +111,7 @@ class Student:
         """The literal step with one of literal's loaders."""
         student, teacher = literal.literal(self.model), literal.literal(self.teacher)
         optimizer = literal.make_optimizer(student, self.stage.adam)
-        images, value_range = self.data.train.images, self.recipe.model.value_range
+        images, value_range = self.data.train.images.cpu(), self.recipe.model.value_range
         batches = _endless(lambda _: load(images, value_range, self.stage.batch_size))
 
         def run(count: int) -> None:

@@ -28,22 +28,22 @@ SIZE, BATCH, NUM_STEPS, NUM_ATTRIBUTES = 256, 16, 20, 40
 IMAGE_BYTES = 3 * SIZE * SIZE
 
 
-def write(path: Path, num_images: int) -> torch.Tensor:
-    """Images in a file, mapped into memory and not read yet."""
+def write(path: Path, num_images: int) -> None:
+    """Images in a file."""
     rng = np.random.default_rng(0)
     with open(path, "wb") as file:
         for _ in range(0, num_images, 500):
             file.write(rng.bytes(500 * IMAGE_BYTES))
         file.flush()
         os.fsync(file.fileno())
-    forget(path)
-    return torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(num_images, 3, SIZE, SIZE)))
 
 
-def forget(path: Path) -> None:
-    """Drops the file's pages from the system's memory."""
+def cold(path: Path, num_images: int) -> Split:
+    """The file's images, of which the system's memory has nothing; an older mapping would hold its pages there."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    images = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(num_images, 3, SIZE, SIZE)))
+    return Split(images, None, torch.ones(num_images, NUM_ATTRIBUTES))
 
 
 def images_per_second(split: Split, device: torch.device, num_steps: int) -> float:
@@ -58,7 +58,7 @@ def images_per_second(split: Split, device: torch.device, num_steps: int) -> flo
 def waiting_share(split: Split, device: torch.device) -> tuple[float, float]:
     """Seconds per student step, and the share of it spent waiting for images."""
     student = Student(faces(SIZE, num_attributes=NUM_ATTRIBUTES, batch_size=BATCH), device)
-    student.data = replace(student.data, train=split)
+    student.data = replace(student.data, train=split.to(device))
     waited = [0.0]
 
     def timed(*arguments: Any) -> Iterator[torch.Tensor]:
@@ -93,12 +93,11 @@ def main() -> None:
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir="build") as folder, patch.object(dataset, "DEVICE_BYTES", 0):
         path = Path(folder) / "images.u8"
-        split = Split(write(path, num_images), None, torch.ones(num_images, NUM_ATTRIBUTES))
-        cold = images_per_second(split, device, num_images // BATCH // 4)
-        forget(path)
-        seconds, share = waiting_share(split, device)
+        write(path, num_images)
+        rate = images_per_second(cold(path, num_images), device, num_images // BATCH // 4)
+        seconds, share = waiting_share(cold(path, num_images), device)
     print(f"{num_images} images of {SIZE}x{SIZE}, {arguments.gib} GiB, batches of {BATCH}, {arguments.threads} threads")
-    print(f"reading alone: {cold:.0f} images/s, {cold * IMAGE_BYTES / 2**20:.0f} MiB/s")
+    print(f"reading alone: {rate:.0f} images/s, {rate * IMAGE_BYTES / 2**20:.0f} MiB/s")
     print(f"student step: {1000 * seconds:.0f} ms, waiting for images {share:.2%} of the time")
 
 

@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from crashes import stop_after
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import jacsup
+from jacsup.jsonable import set_field
 from jacsup.run import Run
 from jacsup.training import graph, loop
 
-DEBUG = jacsup.recipe("debug")
+# A rate that changes from step to step.
+DEBUG = set_field(jacsup.recipe("debug"), "stages.adam.schedule", "one-cycle")
 
 
-def record_without_a_gpu(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """graph.record to the letter: nothing happens at first, later runs know only the tensors of the first one."""
-    result = torch.empty(0)
+class Tape(TorchDispatchMode):
+    """Writes down every operation below autograd, and what the ones that write in place overwrite."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.overwritten: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                self.overwritten += [(each, each.clone()) for each in tree_leaves(value)]
+        outputs = func(*args, **kwargs)
+        self.calls.append((func, args, kwargs, outputs))
+        return outputs
+
+
+def record_without_a_gpu(run: Callable[[], Tensor], stream: None) -> tuple[Callable[[], None], Tensor]:
+    """What graph.record does: recording leaves no trace, and what is repeated are operations on the same memory.
+
+    So whatever Python decided or computed while recording stays as it was.
+    """
+    with Tape() as tape:
+        result = run()
+    for value, before in reversed(tape.overwritten):
+        value.detach().copy_(before)
+
+    @torch.no_grad()
     def replay() -> None:
-        values = run()
-        result.resize_(values.shape).copy_(values)
+        for func, args, kwargs, outputs in tape.calls:
+            for old, new in zip(tree_leaves(outputs), tree_leaves(func(*args, **kwargs)), strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
 
     return replay, result
 
@@ -31,6 +64,7 @@ def record_without_a_gpu(run: Callable[[], Tensor]) -> tuple[Callable[[], None],
 @pytest.fixture
 def played_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "record", record_without_a_gpu)
+    monkeypatch.setattr(graph, "side_stream", nullcontext)
     monkeypatch.setattr(loop, "waits_for_python", lambda model: True)
     # What is compiled below the graph is another test's; checks of shapes at every call cannot be.
     monkeypatch.setattr(loop, "speed_up", lambda *arguments, **options: None)

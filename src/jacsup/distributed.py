@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,9 @@ from jacsup import code
 
 # What one message holds at least: worth its delay, and on its way early.
 MESSAGE_BYTES = 8 * 2**20
+
+# The others wait while rank 0 prepares images or describes a stage's model.
+LONGEST_WAIT = timedelta(days=2)
 
 # Small words between hosts, which must not wait for the devices, and gradients, for which small messages must not wait.
 _control: Any = None
@@ -56,20 +60,29 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     Raises ValueError where not every process can have a GPU of its own.
     """
     global _control, _gradients
-    if num_started() == 1 or dist.is_initialized():
+    if num_started() == 1:
         yield device
         return
     if device.type == "cuda":
         device = _own_gpu(device)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    _control = dist.new_group(backend="gloo")
-    _gradients = dist.new_group()
+    _control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    # NCCL's messages of two groups may not be under way at once.
+    _gradients = dist.new_group() if device.type == "cpu" else None
     try:
         yield device
-    finally:
-        _control = _gradients = None
-        dist.destroy_process_group()
+    except KeyboardInterrupt:
+        _left()
+        raise
+    # After an error of this rank alone the others do not leave: NCCL would wait for them, torchrun stops them.
+    _left()
+
+
+def _left() -> None:
+    global _control, _gradients
+    _control = _gradients = None
+    dist.destroy_process_group()
 
 
 def _own_gpu(asked: torch.device) -> torch.device:
@@ -108,6 +121,17 @@ def any_rank(flag: bool) -> bool:
     word = torch.tensor(int(flag))
     dist.all_reduce(word, dist.ReduceOp.MAX, _control)
     return bool(word)
+
+
+def require_same(numbers: Sequence[int], what: str) -> None:
+    """RuntimeError where ranks have different numbers; all ranks must ask."""
+    if size() == 1:
+        return
+    everyones = [torch.empty(len(numbers), dtype=torch.long) for _ in range(size())]
+    dist.all_gather(everyones, torch.tensor(numbers), _control)
+    if any(theirs.tolist() != list(numbers) for theirs in everyones):
+        told = ", ".join(str(tuple(theirs.tolist())) for theirs in everyones)
+        raise RuntimeError(f"{what} differs between processes ({told}); let all of them read the same folder")
 
 
 def require_divisible(batch_size: int) -> None:

@@ -75,7 +75,8 @@ def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whol
 
 
 def _covariances(y: Tensor, z: Tensor, whole: Whole) -> Tensor:
-    y_centred, z_centred = y - whole(y.mean(dim=0)), z - whole(z.mean(dim=0))
+    # Through the means no gradient comes: it is that of a sum of centred values, which is zero.
+    y_centred, z_centred = (values - whole(values.detach().mean(dim=0)) for values in (y, z))
     return whole(z_centred.T @ y_centred / len(y))
 
 

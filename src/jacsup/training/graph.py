@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -33,8 +35,9 @@ class CapturedStep:
         """One step; the losses before it."""
         if self._replay is None:
             self._batch = Batch(**{name: value.clone() for name, value in _tensors(batch).items()})
-            self._warm_up()
-            self._replay, self._losses = record(lambda: self._take_step(self._batch))
+            with side_stream(batch.x.device) as stream:
+                self._warm_up()
+                self._replay, self._losses = record(lambda: self._take_step(self._batch), stream)
         given = _tensors(batch)
         for name, value in _tensors(self._batch).items():
             value.copy_(given[name])
@@ -44,12 +47,14 @@ class CapturedStep:
     def _warm_up(self) -> None:
         """Leaves everything as it was, but for moments that start at zero and a rate that lies on the device."""
         before = {name: value.clone() for name, value in tensors_by_name(self._model, self._optimizer).items()}
+        for group in self._optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=self._batch.x.device)
         for _ in range(WARM_UP_STEPS):
             self._take_step(self._batch)
         for name, value in tensors_by_name(self._model, self._optimizer).items():
-            value.detach().copy_(before.get(name, torch.zeros_like(value)))
+            value.copy_(before.get(name, torch.zeros_like(value)))
         for group in self._optimizer.param_groups:
-            group["capturable"], group["lr"] = True, torch.tensor(group["lr"], device=self._batch.x.device)
+            group["capturable"] = True
 
 
 def waits_for_python(model: nn.Module) -> bool:
@@ -57,10 +62,22 @@ def waits_for_python(model: nn.Module) -> bool:
     return isinstance(model, MLPAutoencoder) and next(model.parameters()).is_cuda and size() == 1
 
 
-def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+@contextlib.contextmanager
+def side_stream(device: torch.device) -> Iterator[Any]:
+    """A stream of its own on the device, where a graph is to be recorded, and nothing that runs before is missed."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            yield stream
+        torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def record(run: Callable[[], Tensor], stream: Any) -> tuple[Callable[[], None], Tensor]:
     """What repeats the work of `run`, and where its result will lie; recording does none of it."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may go on with what a recording thread may not do: they read images ahead.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = run()
     return graph.replay, result
 

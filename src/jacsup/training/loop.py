@@ -108,9 +108,9 @@ def train(
                 judge = get_judges(data, supervised=recipe.supervised)
             distributed.barrier()
             with (
-                Saver(run.checkpoint_file) as saver,
                 Reporter(run, recipe, count, tensorboard=tensorboard) as reporter,
                 _interruptible() as interrupted,
+                Saver(run.checkpoint_file) as saver,
             ):
                 for note in notes:
                     reporter.note(note)
@@ -141,8 +141,8 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
         start = checkpoint.position
     else:
         checkpoint = None
-    # What the others read of the folder comes before the first change.
-    distributed.barrier()
+    # What the others read of the folder comes before the first change; slow file systems show some of them an old one.
+    distributed.require_same((start.stage, start.epoch, start.step), "where training goes on (stage, epoch, step)")
     if distributed.is_main():
         cut_stats(run, start.stage, start.epoch)
     for number in range(finished, count):

@@ -94,7 +94,12 @@ class Saver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._writer.shutdown()
+        try:
+            self._writer.shutdown()
+        except KeyboardInterrupt:
+            # Whoever holds the folder's lock next would take the unfinished file away.
+            self._writer.shutdown()
+            raise
         if kind is None or issubclass(kind, KeyboardInterrupt):
             self._wait()
 

@@ -23,6 +23,8 @@ NUM_TEST_IMAGES = 2000
 NUM_EDITED, STRENGTH, NUM_ENCODED = 64, 2, 1000
 # Training images whose codes are held at once.
 NUM_TYPICAL = 10_000
+# Of larger sets the first ones are enough.
+MOST_DESCRIBED = 200_000
 
 Judges = Judge | AttributeJudge | None
 
@@ -63,11 +65,12 @@ def describe(
 
     labels_are_y: the decoder has seen labels in place of y, so that -1 and 1 are what it takes for without and with.
     """
-    y = encode_factors(model, data.train.images)
+    some = data.train.first(MOST_DESCRIBED)
+    y = encode_factors(model, some.images)
     factors = factor_statistics(y)
     if recipe.supervised:
-        assert data.train.attributes is not None
-        means = attribute_means(data.train.attributes.nan_to_num() if labels_are_y else y, data.train.attributes)
+        assert some.attributes is not None
+        means = attribute_means(some.attributes.nan_to_num() if labels_are_y else y, some.attributes)
         factors = tuple(
             replace(factor, name=attribute.name, rivals=attribute.rivals, m_minus=m_minus, m_plus=m_plus)
             for factor, attribute, m_minus, m_plus in zip(
