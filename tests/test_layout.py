@@ -77,6 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "sessions": {"edit"},
     "studio": {"code", "config", "data", "models", "evaluate", "edit", "sessions"},
     "serve": {"sessions", "studio"},
+    "export": {"code", "run", "models"},
     "cli_data": {"config", "data_config"},
     "cli_edit": {"edit"},
     "cli_table": set(),
@@ -98,6 +99,7 @@ LAZY_IN_CLI = {
     "report",
     "edit",
     "distributed",
+    "export",
     "serve",
     "tuning",
 }

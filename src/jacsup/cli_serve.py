@@ -1,8 +1,9 @@
-"""The command line's part that serves the editor."""
+"""The command line's part that hands models out: to the browser, and to other programs."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -34,3 +35,23 @@ def serve(
     except ModuleNotFoundError as error:
         raise ValueError(f"serve needs the library {error.name}; run `pip install 'jacsup[serve]'`") from None
     run(model, host, port, browser=browser, device=device)
+
+
+def export(
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    /,
+    *,
+    format: Literal["onnx", "torch"] = "onnx",
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("export"),
+) -> None:
+    """Write a model's encoder and decoder for programs without this package, and model.json, which explains them.
+
+    Args:
+        model: A run folder or a model file.
+        format: onnx, or torch for torch.export's files.
+        out: The folder for the three files.
+    """
+    from jacsup.export import export as write
+
+    for file in write(model, out, format):
+        print(file)

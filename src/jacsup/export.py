@@ -1,0 +1,125 @@
+"""Models for programs without this package: ONNX and torch.export."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jacsup.code import Code
+from jacsup.models import Model, load, load_info
+from jacsup.run import write_atomically
+
+Format = Literal["onnx", "torch"]
+
+
+class Encoder(nn.Module):
+    """E as a module of tensors: images in the value range to y, and z where the model has one."""
+
+    def __init__(self, model: Model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        """(y, z), or (y,) of an ordered code."""
+        code = self.model.encode(x)
+        return (code.y, code.z) if self.model.z_channels else (code.y,)
+
+
+class Decoder(nn.Module):
+    """D as a module of tensors."""
+
+    def __init__(self, model: Model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, y: Float[Tensor, "b k"], z: Float[Tensor, "b d"] | None = None) -> Float[Tensor, "b c h w"]:
+        """Images in the value range; without z those of an ordered code."""
+        return self.model.decode(Code.of_units(y) if z is None else Code(y, z))
+
+
+def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[Path]:
+    """Writes a model's encoder and decoder, for any batch size, and model.json, which says what their numbers mean.
+
+    model: a run folder or a model file. out: a folder. format: "onnx", or "torch" for torch.export's own files.
+    Returns the files. encoder: x (b, c, h, w) in `value_range` -> y (b, k), z (b, d); decoder: y, z -> x_hat, the same
+    shape and range. An ordered code has no z. Raises ValueError for what is no model, and where ONNX is not installed.
+    """
+    if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
+        raise ValueError("ONNX files need the library onnx; run `pip install 'jacsup[onnx]'`, or pass --format torch")
+    loaded, folder = load(model), Path(out)
+    # Two images: a batch of one would be taken for a constant.
+    x = torch.zeros(2, *loaded.image_shape)
+    with torch.no_grad():
+        code = Encoder(loaded)(x)
+    names = ["y", "z"][: len(code)]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [
+        _write(Encoder(loaded).eval(), (x,), ["x"], names, folder / "encoder", format),
+        _write(Decoder(loaded).eval(), code, names, ["x_hat"], folder / "decoder", format),
+        folder / "model.json",
+    ]
+    write_atomically(files[-1], json.dumps(describe(model, loaded), indent=2).encode())
+    return files
+
+
+def describe(model: str | Path, loaded: Model) -> dict[str, Any]:
+    """What a program needs beside the two networks: shapes, the range of pixels, and the factors' statistics."""
+    info = load_info(model)
+    return {
+        "recipe": info.recipe,
+        "image_shape": list(loaded.image_shape),
+        "value_range": list(loaded.config.value_range),
+        "strength": "y = (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2",
+        "factors": [asdict(factor) | {"learned": factor.learned} for factor in info.factors],
+    }
+
+
+def _write(
+    network: nn.Module,
+    given: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+    format: Format,
+) -> Path:
+    shapes = {name: {0: torch.export.Dim("batch", min=1, max=2**16)} for name in inputs}
+    with torch.no_grad(), _quietly():
+        program = torch.export.export(network, given, dynamic_shapes=shapes)
+        if format == "torch":
+            content, ending = io.BytesIO(), ".pt2"
+            torch.export.save(program, content)
+            written = content.getvalue()
+        else:
+            onnx = torch.onnx.export(
+                program, input_names=list(inputs), output_names=list(outputs), dynamo=True, verbose=False
+            )
+            assert onnx is not None
+            written, ending = onnx.model_proto.SerializeToString(), ".onnx"
+    write_atomically(path.with_suffix(ending), written)
+    return path.with_suffix(ending)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporter says of its own parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
