@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import literal
 import torch
@@ -24,11 +25,18 @@ from jacsup.training.stats import peak_memory
 BATCH_256 = 16
 NUM_DRAWN = 2000
 MEMORY_STEPS = 3
-Row = tuple[str, int, dict[str, float]]
+# Each with the steps of a turn, and the turns.
+CASES: dict[str, tuple[Case, int, int]] = {
+    "MNIST, code 3": (mnist(3), 100, 7),
+    "MNIST, code 16": (mnist(16), 100, 7),
+    "faces, 64x64": (faces(64), 1, 7),
+    "faces, 256x256": (faces(256, batch_size=BATCH_256), 1, 7),
+}
 
 
-def measure(case: Case, device: torch.device, count: int, rounds: int = 7) -> dict[str, float]:
+def measure(name: str, device: torch.device) -> dict[str, float]:
     """Seconds per step of us, the twins and the floor; on a GPU also of us compiled, with convolutions in bfloat16."""
+    case, count, rounds = CASES[name]
     student = Student(case, device)
     candidates = {
         "ours": student.ours(),
@@ -68,11 +76,11 @@ def memory_of(kind: str, device: torch.device) -> float:
     return peak_memory(device)
 
 
-def memory_of_its_own(kind: str, arguments: argparse.Namespace) -> float:
-    """The same in a process that does nothing else."""
-    options = ["--threads", str(arguments.threads), "--device", arguments.device, "--memory", kind]
-    command = [sys.executable, __file__, *options]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def alone(arguments: argparse.Namespace, *question: str) -> Any:
+    """The answer of a process that does nothing else: what one case leaves in memory slows down the next."""
+    options = ["--threads", str(arguments.threads), "--device", arguments.device]
+    command = [sys.executable, __file__, *options, *question]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
@@ -80,22 +88,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory", choices=("ours", "twin"), help=argparse.SUPPRESS)
+    parser.add_argument("--case", choices=tuple(CASES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    if arguments.memory:
-        print(memory_of(arguments.memory, device))
+    if arguments.memory or arguments.case:
+        answer = memory_of(arguments.memory, device) if arguments.memory else measure(arguments.case, device)
+        print(json.dumps(answer))
         return
     # First, while this process is small: a child's peak starts from its parent's.
-    memory = {kind: memory_of_its_own(kind, arguments) for kind in ("ours", "twin")}
-    rows: list[Row] = [
-        ("MNIST, code 3", 128, measure(mnist(3), device, 100)),
-        ("MNIST, code 16", 128, measure(mnist(16), device, 100)),
-        ("faces, 64x64", 128, measure(faces(64), device, 1)),
-        ("faces, 256x256", BATCH_256, measure(faces(256, batch_size=BATCH_256), device, 1, rounds=5)),
-    ]
-    _print(rows)
-    (_, _, three), (_, _, sixteen), (_, _, small), (_, _, large) = rows
+    memory = {kind: alone(arguments, "--memory", kind) for kind in ("ours", "twin")}
+    seconds = {name: alone(arguments, "--case", name) for name in CASES}
+    _print(seconds)
+    three, sixteen, small, large = seconds.values()
     results = {
         "mnist_vs_twin": sixteen["twin"] / sixteen["ours"],
         "mnist_vs_twin_in_memory": sixteen["twin in memory"] / sixteen["ours"],
@@ -114,17 +119,17 @@ def main() -> None:
         "threads": arguments.threads, "torch": torch.__version__, "python": platform.python_version(),
     }  # fmt: skip
     Path("build").mkdir(exist_ok=True)
-    details = {name: seconds for name, _, seconds in rows}
-    text = json.dumps({**results, "seconds_per_step": details, "peak_mib_256": memory, **where}, indent=2)
+    text = json.dumps({**results, "seconds_per_step": seconds, "peak_mib_256": memory, **where}, indent=2)
     Path("build/bench.json").write_text(text)
 
 
-def _print(rows: list[Row]) -> None:
-    names = list(rows[0][2])
+def _print(seconds: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(seconds.values())))
     print(f"{'student step':<16}{'batch':>6}" + "".join(f"{name + ', ms':>20}" for name in names) + f"{'images/s':>10}")
-    for title, batch, seconds in rows:
-        cells = "".join(f"{1000 * seconds[name]:>20.2f}" for name in names)
-        print(f"{title:<16}{batch:>6}{cells}{batch / seconds['ours']:>10.0f}")
+    for title, measured in seconds.items():
+        batch = CASES[title][0].batch_size
+        cells = "".join(f"{1000 * measured[name]:>20.2f}" for name in names)
+        print(f"{title:<16}{batch:>6}{cells}{batch / measured['ours']:>10.0f}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class Case:
     num_images: int
     num_attributes: int = 0
 
+    @property
+    def batch_size(self) -> int:
+        """Images per step."""
+        return self.recipe.stages[self.stage].batch_size
+
 
 def mnist(code: int) -> Case:
     """The paper's student with `code` units."""
