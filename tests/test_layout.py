@@ -78,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     "studio": {"code", "config", "data", "models", "evaluate", "edit", "sessions"},
     "serve": {"sessions", "studio"},
     "export": {"code", "run", "models"},
+    "hub": {"config", "models"},
     "cli_data": {"config", "data_config"},
     "cli_edit": {"edit"},
     "cli_table": set(),
@@ -100,6 +101,7 @@ LAZY_IN_CLI = {
     "edit",
     "distributed",
     "export",
+    "hub",
     "serve",
     "tuning",
 }

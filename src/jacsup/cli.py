@@ -16,7 +16,7 @@ from jacsup import recipes
 from jacsup.cli_data import DATA_COMMANDS, prepare_folder
 from jacsup.cli_edit import edit
 from jacsup.cli_judge import compare, evaluate, report
-from jacsup.cli_serve import export, serve
+from jacsup.cli_serve import export, push, serve
 from jacsup.cli_table import print_table
 from jacsup.cli_tune import tune
 from jacsup.config import Precision, Recipe, Stage
@@ -184,6 +184,7 @@ COMMANDS = {
     "edit": edit,
     "serve": serve,
     "export": export,
+    "push": push,
     "data": data,
     "list": show_list,
 }

@@ -22,7 +22,7 @@ def serve(
     """Open the editor in the browser: photos stay on this machine, and only in its memory.
 
     Args:
-        model: A run folder or a model file.
+        model: A run folder, a model file or hf:owner/name.
         host: Where to listen; 0.0.0.0 lets other machines in.
         port: The port; 0 takes a free one.
         browser: Open it in the browser.
@@ -41,17 +41,36 @@ def export(
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
     /,
     *,
-    format: Literal["onnx", "torch"] = "onnx",
+    format: Literal["onnx", "torch", "half"] = "onnx",
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("export"),
 ) -> None:
     """Write a model's encoder and decoder for programs without this package, and model.json, which explains them.
 
     Args:
-        model: A run folder or a model file.
-        format: onnx, or torch for torch.export's files.
-        out: The folder for the three files.
+        model: A run folder, a model file or hf:owner/name.
+        format: onnx; torch for torch.export's files; half for a model file of half the size.
+        out: The folder for the files.
     """
     from jacsup.export import export as write
 
     for file in write(model, out, format):
         print(file)
+
+
+def push(
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    repository: Annotated[Positional[str], tyro.conf.arg(metavar="OWNER/NAME")],
+    /,
+    *,
+    private: bool = False,
+) -> None:
+    """Upload a model and a card that describes it to the Hugging Face Hub, where hf:OWNER/NAME finds it.
+
+    Args:
+        model: A run folder, a model file or hf:owner/name.
+        repository: The repository; it is made if it is not there.
+        private: Make it for yourself alone.
+    """
+    from jacsup.hub import push as upload
+
+    print(f"the model is at {upload(model, repository, private=private)}")

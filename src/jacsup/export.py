@@ -1,4 +1,4 @@
-"""Models for programs without this package: ONNX and torch.export."""
+"""Models that travel: ONNX and torch.export for programs without this package, and files of half the size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.models import Model, load, load_info
+from jacsup.models import Model, load, load_info, save_model
+from jacsup.models.fetch import FILE
 from jacsup.run import write_atomically
 
-Format = Literal["onnx", "torch"]
+Format = Literal["onnx", "torch", "half"]
 
 
 class Encoder(nn.Module):
@@ -52,13 +53,18 @@ class Decoder(nn.Module):
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[Path]:
     """Writes a model's encoder and decoder, for any batch size, and model.json, which says what their numbers mean.
 
-    model: a run folder or a model file. out: a folder. format: "onnx", or "torch" for torch.export's own files.
-    Returns the files. encoder: x (b, c, h, w) in `value_range` -> y (b, k), z (b, d); decoder: y, z -> x_hat, the same
-    shape and range. An ordered code has no z. Raises ValueError for what is no model, and where ONNX is not installed.
+    model: a run folder or a model file. out: a folder. format: "onnx"; "torch" for torch.export's own files; "half" for
+    a model file of this package's with numbers of 16 bits. Returns the files.
+    encoder: x (b, c, h, w) in `value_range` -> y (b, k), z (b, d); decoder: y, z -> x_hat, the same shape and range. An
+    ordered code has no z.
+    Raises ValueError for what is no model, and where ONNX is not installed.
     """
     if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise ValueError("ONNX files need the library onnx; run `pip install 'jacsup[onnx]'`, or pass --format torch")
     loaded, folder = load(model), Path(out)
+    if format == "half":
+        save_model(folder / FILE, loaded, load_info(model), torch.float16)
+        return [folder / FILE]
     # Two images: a batch of one would be taken for a constant.
     x = torch.zeros(2, *loaded.image_shape)
     with torch.no_grad():

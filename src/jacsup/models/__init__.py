@@ -18,6 +18,7 @@ from jacsup.code import Code
 from jacsup.config import MLP, Conv, DataConfig, ModelConfig
 from jacsup.jsonable import from_dict, to_dict
 from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.fetch import HUB, download, shipped
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.run import Run, write_atomically
 
@@ -123,8 +124,11 @@ def build(
             return ConvAutoencoder(config, image_shape, num_units, z_channels, normalized=normalized)
 
 
-def save_model(path: Path, model: Model, info: ModelInfo) -> None:
-    """Writes weights and metadata as one safetensors file, whole or not at all."""
+def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = torch.float32) -> None:
+    """Writes weights and metadata as one safetensors file, whole or not at all.
+
+    dtype: of floating-point numbers in the file; float16 halves it.
+    """
     metadata = {
         "format": FORMAT,
         "model": to_dict(model.config, ModelConfig),
@@ -141,13 +145,16 @@ def save_model(path: Path, model: Model, info: ModelInfo) -> None:
     if info.typical:
         tensors |= {f"{TYPICAL}mean": info.typical.mean, f"{TYPICAL}std": info.typical.std}
         metadata["typical"] = {"distance": info.typical.distance, "mse": info.typical.mse}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    tensors = {
+        name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in tensors.items()
+    }
     # One entry: safetensors writes several in random order, and equal models should be equal files.
     write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
 
 
 def model_file(where: str | Path) -> Path:
-    """The file behind MODEL: a run folder (its newest finished stage) or a model file itself."""
+    """The file behind MODEL: a run folder (its newest finished stage), a model file, a shipped model, hf:owner/name."""
     path = Path(where)
     if path.is_dir():
         run = Run(path)
@@ -155,9 +162,15 @@ def model_file(where: str | Path) -> Path:
         if newest is None:
             raise ValueError(f"{path} has no finished stage yet; run `jacsup train {run.recipe.name}` again to go on")
         return newest
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such run folder or model file")
-    return path
+    if path.is_file():
+        return path
+    if str(where).startswith(HUB):
+        return download(str(where))
+    known = shipped()
+    if str(where) not in known:
+        others = f", shipped model ({', '.join(known)})" if known else ""
+        raise ValueError(f"{path}: there is no such run folder or model file{others}; the Hub's are hf:owner/name")
+    return known[str(where)]
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
@@ -210,7 +223,7 @@ def load_info(where: str | Path) -> ModelInfo:
     typical = None
     if "typical" in metadata:
         with safe_open(path, "pt") as file:
-            mean, std = (file.get_tensor(TYPICAL + name) for name in ("mean", "std"))
+            mean, std = (file.get_tensor(TYPICAL + name).float() for name in ("mean", "std"))
         typical = Typical(mean=mean, std=std, **metadata["typical"])
     recipe, metrics = metadata["recipe"], metadata["metrics"]
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)

@@ -1,0 +1,111 @@
+"""Models on the Hugging Face Hub: the model's file and a card that says what it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jacsup.config import CelebA, DataConfig, Faces, Folder
+from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
+from jacsup.models.fetch import FILE
+
+PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
+LABELS = (
+    "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its annotators "
+    "saw in celebrities' faces. Edits of rare attributes are the poorest."
+)
+DRAWN = "It has seen drawn faces alone and knows no photographs."
+
+
+def push(model: str | Path, repository: str, *, private: bool = False) -> str:
+    """Uploads a model and its card to `owner/name`, which is made if it is not there, and returns the address.
+
+    Needs a login (`hf auth login`, or HF_TOKEN); HF_ENDPOINT names another server. Raises ValueError for what is no
+    model, for a name that cannot be, and where huggingface_hub or a login is missing.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise ValueError("the Hub needs huggingface_hub; run `pip install 'jacsup[hub]'`") from None
+    content, text = model_file(model).read_bytes(), card(model, repository)
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(content)
+        (Path(folder) / "README.md").write_text(text)
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{repository} cannot be written to: {reason}; allowed is owner/name of yours, after `hf auth login`"
+            ) from None
+    return f"{api.endpoint}/{repository}"
+
+
+def card(model: str | Path, repository: str) -> str:
+    """The model card, in Markdown."""
+    loaded, info = load(model), load_info(model)
+    kind = "edits attributes of faces" if loaded.z_channels else "has an ordered code"
+    use = f"jacsup serve hf:{repository}"
+    sections = [
+        _front_matter(info),
+        f"# {repository.rpartition('/')[2]}",
+        f"An image autoencoder that {kind}, trained with [Jacobian supervision]({PAPER}) by `jacsup`. Images of "
+        f"{' x '.join(map(str, loaded.image_shape))}; code of {loaded.code_size} numbers; "
+        f"{num_parameters(loaded):,} parameters.",
+        f"    pip install 'jacsup[hub,serve]'\n    {use}",
+        "## Training",
+        f"Data: {_data(info.data)}. Recipe: `jacsup train {info.recipe}`.",
+        "## Figures",
+        _figures(info.metrics),
+        "## Factors",
+        _factors(info),
+        "## Limits",
+        " ".join(_limits(info)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(info: ModelInfo) -> str:
+    licence = "apache-2.0" if isinstance(info.data, Faces) else "other"
+    lines = ["library_name: jacsup", f"license: {licence}", "tags: [autoencoder, disentanglement, image-editing]"]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _data(data: DataConfig) -> str:
+    match data:
+        case Faces():
+            return f"{data.num_images:,} faces drawn by the package, {data.size} pixels"
+        case CelebA():
+            return f"CelebA at {data.size} pixels, whose terms allow research alone"
+        case Folder():
+            return f"a folder of images at {data.size} pixels"
+        case _:
+            return type(data).__name__
+
+
+def _figures(metrics: dict[str, Any]) -> str:
+    rows = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
+    if not rows:
+        return "None are stored with this model; `jacsup evaluate` measures them."
+    return "\n".join(["| figure | test images |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in rows)])
+
+
+def _factors(info: ModelInfo) -> str:
+    learned = [factor.name for factor in info.factors if factor.learned]
+    others = [factor.name for factor in info.factors if not factor.learned]
+    if not learned:
+        return f"{len(info.factors)} units, the first the most important."
+    return f"{', '.join(learned)}." + (f" Not learned: {', '.join(others)}." if others else "")
+
+
+def _limits(info: ModelInfo) -> list[str]:
+    limits = ["A photo unlike the training images is edited poorly; the editor says so."]
+    if isinstance(info.data, Faces):
+        limits.append(DRAWN)
+    elif any(factor.learned for factor in info.factors):
+        limits.append(LABELS)
+    return limits

@@ -1,0 +1,98 @@
+"""Models to the Hub and back, against a server on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from known_models import attribute_model, unit_model
+from local_hub import LocalHub, local_hub
+
+import jacsup
+from jacsup.config import CelebA, Faces
+from jacsup.edit import Editor
+from jacsup.export import export
+from jacsup.hub import card, push
+from jacsup.models import fetch, load, load_info, model_file
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
+    with local_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        yield hub
+
+
+def run(*arguments: object, hub: LocalHub, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_none", "HF_HOME": str(cache)}
+    command = [sys.executable, "-m", "jacsup", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_a_model_is_pushed_and_found_again(hub: LocalHub, tmp_path: Path) -> None:
+    model = attribute_model(tmp_path / "model.safetensors", Faces(size=32, num_images=100))
+    done = run("push", model, "someone/faces", hub=hub, cache=tmp_path / "hf")
+    assert done.returncode == 0, done.stderr
+    assert f"{hub.address}/someone/faces" in done.stdout
+    assert hub.files["someone/faces/model.safetensors"] == model.read_bytes()
+    assert hub.files["someone/faces/README.md"].decode() == card(model, "someone/faces")
+    assert not hub.created[0].get("private")
+    done = run("serve", "hf:someone/nothing", "--no-browser", hub=hub, cache=tmp_path / "hf")
+    assert done.returncode == 2 and "cannot be fetched from the Hub" in done.stderr and done.stderr.count("\n") == 1
+    done = run("export", "hf:someone/faces", "--format", "half", "-o", tmp_path / "out", hub=hub, cache=tmp_path / "hf")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < model.stat().st_size
+
+
+@pytest.mark.parametrize("repository", ["", "a/b/c", "bad name/x"])
+def test_names_that_cannot_be(repository: str, hub: LocalHub, tmp_path: Path) -> None:
+    model = unit_model(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"cannot be written to.*owner/name"):
+        push(model, repository)
+    with pytest.raises(ValueError, match=r"cannot be fetched.*owner/name"):
+        model_file(f"hf:{repository}")
+    assert not hub.files
+
+
+def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
+    drawn = card(attribute_model(tmp_path / "a.safetensors", Faces(size=32, num_images=100)), "me/drawn")
+    assert "knows no photographs" in drawn and "jacsup serve hf:me/drawn" in drawn and "license: apache-2.0" in drawn
+    assert "Smiling, Bald, Blond_Hair. Not learned: Blurry." in drawn
+    photos = card(attribute_model(tmp_path / "b.safetensors", CelebA(size=32)), "me/photos")
+    assert "binary, subjective and unbalanced" in photos and "license: other" in photos
+    assert "3 units, the first the most important" in card(unit_model(tmp_path / "c.safetensors"), "me/units")
+
+
+def test_half_a_file_is_nearly_the_same_model(tmp_path: Path) -> None:
+    model = attribute_model(tmp_path / "model.safetensors")
+    (half,) = export(model, tmp_path / "out", "half")
+    assert half.stat().st_size < 0.75 * model.stat().st_size
+    x = torch.rand(4, 3, 32, 32)
+    whole, small = load(model), load(half)
+    assert all(weight.dtype == torch.float32 for weight in small.parameters())
+    with torch.no_grad():
+        assert (whole.decode(whole.encode(x)) - small.decode(small.encode(x))).abs().max() < 0.01
+    assert load_info(half).factors == load_info(model).factors
+    typical = load_info(half).typical
+    assert typical is not None and typical.mean.dtype == torch.float32
+
+
+def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = attribute_model(tmp_path / "faces.safetensors")
+    monkeypatch.setattr("jacsup.models.shipped", lambda: {"faces": shipped})
+    monkeypatch.chdir(tmp_path)
+    assert model_file("faces") == shipped and Editor("faces").factors
+    with pytest.raises(
+        ValueError, match=r"nothing: there is no such run folder or model file, shipped model \(faces\)"
+    ):
+        jacsup.load("nothing")
+    # A path comes first.
+    attribute_model(tmp_path / "faces")
+    assert model_file("faces") == Path("faces")
+    assert all(path.is_file() for path in fetch.shipped().values())
