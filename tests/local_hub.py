@@ -69,9 +69,7 @@ def local_hub() -> Iterator[LocalHub]:
             elif "/preupload/" in self.path:
                 asked = json.loads(sent)["files"]
                 answer = {
-                    "files": [
-                        {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in asked
-                    ]
+                    "files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in asked]
                 }
             elif "/commit/" in self.path:
                 repository = self.path.removeprefix("/api/models/").partition("/commit/")[0]
