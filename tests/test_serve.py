@@ -26,6 +26,7 @@ from jacsup import sessions
 from jacsup.config import Faces
 from jacsup.edit import Editor
 from jacsup.sessions import ForgottenError, Sessions
+from jacsup.studio import UnitStudio
 
 FACES = Faces(size=32, num_images=100)
 
@@ -109,10 +110,20 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
         assert editor.ask("/model").json["factors"][0] == {"name": "unit 0", "low": -2.0, "high": 2.0, "mean": 0.5}
         first, other = (editor.ask("/decode", {"units": units}) for units in ([0, 0, 0], [2, 0, 0]))
         assert first.image.size == (280, 280) and first.content != other.content
+        assert editor.ask("/map").image.size == (12 * 8, 12 * 8)
         for units in ([0, 0], [0, 0, "a"], [0, 0, None], "abc", None, [0, 0, 1e9], [0, 0, True]):
             answer = editor.ask("/decode", {"units": units})
             assert answer.status == 400 and "numbers" in answer.json["error"], units
         assert editor.ask("/photo", photo()).status == 404
+
+
+def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
+    studio = UnitStudio(unit_model(tmp_path / "units.safetensors"))
+    tiles = pixels(Image.open(io.BytesIO(studio.map())))
+    for row, column in ((0, 0), (0, 11), (11, 0), (7, 4)):
+        units = [-2 + 4 * (column + 0.5) / 12, 2 - 4 * (row + 0.5) / 12, 0.5]
+        tile = pixels(Image.open(io.BytesIO(studio.decode({"units": units}))))[::35, ::35]
+        assert np.abs(tiles[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] - tile).max() <= 1
 
 
 @pytest.mark.parametrize(

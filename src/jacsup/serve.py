@@ -101,6 +101,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
             handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", cores)
             handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", cores)
         case UnitStudio():
+            handlers["/map"] = "GET", partial(_png, studio.map())
             handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", cores)
     return Starlette(
         routes=[
@@ -158,8 +159,12 @@ async def _json(content: Any, _request: Request) -> Response:
     return JSONResponse(content)
 
 
+async def _png(content: bytes, _request: Request) -> Response:
+    return Response(content, media_type="image/png")
+
+
 async def _start(studio: AttributeStudio, request: Request) -> Response:
-    return Response(studio.start(request.path_params["number"]), media_type="image/png")
+    return await _png(studio.start(request.path_params["number"]), request)
 
 
 async def _open(studio: AttributeStudio, photos: CapacityLimiter, request: Request) -> Response:

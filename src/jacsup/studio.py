@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
 
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
@@ -16,7 +18,7 @@ from jacsup.edit import Editor, preview
 from jacsup.models import LEARNED, Factor, load, load_info
 from jacsup.sessions import Sessions
 
-PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE = 384, 128, 280
+PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
 NUM_STARTS, START_SIDE = 8, 256
 # Sliders reach at least as far, also for attributes that are rarely so strong.
 LEAST_RANGE = 2.0
@@ -114,17 +116,28 @@ class UnitStudio:
         ]
         return {"name": self._name, "kind": "units", "factors": factors}
 
-    @torch.no_grad()
     def decode(self, asked: dict[str, Any]) -> bytes:
         """The image of `units`, one number for each, as PNG."""
         units = asked.get("units")
         count = len(self._info.factors)
         if not isinstance(units, list) or len(units) != count:
             raise ValueError(f"units are {units!r:.60}; allowed is a list of {count} numbers")
-        row = torch.tensor([[_number(value, "a unit") for value in units]], device=self._device)
-        pixels = to_uint8(self._model.decode(Code.of_units(row)), self._model.config.value_range)[0].cpu()
-        image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy().squeeze())
-        return _png(image.resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
+        pixels = self._decoded(torch.tensor([[_number(value, "a unit") for value in units]]))
+        return _png(_image(pixels[0]).resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
+
+    def map(self) -> bytes:
+        """What the first two units decode to over their ranges, the second upwards, the others at their means; PNG."""
+        across, up = (
+            torch.linspace(factor.p01, factor.p99, 2 * MAP_TILES + 1)[1::2] for factor in self._info.factors[:2]
+        )
+        units = torch.tensor([factor.mean for factor in self._info.factors]).repeat(MAP_TILES**2, 1)
+        units[:, 0], units[:, 1] = across.repeat(MAP_TILES), up.flip(0).repeat_interleave(MAP_TILES)
+        tiles = self._decoded(units).unflatten(0, (MAP_TILES, MAP_TILES))
+        return _png(_image(tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)))
+
+    @torch.no_grad()
+    def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
+        return to_uint8(self._model.decode(Code.of_units(units.to(self._device))), self._model.config.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio
@@ -140,14 +153,12 @@ def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:
     if isinstance(editor.info.data, Faces):
         from jacsup.data.drawn import test_faces
 
-        pixels = test_faces(editor.info.data, NUM_STARTS, START_SIDE)
-        return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in pixels]
+        return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
     from jacsup.evaluate import find_data
 
     # Data that have moved, or never came along with the model.
     with contextlib.suppress(ValueError, OSError):
-        pixels = find_data(Path(model), None).test.first(NUM_STARTS).images
-        return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in pixels]
+        return [_image(pixels) for pixels in find_data(Path(model), None).test.first(NUM_STARTS).images]
     return []
 
 
@@ -163,6 +174,10 @@ def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e6 or value != value:
         raise ValueError(f"{name:.40} is {value!r:.40}; allowed are numbers")
     return float(value)
+
+
+def _image(pixels: UInt8[Tensor, "c h w"]) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 
 def _png(image: Image.Image) -> bytes:
