@@ -179,6 +179,12 @@ def test_a_link_brings_the_settings_back(page: Page, browser: Browser) -> None:
         assert other.locator(".row.changed").count() == 1
 
 
+def test_a_link_with_nonsense_is_not_obeyed(browser: Browser, editor: Served) -> None:
+    for page in opened(browser, f"{editor.address}/#Smiling=abc&start=-3&detail=x&Nobody=2&Bald=1.5"):
+        settled(page)
+        assert page.locator(".row.changed").count() == 1 and page.inner_text("#status") == ""
+
+
 def test_search_and_sweep(page: Page) -> None:
     page.fill("#search", "blond h")
     assert page.locator(".row[data-name]:visible").count() == 1

@@ -12,7 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +214,17 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
         })  # fmt: skip
         assert connection.getresponse().status == 413
     assert editor.ask("/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
+
+
+def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
+    host = editor.address.removeprefix("http://")
+    with ExitStack() as slow:
+        for _ in range(server.NUM_PHOTOS + 1):
+            connection = slow.enter_context(closing(http.client.HTTPConnection(host, timeout=20)))
+            connection.putrequest("POST", "/photo")
+            connection.putheader("Content-Length", "1000")
+            connection.endheaders(b"a beginning")
+        assert editor.ask("/photo", photo()).status == 200
 
 
 @pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])

@@ -13,6 +13,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
 from ipaddress import ip_address
@@ -32,8 +33,8 @@ from jacsup.sessions import ForgottenError
 from jacsup.studio import AttributeStudio, UnitStudio, open_studio
 
 MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
-# A photo of 100 megapixels takes 300 MB while it is open: two at a time. Small pictures keep every core busy.
-NUM_PHOTOS, NUM_CORES = 2, os.cpu_count() or 1
+# Slow senders wait beside each other; a photo of 100 megapixels takes 300 MB while it is open: two at a time.
+NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 2, os.cpu_count() or 1
 EVERY_ADDRESS = ("0.0.0.0", "::")
 PAGE = {
     "/": ("page.html", "text/html"),
@@ -48,6 +49,15 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass
+class Limits:
+    """How many requests do what at once."""
+
+    uploads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_UPLOADS))
+    photos: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_PHOTOS))
+    cores: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_CORES))
 
 
 class RefusedError(Exception):
@@ -92,17 +102,17 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
     studio = open_studio(model, device)
     handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
     handlers["/model"] = "GET", partial(_json, studio.description())
-    cores, photos = CapacityLimiter(NUM_CORES), CapacityLimiter(NUM_PHOTOS)
+    limits = Limits()
     match studio:
         case AttributeStudio():
             handlers["/starts/{number:int}"] = "GET", partial(_start, studio)
-            handlers["/photo"] = "POST", partial(_open, studio, photos)
-            handlers["/full"] = "POST", partial(_full, studio, photos)
-            handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", cores)
-            handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", cores)
+            handlers["/photo"] = "POST", partial(_open, studio, limits)
+            handlers["/full"] = "POST", partial(_full, studio, limits)
+            handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", limits)
+            handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", limits)
         case UnitStudio():
             handlers["/map"] = "GET", partial(_png, studio.map())
-            handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", cores)
+            handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", limits)
     return Starlette(
         routes=[
             Route(path, partial(_guarded, handler, host), methods=[method])
@@ -167,25 +177,25 @@ async def _start(studio: AttributeStudio, request: Request) -> Response:
     return await _png(studio.start(request.path_params["number"]), request)
 
 
-async def _open(studio: AttributeStudio, photos: CapacityLimiter, request: Request) -> Response:
-    async with photos:
-        content = await _body(request, MOST_BYTES)
-        return JSONResponse(await run_sync(partial(studio.open, content, align=_align(request))))
+async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
+    work = partial(studio.open, await _photo(request, limits), align=_align(request))
+    return JSONResponse(await run_sync(work, limiter=limits.photos))
 
 
-async def _full(studio: AttributeStudio, photos: CapacityLimiter, request: Request) -> Response:
+async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     asked = _parsed(request.query_params.get("settings", "{}"))
-    async with photos:
-        content = await _body(request, MOST_BYTES)
-        image = await run_sync(partial(studio.full, content, asked, align=_align(request)))
-    return Response(image, media_type="image/png")
+    work = partial(studio.full, await _photo(request, limits), asked, align=_align(request))
+    return await _png(await run_sync(work, limiter=limits.photos), request)
 
 
-async def _picture(
-    make: Callable[[dict[str, Any]], bytes], kind: str, cores: CapacityLimiter, request: Request
-) -> Response:
+async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: Limits, request: Request) -> Response:
     asked = _parsed(await _body(request, MOST_JSON_BYTES))
-    return Response(await run_sync(make, asked, limiter=cores), media_type=kind)
+    return Response(await run_sync(make, asked, limiter=limits.cores), media_type=kind)
+
+
+async def _photo(request: Request, limits: Limits) -> bytes:
+    async with limits.uploads:
+        return await _body(request, MOST_BYTES)
 
 
 def _align(request: Request) -> bool:

@@ -22,7 +22,7 @@ function editPhotos() {
     byId("note").textContent = `This model knows drawn faces alone. For photographs train one on them: ${TRAIN}`;
     byId("note").hidden = false;
   }
-  for (const [name, value] of link) if (learned.some((factor) => factor.name === name)) set[name] = Number(value);
+  for (const { name } of learned) if (link.has(name) && Number.isFinite(Number(link.get(name)))) set[name] = Number(link.get(name));
   if (link.has("detail")) detail.value = link.get("detail");
 
   const settings = () => ({ strengths: set, detail: Number(detail.value) });
@@ -142,8 +142,8 @@ function editPhotos() {
     button.addEventListener("click", () => startFrom(number));
     byId("starts").append(button);
   }
-  const first = Number(link.get("start") ?? 0);
-  if (model.starts) startFrom(first < model.starts ? first : 0);
+  const first = Number(link.get("start"));
+  if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
 
 // A picture from the camera, at the second click.
