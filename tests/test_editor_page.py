@@ -158,6 +158,41 @@ def test_a_photo_can_be_dropped(page: Page, tmp_path: Path) -> None:
     page.wait_for_function(f"({DIGEST})('result').then(value => value !== {own})")
 
 
+def test_the_photo_that_was_opened_last_stays(page: Page, tmp_path: Path) -> None:
+    slow, quick = photo(tmp_path, "slow.png", seed=1), photo(tmp_path, "quick.png", seed=2)
+    held = list[Any]()
+
+    def hold(route: Any) -> None:
+        if not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/photo*", hold)
+    page.set_input_files("#file", slow)
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('Opening')")
+    page.set_input_files("#file", quick)
+    page.wait_for_function("document.getElementById('status').textContent === ''")
+    shown, own = settled(page), page.evaluate(DIGEST, "original")
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    assert settled(page) == shown and page.evaluate(DIGEST, "original") == own
+    with page.expect_download() as download:
+        page.click("#download")
+    assert download.value.suggested_filename == "quick-edited.png"
+
+
+def test_a_sweep_that_comes_too_late_is_not_shown(page: Page) -> None:
+    held = list[Any]()
+    page.route("**/sweep", lambda route: held.append(route))
+    page.click("[aria-label='Sweep Smiling']")
+    page.wait_for_timeout(200)
+    page.click("#reset")
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.inner_text("#status") == "" and page.is_hidden("#sweep")
+
+
 def test_compare_shows_the_original(page: Page) -> None:
     move(page, "Smiling", 3)
     settled(page)
@@ -233,8 +268,11 @@ def test_the_server_forgets_and_the_page_does_not(page: Page, editor: Served, mo
 
 def test_on_a_phone(browser: Browser, editor: Served) -> None:
     for page in opened(browser, editor.address, viewport=PHONE, has_touch=True, is_mobile=True):
+        page.locator(".row[data-name=Blond_Hair]").scroll_into_view_if_needed()
+        box = page.locator("#stage").bounding_box()
+        assert box and 0 <= box["y"] < box["y"] + box["height"] < PHONE["height"]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        assert page.locator("#stage").bounding_box()["width"] > 300  # pyright: ignore[reportOptionalSubscript]
+        assert page.locator("#stage").bounding_box()["width"] > 250  # pyright: ignore[reportOptionalSubscript]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

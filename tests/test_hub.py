@@ -60,6 +60,15 @@ def test_names_that_cannot_be(repository: str, hub: LocalHub, tmp_path: Path) ->
     assert not hub.files
 
 
+def test_without_a_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    with pytest.raises(ValueError, match="someone/x cannot be written to"):
+        push(unit_model(tmp_path / "model.safetensors"), "someone/x")
+    with pytest.raises(ValueError, match="hf:someone/x cannot be fetched"):
+        model_file("hf:someone/x")
+
+
 def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
     drawn = card(attribute_model(tmp_path / "a.safetensors", Faces(size=32, num_images=100)), "me/drawn")
     assert "knows no photographs" in drawn and "jacsup serve hf:me/drawn" in drawn and "license: apache-2.0" in drawn

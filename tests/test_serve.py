@@ -24,7 +24,7 @@ from served import Served, running
 from jacsup import serve as server
 from jacsup import sessions
 from jacsup.config import Faces
-from jacsup.edit import Editor
+from jacsup.edit import Editor, Face
 from jacsup.sessions import ForgottenError, Sessions
 from jacsup.studio import UnitStudio
 
@@ -103,6 +103,7 @@ def test_drawn_faces_to_start_from(editor: Served) -> None:
     assert all(face.size == (256, 256) for face in faces)
     assert not np.array_equal(pixels(faces[0]), pixels(faces[1]))
     assert editor.ask("/starts/8").status == 400
+    assert editor.ask(f"/starts/{'9' * 5000}").status == 404
 
 
 def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_nothing_else_is_served(path: str, editor: Served) -> None:
 def test_other_sites_are_kept_out(editor: Served) -> None:
     assert editor.ask("/model", host="evil.example").status == 421
     assert editor.ask("/model", host="evil.example:80").status == 421
-    assert editor.ask("/model", host="localhost:1").status == 200
+    assert editor.ask("/model", host="LOCALHOST:1").status == 200
     assert editor.ask("/edit", b"{}", origin="http://evil.example").status == 403
     assert editor.ask("/edit", b"{}", origin="null").status == 403
     assert editor.ask("/edit", b"{}", origin=editor.address).status == 410
@@ -272,6 +273,39 @@ def test_sessions_are_few_and_short(model: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sessions.time, "monotonic", lambda: now + sessions.SESSION_SECONDS + 60)
     with pytest.raises(ForgottenError):
         kept.get(words[0])
+
+
+def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SECONDS_BETWEEN_FORGETTING", 0.01)
+    monkeypatch.setattr(sessions, "SESSION_SECONDS", 0.05)
+    kept: list[Sessions] = []
+    original = Sessions.add
+
+    def add(self: Sessions, face: Face) -> str:
+        kept.append(self)
+        return original(self, face)
+
+    monkeypatch.setattr(Sessions, "add", add)
+    with running(model) as editor:
+        editor.ask("/photo", photo())
+        waited = time.monotonic() + 20
+        while kept[0]._faces and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
+            time.sleep(0.02)
+        assert not kept[0]._faces  # pyright: ignore[reportPrivateUsage]
+
+
+def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:
+    profile = bytearray(3 * 2**20)
+    profile[16:20] = b"RGB "
+    opened = editor.ask("/photo", photo(200, 160, "JPEG", icc_profile=bytes(profile))).json
+    assert len(editor.ask("/edit", {"session": opened["session"], "strengths": {}}).content) < 2**17
+    profile += bytes(2 * 2**20)
+    answer = editor.ask("/photo", photo(200, 160, "JPEG", icc_profile=bytes(profile)))
+    assert answer.status == 400 and "colour profile" in answer.json["error"]
+
+
+def test_any_device_will_do_for_units(tmp_path: Path) -> None:
+    assert UnitStudio(unit_model(tmp_path / "units.safetensors"), "auto").map()
 
 
 def test_the_command(model: Path) -> None:

@@ -24,6 +24,7 @@ MOST_STRENGTH = 100
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # How much of its surroundings a small picture shows on each side of the face, in sides of the crop.
 SURROUNDINGS = 0.25
+MOST_PREVIEW_PROFILE = 2**16
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,9 @@ def preview(face: Face, side: int) -> Face:
     scale = min(1.0, side / max(right - left, bottom - top))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     picture = face.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
+    # What is shown again and again does without a profile that would outweigh it.
+    if len(picture.info.get("icc_profile", b"")) > MOST_PREVIEW_PROFILE:
+        picture.info = {}
     place = Similarity(face.place.turn * scale, (face.place.origin - complex(left, top)) * scale)
     return replace(face, photo=picture, place=place)
 

@@ -37,7 +37,7 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # its transport raises errors of its own kind
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"{repository} cannot be written to: {reason}; allowed is owner/name of yours, after `hf auth login`"

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
+# Printers' profiles have two megabytes; more is no profile.
+MOST_PROFILE = 4 * 2**20
 # Pillow knows more formats; these are the ones that photos come in, and none that starts another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -63,6 +65,10 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     except Exception as error:
         raise _unreadable(name, str(error)) from None
     profile = image.info.get("icc_profile") or b""
+    if len(profile) > MOST_PROFILE:
+        raise ValueError(
+            f"{name} has a colour profile of {len(profile):,} bytes; allowed are {MOST_PROFILE:,}; save it as sRGB"
+        )
     # A profile for grey or CMYK would be wrong for what these have become.
     photo.info = {"icc_profile": profile} if profile[16:20] == b"RGB " else {}
     return photo

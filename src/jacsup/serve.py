@@ -6,13 +6,15 @@ A result in the photo's own resolution takes the photo again, as the server does
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -22,7 +24,7 @@ from typing import Any
 
 import torch
 import uvicorn
-from anyio import CapacityLimiter, fail_after
+from anyio import CapacityLimiter, create_task_group, fail_after, sleep
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +35,7 @@ from jacsup.sessions import ForgottenError
 from jacsup.studio import AttributeStudio, UnitStudio, open_studio
 
 MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
+SECONDS_BETWEEN_FORGETTING = 30.0
 # Slow senders wait beside each other; a photo of 100 megapixels takes 300 MB while it is open: two at a time.
 NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 2, os.cpu_count() or 1
 EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -44,6 +47,7 @@ PAGE = {
 }
 HEADERS = {
     "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -105,7 +109,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
     limits = Limits()
     match studio:
         case AttributeStudio():
-            handlers["/starts/{number:int}"] = "GET", partial(_start, studio)
+            handlers["/starts/{number}"] = "GET", partial(_start, studio)
             handlers["/photo"] = "POST", partial(_open, studio, limits)
             handlers["/full"] = "POST", partial(_full, studio, limits)
             handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", limits)
@@ -114,11 +118,27 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
             handlers["/map"] = "GET", partial(_png, studio.map())
             handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", limits)
     return Starlette(
+        lifespan=partial(_forgetting, studio),
         routes=[
             Route(path, partial(_guarded, handler, host), methods=[method])
             for path, (method, handler) in handlers.items()
-        ]
+        ],
     )
+
+
+@contextlib.asynccontextmanager
+async def _forgetting(studio: AttributeStudio | UnitStudio, _app: Starlette) -> AsyncIterator[None]:
+    """Photos go when their time is over, also when nobody comes any more."""
+
+    async def forget() -> None:
+        while isinstance(studio, AttributeStudio):
+            await sleep(SECONDS_BETWEEN_FORGETTING)
+            studio.forget()
+
+    async with create_task_group() as tasks:
+        tasks.start_soon(forget)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 async def _guarded(handler: Handler, host: str, request: Request) -> Response:
@@ -143,13 +163,13 @@ async def _guarded(handler: Handler, host: str, request: Request) -> Response:
 
 def _require_own_page(request: Request, host: str) -> None:
     """Keeps out other sites: by the name they reach this machine under, and by where they say that they come from."""
-    asked = request.headers.get("host", "")
+    asked = request.headers.get("host", "").lower()
     name = asked.rpartition(":")[0] if asked.rpartition(":")[2].isdigit() else asked
-    own = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]"}
-    if name not in own and not (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname())):
+    own = {"localhost", "127.0.0.1", "[::1]", host.lower(), f"[{host.lower()}]"}
+    if name not in own and not (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname().lower())):
         raise RefusedError(421, f"this editor is not '{name:.100}'; open it under the address that it printed")
     origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != asked:
+    if origin is not None and origin.partition("://")[2].lower() != asked:
         raise RefusedError(403, "other pages may not use this editor")
 
 
@@ -174,7 +194,10 @@ async def _png(content: bytes, _request: Request) -> Response:
 
 
 async def _start(studio: AttributeStudio, request: Request) -> Response:
-    return await _png(studio.start(request.path_params["number"]), request)
+    number = request.path_params["number"]
+    if not re.fullmatch("[0-9]{1,3}", number):
+        raise RefusedError(404, "there is no such face to start from")
+    return await _png(studio.start(int(number)), request)
 
 
 async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:

@@ -29,13 +29,13 @@ class Sessions:
         word = secrets.token_urlsafe(16)
         with self._lock:
             self._faces[word] = time.monotonic(), face
-            self._forget()
+            self._forget_old()
         return word
 
     def get(self, word: object) -> Face:
         """The face of a word, kept for longer by being asked for."""
         with self._lock:
-            self._forget()
+            self._forget_old()
             if not isinstance(word, str) or word not in self._faces:
                 raise ForgottenError("this photo is no longer kept; open it again")
             face = self._faces[word][1]
@@ -43,7 +43,12 @@ class Sessions:
             self._faces.move_to_end(word)
             return face
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Lets go of faces that nobody has asked for lately."""
+        with self._lock:
+            self._forget_old()
+
+    def _forget_old(self) -> None:
         oldest = time.monotonic() - SESSION_SECONDS
         while self._faces and (len(self._faces) > MOST_SESSIONS or next(iter(self._faces.values()))[0] < oldest):
             self._faces.popitem(last=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
 from jacsup.edit import Editor, preview
-from jacsup.models import LEARNED, Factor, load, load_info
+from jacsup.models import LEARNED, Factor, load, load_info, load_metadata, model_file
 from jacsup.sessions import Sessions
 
 PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
@@ -75,6 +75,10 @@ class AttributeStudio:
             "warnings": list(face.warnings),
         }
 
+    def forget(self) -> None:
+        """Lets go of photos whose time is over."""
+        self._sessions.forget()
+
     def edit(self, asked: dict[str, Any]) -> bytes:
         """The small picture of `session` at `strengths` and `detail`, as JPEG."""
         strengths, detail = _settings(asked)
@@ -105,7 +109,7 @@ class UnitStudio:
     """A model with an ordered code, whose units are the sliders."""
 
     def __init__(self, model: str | Path, device: str = "cpu"):
-        self._model, self._info, self._device = load(model, device), load_info(model), device
+        self._model, self._info = load(model, device), load_info(model)
         self._name = Path(model).stem
 
     def description(self) -> dict[str, Any]:
@@ -137,7 +141,10 @@ class UnitStudio:
 
     @torch.no_grad()
     def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
-        return to_uint8(self._model.decode(Code.of_units(units.to(self._device))), self._model.config.value_range).cpu()
+        return to_uint8(
+            self._model.decode(Code.of_units(units.to(next(self._model.parameters()).device))),
+            self._model.config.value_range,
+        ).cpu()
 
 
 Studio = AttributeStudio | UnitStudio
@@ -145,7 +152,11 @@ Studio = AttributeStudio | UnitStudio
 
 def open_studio(model: str | Path, device: str = "cpu") -> Studio:
     """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
-    return AttributeStudio(model, device) if load(model).z_channels else UnitStudio(model, device)
+    return (
+        AttributeStudio(model, device)
+        if load_metadata(model_file(model)).get("z_channels")
+        else UnitStudio(model, device)
+    )
 
 
 def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:

@@ -31,7 +31,7 @@ def download(name: str) -> Path:
         return Path(
             hf_hub_download(repository, FILE, revision=revision or None, endpoint=os.environ.get("HF_ENDPOINT"))
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its transport raises errors of its own kind
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{name} cannot be fetched from the Hub: {reason}; allowed is hf:owner/name[@revision] of a repository "

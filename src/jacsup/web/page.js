@@ -7,41 +7,56 @@ const model = await (await ask("/model")).json();
 byId("model-name").textContent = model.name;
 document.title = `${model.name} · jacsup editor`;
 const link = new URLSearchParams(location.hash.slice(1));
+addEventListener("hashchange", () => location.reload());
 if (model.kind === "attributes") editPhotos(); else moveUnits();
 
 function editPhotos() {
   const learned = model.factors.filter((factor) => factor.learned);
-  const photo = { file: null, start: null, session: null, own: {}, name: "photo" };
-  let set = {}, swept = null;
+  // Replaced as a whole, so that answers can tell whether they still belong to what is shown.
+  let photo = { file: null, start: null, align: false, session: null, own: {}, name: "photo" };
+  let set = {}, swept = null, opening = 0;
   const detail = byId("detail"), align = byId("align");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
   fillGroups(model.factors, rows);
   align.checked = model.align;
   byId("attributes").hidden = false;
+  if (!model.starts) byId("empty").textContent = "Drop a photo here, paste one, or open one below.";
   if (model.drawn) {
     byId("note").textContent = `This model knows drawn faces alone. For photographs train one on them: ${TRAIN}`;
     byId("note").hidden = false;
   }
-  for (const { name } of learned) if (link.has(name) && Number.isFinite(Number(link.get(name)))) set[name] = Number(link.get(name));
+  for (const { name } of learned) if (link.get(name) && Math.abs(Number(link.get(name))) <= 100) set[name] = Number(link.get(name));
   if (link.has("detail")) detail.value = link.get("detail");
 
   const settings = () => ({ strengths: set, detail: Number(detail.value) });
-  const refresh = latest(byId("stage"), async () => {
-    const body = JSON.stringify({ session: photo.session, ...settings() });
+  // The server keeps photos for ten minutes, the page for as long as it lives: a forgotten one is sent again, once.
+  async function picture(path, asked) {
+    const shown = photo;
+    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, ...asked, ...settings() }));
+    let answer;
     try {
-      showBlob(byId("result"), await (await ask("/edit", body)).blob());
+      answer = await ofSession();
     } catch (error) {
-      // Kept for ten minutes there, for as long as the page lives here.
       if (error.status !== 410) throw error;
-      photo.session = (await (await ask(`/photo?align=${Number(align.checked)}`, photo.file)).json()).session;
-      refresh();
+      shown.session = (await send(shown.file, shown.align)).session;
+      answer = await ofSession();
     }
+    const blob = await answer.blob();
+    return shown === photo ? blob : null;
+  }
+  const send = async (file, aligned) => (await ask(`/photo?align=${Number(aligned)}`, file)).json();
+  const refresh = latest(byId("stage"), async () => {
+    const blob = await picture("/edit", {});
+    if (blob) showBlob(byId("result"), blob);
   });
   const showSweep = latest(byId("sweep"), async () => {
-    const body = JSON.stringify({ session: photo.session, name: swept, ...settings() });
-    showBlob(byId("strip"), await (await ask("/sweep", body)).blob());
-    byId("strip").alt = `${readable(swept)} at strengths from -3 to 3`;
-    byId("sweep").lastElementChild.textContent = `${readable(swept)}: strengths -3, -2, -1, 0, 1, 2, 3`;
+    const name = swept;
+    if (name === null) return;
+    const blob = await picture("/sweep", { name });
+    if (!blob || name !== swept) return;
+    showBlob(byId("strip"), blob);
+    byId("strip").alt = `${readable(name)} at strengths from -3 to 3`;
+    byId("sweep").lastElementChild.textContent = `${readable(name)}: strengths -3, -2, -1, 0, 1, 2, 3`;
     byId("sweep").hidden = false;
   });
 
@@ -62,14 +77,17 @@ function editPhotos() {
   }
 
   async function open(file, name, start = null) {
+    const mine = ++opening, aligned = align.checked && start === null;
     say("Opening the photo …");
     try {
-      const opened = await (await ask(`/photo?align=${Number(align.checked && start === null)}`, file)).json();
-      Object.assign(photo, { file, start, name, session: opened.session, own: opened.strengths });
-      byId("original").hidden = false;
-      const plain = JSON.stringify({ session: photo.session, strengths: {} });
-      showBlob(byId("original"), await (await ask("/edit", plain)).blob());
-      byId("warnings").textContent = opened.warnings.map((warning) => `${warning}. A model of such photos would do better: ${TRAIN}`).join("\n");
+      const opened = await send(file, aligned);
+      const plain = await (await ask("/edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
+      // A newer photo may have come meanwhile.
+      if (mine !== opening) return;
+      photo = { file, start, name, align: aligned, session: opened.session, own: opened.strengths };
+      showBlob(byId("original"), plain);
+      const advice = model.drawn ? ` A model of photographs would do better: ${TRAIN}` : "";
+      byId("warnings").textContent = opened.warnings.map((warning) => `${warning}.${advice}`).join("\n");
       for (const { name } of learned) { rows[name].enable(true); rows[name].mark("own", photo.own[name], "the photo's own"); }
       for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
       byId("stage").classList.add("full");
@@ -77,7 +95,9 @@ function editPhotos() {
       say("");
       update();
     } catch (error) {
-      say(error.message, true);
+      if (mine !== opening) return;
+      if (photo.file && photo.start === null) align.checked = photo.align;
+      say(error.message.replace(/, or pass --no-align.*/, ", or untick \"find the face\""), true);
     }
   }
 
@@ -89,7 +109,7 @@ function editPhotos() {
   chosen("file", (file) => open(file, file.name));
   chosen("like", async (file) => {
     try {
-      const other = await (await ask(`/photo?align=${Number(align.checked)}`, file)).json();
+      const other = await send(file, align.checked);
       for (const { name } of learned) {
         rows[name].mark("theirs", other.strengths[name], "the other photo's");
         set[name] = other.strengths[name];
@@ -121,9 +141,10 @@ function editPhotos() {
   for (const { name } of learned) rows[name].sweep.addEventListener("click", () => { swept = name; showSweep(); });
   byId("download").addEventListener("click", async () => {
     say("Making the result in the photo's resolution …");
+    const { file, name, align: aligned } = photo;
     try {
-      const query = new URLSearchParams({ settings: JSON.stringify(settings()), align: Number(align.checked && photo.start === null) });
-      save(await (await ask(`/full?${query}`, photo.file)).blob(), `${photo.name.replace(/\.[^.]*$/, "")}-edited.png`);
+      const query = new URLSearchParams({ settings: JSON.stringify(settings()), align: Number(aligned) });
+      save(await (await ask(`/full?${query}`, file)).blob(), `${name.replace(/\.[^.]*$/, "")}-edited.png`);
       say("");
     } catch (error) {
       say(error.message, true);
@@ -135,7 +156,15 @@ function editPhotos() {
     const start = photo.start === null ? {} : { start: photo.start };
     copyLink(new URLSearchParams({ ...start, detail: detail.value, ...set }));
   });
-  const startFrom = async (number) => open(await (await ask(`/starts/${number}`)).blob(), `face-${number}.png`, number);
+  async function startFrom(number) {
+    const before = opening;
+    try {
+      const file = await (await ask(`/starts/${number}`)).blob();
+      if (before === opening) await open(file, `face-${number}.png`, number);
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
   for (let number = 0; number < model.starts; number++) {
     const image = element("img", { src: `/starts/${number}`, alt: `Face ${number + 1}` });
     const button = element("button", { type: "button" }, image);
@@ -193,7 +222,7 @@ function moveUnits() {
   byId("units-reset").addEventListener("click", () => { units.splice(0, units.length, ...means); update(); });
   byId("units-download").addEventListener("click", async () => save(await (await ask("/decode", JSON.stringify({ units }))).blob(), "decoded.png"));
   byId("units-link").addEventListener("click", () =>
-    copyLink(new URLSearchParams(model.factors.map((factor, unit) => [factor.name, units[unit].toFixed(4)]))));
+    copyLink(new URLSearchParams(model.factors.flatMap((factor, unit) => units[unit] === means[unit] ? [] : [[factor.name, units[unit]]]))));
   byId("units").hidden = false;
   update();
 }

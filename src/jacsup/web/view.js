@@ -45,7 +45,7 @@ export function sliderRow(factor, onMove) {
     set(value, changed) {
       input.value = value;
       output.textContent = shown(value);
-      input.setAttribute("aria-valuetext", changed ? shown(value) : `${shown(value)}, its own`);
+      input.setAttribute("aria-valuetext", shown(value));
       row.classList.toggle("changed", changed);
     },
     // A mark at a value: the photo's own, or another photo's.
@@ -98,7 +98,7 @@ export function showBlob(image, blob) {
 }
 
 export async function copyLink(parameters) {
-  location.hash = parameters.toString();
+  history.replaceState(null, "", `#${parameters}`);
   try {
     await navigator.clipboard.writeText(location.href);
     say("The link is copied; it holds the settings, not the photo.");
@@ -109,18 +109,23 @@ export async function copyLink(parameters) {
 
 // One request at a time; of those that come meanwhile, the latest. `area` is busy until then.
 export function latest(area, run) {
-  let busy = false, again = false;
+  let busy = false, again = false, failed = false;
   const mark = (value) => { busy = value; area.setAttribute("aria-busy", value); };
   return async function start() {
     if (busy) { again = true; return; }
     mark(true);
-    try {
-      do { again = false; await run(); } while (again);
-    } catch (error) {
-      say(error.message, true);
-    } finally {
-      mark(false);
-    }
+    do {
+      again = false;
+      try {
+        await run();
+        if (failed) say("");
+        failed = false;
+      } catch (error) {
+        failed = true;
+        say(error.message, true);
+      }
+    } while (again);
+    mark(false);
   };
 }
 
