@@ -75,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     "photo": set(),
     "edit": {"code", "jsonable", "models", "photo", "align"},
     "sessions": {"edit"},
-    "studio": {"code", "config", "data", "models", "evaluate", "edit", "sessions"},
+    "studio": {"code", "config", "align", "data", "models", "evaluate", "photo", "edit", "sessions"},
     "serve": {"sessions", "studio"},
     "export": {"code", "run", "models"},
     "hub": {"config", "models"},
@@ -102,6 +102,7 @@ LAZY_IN_CLI = {
     "distributed",
     "export",
     "hub",
+    "photo",
     "serve",
     "tuning",
 }

@@ -114,7 +114,7 @@ def crop(photo: Image.Image, similarity: Similarity, size: int) -> UInt8[Tensor,
     # Whole blocks of pixels first, which is fast; what is left to shrink is at most fourfold.
     factor = max(1, int(similarity.side / (2 * size)))
     left, top, right, bottom = bounding_box(photo, similarity, margin=3 * factor)
-    region = _opaque(photo.crop((left, top, right, bottom))).reduce(factor)
+    region = opaque(photo.crop((left, top, right, bottom))).reduce(factor)
     samples = max(1, math.ceil(similarity.side / (factor * size) - 0.01))
     points = similarity.to_photo(_pixel_centres(0, 0, size * samples, size * samples) / (size * samples))
     sampled = _sampled(_to_tensor(np.array(region)), (points - complex(left, top)) / factor)
@@ -196,7 +196,7 @@ def _to_tensor(pixels: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "c h w"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).float()
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def opaque(image: Image.Image) -> Image.Image:
     """The image as one sees it on a white page."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -239,7 +239,7 @@ def _small_and_grey(photo: Image.Image) -> tuple[Image.Image, float]:
     longest = max(photo.size)
     scale = min(max(longest, DETECTION_SIDES[0]), DETECTION_SIDES[1]) / longest
     size = (math.ceil(photo.width * scale), math.ceil(photo.height * scale))
-    return _opaque(photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)).convert("L"), scale
+    return opaque(photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)).convert("L"), scale
 
 
 def _faces(grey: Image.Image, cascade: CascadeClassifier, tilt: int) -> Iterator[tuple[Similarity, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json as jsonlib
 import math
 import sys
@@ -140,10 +139,10 @@ def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
 
 
 def _save(image: Image, path: Path) -> None:
+    from jacsup.photo import encoded
     from jacsup.run import write_atomically
 
-    kind, content = KINDS[path.suffix.lower()], io.BytesIO()
+    kind = KINDS[path.suffix.lower()]
     image = image.convert("RGB") if kind == "JPEG" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
-    image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, encoded(image, kind, **options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -53,6 +54,13 @@ def read_photo(source: Source) -> Image.Image:
             raise _unreadable(name, getattr(error, "strerror", None) or str(error)) from None
         with image:
             return _decoded(image, name)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The image as a file of Pillow's format `kind`, with its colour profile."""
+    content = io.BytesIO()
+    image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
+    return content.getvalue()
 
 
 def _decoded(image: Image.Image, name: str) -> Image.Image:

@@ -106,9 +106,10 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
     studio = open_studio(model, device)
     handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
     handlers["/model"] = "GET", partial(_json, studio.description())
-    limits = Limits()
+    limits, lifespan = Limits(), None
     match studio:
         case AttributeStudio():
+            lifespan = partial(_forgetting, studio)
             handlers["/starts/{number}"] = "GET", partial(_start, studio)
             handlers["/photo"] = "POST", partial(_open, studio, limits)
             handlers["/full"] = "POST", partial(_full, studio, limits)
@@ -118,7 +119,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
             handlers["/map"] = "GET", partial(_png, studio.map())
             handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", limits)
     return Starlette(
-        lifespan=partial(_forgetting, studio),
+        lifespan=lifespan,
         routes=[
             Route(path, partial(_guarded, handler, host), methods=[method])
             for path, (method, handler) in handlers.items()
@@ -127,11 +128,11 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
 
 
 @contextlib.asynccontextmanager
-async def _forgetting(studio: AttributeStudio | UnitStudio, _app: Starlette) -> AsyncIterator[None]:
+async def _forgetting(studio: AttributeStudio, _app: Starlette) -> AsyncIterator[None]:
     """Photos go when their time is over, also when nobody comes any more."""
 
     async def forget() -> None:
-        while isinstance(studio, AttributeStudio):
+        while True:
             await sleep(SECONDS_BETWEEN_FORGETTING)
             studio.forget()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from jacsup.align import opaque
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
 from jacsup.edit import Editor, preview
 from jacsup.models import LEARNED, Factor, load, load_info, load_metadata, model_file
+from jacsup.photo import encoded
 from jacsup.sessions import Sessions
 
 PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
@@ -52,7 +53,6 @@ class AttributeStudio:
         return {
             "name": self._name,
             "kind": "attributes",
-            "size": self._editor.model.image_shape[1],
             "starts": len(self._starts),
             # The one kind of photo that this package aligned; others are framed as they were given.
             "align": isinstance(data, CelebA),
@@ -141,10 +141,8 @@ class UnitStudio:
 
     @torch.no_grad()
     def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
-        return to_uint8(
-            self._model.decode(Code.of_units(units.to(next(self._model.parameters()).device))),
-            self._model.config.value_range,
-        ).cpu()
+        units = units.to(next(self._model.parameters()).device)
+        return to_uint8(self._model.decode(Code.of_units(units)), self._model.config.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio
@@ -152,11 +150,8 @@ Studio = AttributeStudio | UnitStudio
 
 def open_studio(model: str | Path, device: str = "cpu") -> Studio:
     """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
-    return (
-        AttributeStudio(model, device)
-        if load_metadata(model_file(model)).get("z_channels")
-        else UnitStudio(model, device)
-    )
+    kind = AttributeStudio if load_metadata(model_file(model)).get("z_channels") else UnitStudio
+    return kind(model, device)
 
 
 def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:
@@ -192,16 +187,8 @@ def _image(pixels: UInt8[Tensor, "c h w"]) -> Image.Image:
 
 
 def _png(image: Image.Image) -> bytes:
-    return _written(image, "PNG", compress_level=1)
+    return encoded(image, "PNG", compress_level=1)
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return _written(image.convert("RGB"), "JPEG", quality=90)
-
-
-def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
-    content = io.BytesIO()
-    image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
-    return content.getvalue()
+    return encoded(opaque(image), "JPEG", quality=90)
