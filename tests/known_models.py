@@ -78,7 +78,9 @@ def attribute_model(path: Path, data: DataConfig = Arrays(sha256=""), mse: float
     torch.manual_seed(0)
     model = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), 4).eval()
     typical = Typical(mean=torch.zeros(20), std=torch.ones(20), distance=1e6, mse=mse)
-    save_model(path, model, ModelInfo(factors=FACTORS, recipe="r", data=data, metrics={}, typical=typical))
+    save_model(
+        path, model, ModelInfo(factors=FACTORS, recipe="r", data=data, metrics={"test_mse": 0.5}, typical=typical)
+    )
     return path
 
 

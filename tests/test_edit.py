@@ -9,6 +9,7 @@ import pytest
 from known_models import attribute_model
 from PIL import Image
 
+import jacsup
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
 from jacsup.models import ModelInfo, save_model
@@ -37,6 +38,14 @@ def opened(path: str) -> Image.Image:
 
 def same(a: Image.Image, b: Image.Image) -> bool:
     return a.mode == b.mode and np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_loaded_model_edits_as_its_file_does(model_file: Path, editor: Editor) -> None:
+    model = jacsup.load(model_file)
+    assert same(Editor(model)(photo(), align=False, Smiling=2), editor(photo(), align=False, Smiling=2))
+    model.source = None
+    with pytest.raises(ValueError, match=r"comes from no file.*jacsup\.load"):
+        Editor(model)
 
 
 def test_nothing_set_returns_the_photo(editor: Editor) -> None:

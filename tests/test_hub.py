@@ -18,7 +18,7 @@ from jacsup.config import CelebA, Faces
 from jacsup.edit import Editor
 from jacsup.export import export
 from jacsup.hub import card, push
-from jacsup.models import fetch, load, load_info, model_file
+from jacsup.models import fetch, load, load_info, model_file, save_model
 
 
 @pytest.fixture
@@ -88,8 +88,28 @@ def test_half_a_file_is_nearly_the_same_model(tmp_path: Path) -> None:
     with torch.no_grad():
         assert (whole.decode(whole.encode(x)) - small.decode(small.encode(x))).abs().max() < 0.01
     assert load_info(half).factors == load_info(model).factors
+    # What was measured was measured of other weights.
+    assert load_info(model).metrics and not load_info(half).metrics
     typical = load_info(half).typical
     assert typical is not None and typical.mean.dtype == torch.float32
+
+
+def test_half_a_file_never_takes_the_models_place(tmp_path: Path) -> None:
+    model = attribute_model(tmp_path / "model.safetensors")
+    before = model.read_bytes()
+    with pytest.raises(ValueError, match="the model itself; give another folder"):
+        export(model, tmp_path, "half")
+    assert model.read_bytes() == before
+
+
+def test_weights_beyond_16_bits_are_refused(tmp_path: Path) -> None:
+    model = load(unit_model(tmp_path / "model.safetensors"))
+    with torch.no_grad():
+        next(model.parameters()).fill_(1e5)
+    save_model(tmp_path / "large.safetensors", model, load_info(model))
+    with pytest.raises(ValueError, match="a weight of 1e\\+05, too large for 16 bits"):
+        export(tmp_path / "large.safetensors", tmp_path / "out", "half")
+    assert not (tmp_path / "out").exists()
 
 
 def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

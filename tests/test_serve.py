@@ -25,8 +25,9 @@ from jacsup import serve as server
 from jacsup import sessions
 from jacsup.config import Faces
 from jacsup.edit import Editor, Face
+from jacsup.models import load
 from jacsup.sessions import ForgottenError, Sessions
-from jacsup.studio import UnitStudio
+from jacsup.studio import UnitStudio, open_studio
 
 FACES = Faces(size=32, num_images=100)
 
@@ -119,7 +120,7 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
 
 
 def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
-    studio = UnitStudio(unit_model(tmp_path / "units.safetensors"))
+    studio = UnitStudio(load(unit_model(tmp_path / "units.safetensors")), "units")
     tiles = pixels(Image.open(io.BytesIO(studio.map())))
     for row, column in ((0, 0), (0, 11), (11, 0), (7, 4)):
         units = [-2 + 4 * (column + 0.5) / 12, 2 - 4 * (row + 0.5) / 12, 0.5]
@@ -305,7 +306,7 @@ def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:
 
 
 def test_any_device_will_do_for_units(tmp_path: Path) -> None:
-    assert UnitStudio(unit_model(tmp_path / "units.safetensors"), "auto").map()
+    assert open_studio(unit_model(tmp_path / "units.safetensors"), "auto").description()
 
 
 def test_the_command(model: Path) -> None:

@@ -29,26 +29,30 @@ MOST_PREVIEW_PROFILE = 2**16
 
 @dataclass(frozen=True)
 class Face:
-    """A photo, where its face is, and the face's code, one row."""
+    """A photo, where its face is, the face's code, one row, and D(y, z), which edits are differences to, in [0, 1]."""
 
     photo: Image.Image
     place: Similarity
     code: Code
+    x_hat: Float[Tensor, "c h w"]
     warnings: tuple[str, ...]
 
 
 class Editor:
     """Edits attributes of photos with a trained model: `Editor("runs/faces")("me.jpg", Smiling=2)`.
 
-    model: a run folder or a model file. Strengths: -1 is a typical image without the attribute, 1 a typical one with,
-    2 as far again. Raises ValueError for a model without attributes.
+    model: what `jacsup.load` takes, or what it returned. device: for a model that is loaded here. Strengths: -1 is a
+    typical image without the attribute, 1 a typical one with, 2 as far again.
+    Raises ValueError for a model without attributes.
     """
 
-    def __init__(self, model: str | Path, device: str = "cpu"):
-        self.model: Model = load(model, device)
-        self.info = load_info(model)
+    def __init__(self, model: str | Path | Model, device: str = "cpu"):
+        self.model: Model = model if isinstance(model, Model) else load(model, device)
+        self.info = load_info(self.model)
         if not self.model.z_channels:
-            raise ValueError(f"{model} has an ordered code without attributes; editing needs a model trained with them")
+            raise ValueError(
+                f"{self.model.source} has an ordered code without attributes; editing needs a model trained with them"
+            )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
     def __call__(self, photo: Photo, *, detail: Number = 1.0, align: bool = True, **strengths: Number) -> Image.Image:
@@ -73,7 +77,7 @@ class Editor:
             code = self.model.encode(to_float(pixels.to(self._device), self.model.config.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels.to(self._device), UNIT)).square().mean())
-        return Face(image, place, code, self._warnings(code, error))
+        return Face(image, place, code, x_hat[0], self._warnings(code, error))
 
     def read(self, face: Face) -> dict[str, float]:
         """The strength of each learned attribute that the model sees."""
@@ -95,8 +99,8 @@ class Editor:
             raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
         if not strengths:
             return face.photo
-        before, after = (self._decode(code)[0] for code in (face.code, self.changed(face.code, strengths)))
-        return paste(face.photo, face.place, before, after, detail=detail)
+        edited = self._decode(self.changed(face.code, strengths))[0]
+        return paste(face.photo, face.place, face.x_hat, edited, detail=detail)
 
     def sweep(
         self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = 1.0

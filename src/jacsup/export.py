@@ -9,7 +9,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,8 @@ class Decoder(nn.Module):
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[Path]:
     """Writes a model's encoder and decoder, for any batch size, and model.json, which says what their numbers mean.
 
-    model: a run folder or a model file. out: a folder. format: "onnx"; "torch" for torch.export's own files; "half" for
-    a model file of this package's with numbers of 16 bits. Returns the files.
+    model: what `jacsup.load` takes. out: a folder. format: "onnx"; "torch" for torch.export's own files; "half" for a
+    model file of this package's with numbers of 16 bits and no figures. Returns the files.
     encoder: x (b, c, h, w) in `value_range` -> y (b, k), z (b, d); decoder: y, z -> x_hat, the same shape and range. An
     ordered code has no z.
     Raises ValueError for what is no model, and where ONNX is not installed.
@@ -63,8 +63,7 @@ def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[
         raise ValueError("ONNX files need the library onnx; run `pip install 'jacsup[onnx]'`, or pass --format torch")
     loaded, folder = load(model), Path(out)
     if format == "half":
-        save_model(folder / FILE, loaded, load_info(model), torch.float16)
-        return [folder / FILE]
+        return [_write_half(loaded, folder / FILE)]
     # Two images: a batch of one would be taken for a constant.
     x = torch.zeros(2, *loaded.image_shape)
     with torch.no_grad():
@@ -76,17 +75,28 @@ def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[
         _write(Decoder(loaded).eval(), code, names, ["x_hat"], folder / "decoder", format),
         folder / "model.json",
     ]
-    write_atomically(files[-1], json.dumps(describe(model, loaded), indent=2).encode())
+    write_atomically(files[-1], json.dumps(describe(loaded), indent=2).encode())
     return files
 
 
-def describe(model: str | Path, loaded: Model) -> dict[str, Any]:
+def _write_half(model: Model, path: Path) -> Path:
+    if model.source and path.exists() and path.samefile(model.source):
+        raise ValueError(f"the file is to be {path}, the model itself; give another folder")
+    largest = max(float(weight.abs().max()) for weight in model.state_dict().values() if weight.is_floating_point())
+    if largest > torch.finfo(torch.float16).max:
+        raise ValueError(f"the model has a weight of {largest:.3g}, too large for 16 bits; leave it as it is")
+    # Figures are of the weights that were measured, which these are not quite.
+    save_model(path, model, replace(load_info(model), metrics={}), torch.float16)
+    return path
+
+
+def describe(model: Model) -> dict[str, Any]:
     """What a program needs beside the two networks: shapes, the range of pixels, and the factors' statistics."""
     info = load_info(model)
     return {
         "recipe": info.recipe,
-        "image_shape": list(loaded.image_shape),
-        "value_range": list(loaded.config.value_range),
+        "image_shape": list(model.image_shape),
+        "value_range": list(model.config.value_range),
         "strength": "y = (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2",
         "factors": [asdict(factor) | {"learned": factor.learned} for factor in info.factors],
     }

@@ -29,7 +29,8 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
         from huggingface_hub import HfApi
     except ImportError:
         raise ValueError("the Hub needs huggingface_hub; run `pip install 'jacsup[hub]'`") from None
-    content, text = model_file(model).read_bytes(), card(model, repository)
+    file = model_file(model)
+    content, text = file.read_bytes(), card(file, repository)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / FILE).write_bytes(content)
@@ -47,7 +48,8 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
 
 def card(model: str | Path, repository: str) -> str:
     """The model card, in Markdown."""
-    loaded, info = load(model), load_info(model)
+    loaded = load(model)
+    info = load_info(loaded)
     kind = "edits attributes of faces" if loaded.z_channels else "has an ordered code"
     use = f"jacsup serve hf:{repository}"
     sections = [

@@ -15,7 +15,7 @@ from jacsup.align import opaque
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
 from jacsup.edit import Editor, preview
-from jacsup.models import LEARNED, Factor, load, load_info, load_metadata, model_file
+from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import encoded
 from jacsup.sessions import Sessions
 
@@ -42,10 +42,9 @@ class AttributeStudio:
     Methods raise ValueError for wrong input and ForgottenError for a photo that is no longer kept.
     """
 
-    def __init__(self, model: str | Path, device: str = "cpu"):
-        self._editor, self._sessions = Editor(model, device), Sessions()
-        self._name = Path(model).stem
-        self._starts = [_png(image) for image in _start_images(self._editor, model)]
+    def __init__(self, model: Model, name: str):
+        self._editor, self._sessions, self._name = Editor(model), Sessions(), name
+        self._starts = [_png(image) for image in _start_images(self._editor)]
 
     def description(self) -> dict[str, Any]:
         """What the page shows before there is a photo."""
@@ -108,9 +107,8 @@ class AttributeStudio:
 class UnitStudio:
     """A model with an ordered code, whose units are the sliders."""
 
-    def __init__(self, model: str | Path, device: str = "cpu"):
-        self._model, self._info = load(model, device), load_info(model)
-        self._name = Path(model).stem
+    def __init__(self, model: Model, name: str):
+        self._model, self._info, self._name = model, load_info(model), name
 
     def description(self) -> dict[str, Any]:
         """What the page shows."""
@@ -150,11 +148,12 @@ Studio = AttributeStudio | UnitStudio
 
 def open_studio(model: str | Path, device: str = "cpu") -> Studio:
     """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
-    kind = AttributeStudio if load_metadata(model_file(model)).get("z_channels") else UnitStudio
-    return kind(model, device)
+    loaded = load(model, device)
+    kind = AttributeStudio if loaded.z_channels else UnitStudio
+    return kind(loaded, Path(model).stem)
 
 
-def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:
+def _start_images(editor: Editor) -> list[Image.Image]:
     """Test images of the model's training data, where they can be had; drawn faces always can."""
     if isinstance(editor.info.data, Faces):
         from jacsup.data.drawn import test_faces
@@ -162,9 +161,10 @@ def _start_images(editor: Editor, model: str | Path) -> list[Image.Image]:
         return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
     from jacsup.evaluate import find_data
 
+    assert editor.model.source
     # Data that have moved, or never came along with the model.
     with contextlib.suppress(ValueError, OSError):
-        return [_image(pixels) for pixels in find_data(Path(model), None).test.first(NUM_STARTS).images]
+        return [_image(pixels) for pixels in find_data(editor.model.source, None).test.first(NUM_STARTS).images]
     return []
 
 

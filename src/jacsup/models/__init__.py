@@ -211,12 +211,18 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     with safe_open(path, "pt") as file:
         weights = [name for name in file.keys() if not name.startswith(TYPICAL)]
         model.load_state_dict({name: file.get_tensor(name) for name in weights})
+    model.source = path
     return model.to(pick_device(str(device))).eval()
 
 
-def load_info(where: str | Path) -> ModelInfo:
-    """Factor names, their statistics and the metrics stored with a model."""
-    path = model_file(where)
+def load_info(where: str | Path | Model) -> ModelInfo:
+    """Factor names, their statistics and the metrics stored with a model, which may be one that `load` has returned.
+
+    Raises ValueError for a model that comes from no file.
+    """
+    path = where.source if isinstance(where, Model) else model_file(where)
+    if path is None:
+        raise ValueError("this model comes from no file, so its factors have no names; load it with jacsup.load")
     metadata = load_metadata(path)
     factors = tuple(Factor(**{**factor, "rivals": tuple(factor.get("rivals", ()))}) for factor in metadata["factors"])
     data = from_dict(DataConfig, metadata["data"], "data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import final
 
 import torch
@@ -33,6 +34,8 @@ class ConvAutoencoder(nn.Module):
     code_layer, norm_layer = "encoder.to_code", "encoder.norm"
     # Convolutions in bfloat16; weights, statistics, codes and images stay as they are.
     in_bfloat16 = False
+    # The file that it was loaded from.
+    source: Path | None = None
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import final
 
 from jaxtyping import Float
@@ -25,6 +26,8 @@ class MLPAutoencoder(nn.Module):
     z_channels = 0
     # Layers in bfloat16; weights, statistics, codes and images stay as they are.
     in_bfloat16 = False
+    # The file that it was loaded from.
+    source: Path | None = None
 
     def __init__(self, config: MLP, image_shape: tuple[int, int, int], num_units: int, *, normalized: bool = False):
         super().__init__()
