@@ -159,6 +159,16 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     assert opened("a-sweep.png").size == (7 * 90, 70)
     edit("--sweep", "Smiling", "--set", "Bald=1", "-o", "bald.png")
     assert same(opened("bald.png").crop((5 * 90, 0, 6 * 90, 70)), opened("set.png"))
+    edit("--sweep", "Smiling", "-o", "moving.gif")
+    with Image.open("moving.gif") as moving:
+        # From -3 to 3 and back in quarters, the first and last not twice.
+        assert (moving.format, moving.n_frames, moving.size, moving.info["loop"]) == ("GIF", 48, (90, 70), 0)  # pyright: ignore[reportAttributeAccessIssue]
+        moving.seek(20)
+        shown = moving.convert("RGB")
+    # A palette of 256 colours keeps little, but more than what two strengths differ by.
+    truths = [Editor(model_file)("a.png", align=False, Smiling=strength) for strength in (2, -2)]
+    far = [np.abs(np.asarray(shown).astype(int) - np.asarray(truth)).mean() for truth in truths]
+    assert far[0] < 15 and far[0] < far[1]
     edit()
     assert same(opened("a-edited.png"), photo())
 
@@ -181,6 +191,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; allowed are auto, cpu, cuda and cuda:N"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
         (("-o", "out.txt"), "the result is to be 'out.txt', which has no ending of an image; allowed are .png, .jpg"),
+        (("-o", "out.gif"), "the result is to be 'out.gif', which has no ending of an image; allowed are .png, .jpg"),
         (("-o", "out.psd"), "the result is to be 'out.psd', which has no ending of an image"),
         (("-o", "a.png"), "the result is to be 'a.png', the photo itself; give another name"),
         (("-o", "a.png/out.png"), "the result is to be 'a.png/out.png', which is a folder or lies below a file"),

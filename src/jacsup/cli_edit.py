@@ -28,6 +28,8 @@ KINDS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+# A sweep may also move: there and back in such steps, each frame shown for so long.
+GIF, GIF_STEP, GIF_MILLISECONDS = ".gif", 0.25, 80
 
 
 def edit(
@@ -54,7 +56,7 @@ def edit(
         set: After model and photo: strengths, such as Eyeglasses=2 Smiling=1.5.
         add: The same, added to the photo's own strengths.
         like: Another photo and the attributes to take from it, such as b.jpg:Smiling,Eyeglasses.
-        sweep: One attribute to show at strengths from -3 to 3, side by side.
+        sweep: One attribute to show at strengths from -3 to 3, side by side, or moving where --out ends in .gif.
         read: Print the strengths that the model sees in the photo, and edit nothing.
         json: With --read, print them as JSON.
         out: Where to write the result; the photo's name with -edited without one.
@@ -68,7 +70,7 @@ def edit(
     if json and not read:
         raise ValueError("--json goes with --read")
     target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
-    _require_writable(target, photo)
+    _require_writable(target, photo, moving=sweep is not None)
     from jacsup.edit import Editor
 
     editor = Editor(model, device)
@@ -83,19 +85,21 @@ def edit(
     added = _assignments(adds, "--add")
     own = editor.strengths(face, added)
     strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
-    if sweep:
-        result = editor.sweep(face, sweep, strengths, side=SWEEP_SIDE, detail=detail)
+    if sweep and target.suffix.lower() == GIF:
+        _save_moving(editor.swept(face, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
+    elif sweep:
+        _save(editor.sweep(face, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
     else:
-        result = editor.render(face, strengths, detail=detail)
-    _save(result, target)
+        _save(editor.render(face, strengths, detail=detail), target)
     print(f"the result is in {target}")
 
 
-def _require_writable(target: Path, photo: Path) -> None:
+def _require_writable(target: Path, photo: Path, *, moving: bool) -> None:
     """ValueError for a result that could not be written, or that would take the photo's place."""
-    if target.suffix.lower() not in KINDS:
+    endings = (*KINDS, *((GIF,) if moving else ()))
+    if target.suffix.lower() not in endings:
         raise ValueError(
-            f"the result is to be '{target}', which has no ending of an image; allowed are {', '.join(KINDS)}"
+            f"the result is to be '{target}', which has no ending of an image; allowed are {', '.join(endings)}"
         )
     if target.is_dir() or not next(parent for parent in target.absolute().parents if parent.exists()).is_dir():
         raise ValueError(f"the result is to be '{target}', which is a folder or lies below a file; give another name")
@@ -146,3 +150,21 @@ def _save(image: Image, path: Path) -> None:
     image = image.convert("RGB") if kind == "JPEG" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     write_atomically(path, encoded(image, kind, **options))
+
+
+def _there_and_back() -> list[float]:
+    from jacsup.edit import SWEPT
+
+    steps = round((SWEPT[-1] - SWEPT[0]) / GIF_STEP)
+    there = [SWEPT[0] + step * GIF_STEP for step in range(steps + 1)]
+    return there + there[-2:0:-1]
+
+
+def _save_moving(images: Sequence[Image], path: Path) -> None:
+    from jacsup.align import opaque
+    from jacsup.photo import encoded
+    from jacsup.run import write_atomically
+
+    first, *others = map(opaque, images)
+    options = {"save_all": True, "append_images": others, "duration": GIF_MILLISECONDS, "loop": 0}
+    write_atomically(path, encoded(first, "GIF", **options))

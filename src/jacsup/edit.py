@@ -106,14 +106,28 @@ class Editor:
         self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = 1.0
     ) -> Image.Image:
         """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
-        images = [self.render(face, {**strengths, name: value}, detail=detail) for value in SWEPT]
-        for image in images:
-            image.thumbnail((side, side))
+        images = self.swept(face, name, strengths, SWEPT, side=side, detail=detail)
         width, height = images[0].size
         strip = Image.new(images[0].mode, (width * len(images), height))
         for place, image in enumerate(images):
             strip.paste(image, (place * width, 0))
         return strip
+
+    def swept(
+        self,
+        face: Face,
+        name: str,
+        strengths: Mapping[str, Number],
+        values: Iterable[Number],
+        *,
+        side: int,
+        detail: Number = 1.0,
+    ) -> list[Image.Image]:
+        """The photo with attribute `name` at some values, one after the other, each at most `side` pixels."""
+        images = [self.render(face, {**strengths, name: value}, detail=detail) for value in values]
+        for image in images:
+            image.thumbnail((side, side))
+        return images
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too.
