@@ -11,7 +11,7 @@ Positional = tyro.conf.Positional
 
 
 def serve(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")] = "faces",
     /,
     *,
     host: str = "127.0.0.1",
@@ -22,7 +22,7 @@ def serve(
     """Open the editor in the browser: photos stay on this machine, and only in its memory.
 
     Args:
-        model: A run folder, a model file or hf:owner/name.
+        model: A run folder, a model file, hf:owner/name, or a model that ships with the package: faces or mnist.
         host: Where to listen; 0.0.0.0 lets other machines in.
         port: The port; 0 takes a free one.
         browser: Open it in the browser.

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import CelebA, DataConfig, Faces, Folder
+from jacsup.config import MNIST, CelebA, DataConfig, Digits, Faces, Folder
 from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
 from jacsup.models.fetch import FILE
 
@@ -46,19 +46,19 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
     return f"{api.endpoint}/{repository}"
 
 
-def card(model: str | Path, repository: str) -> str:
-    """The model card, in Markdown."""
+def card(model: str | Path, name: str) -> str:
+    """The model card, in Markdown. name: owner/name on the Hub, or that of a model that ships with the package."""
     loaded = load(model)
     info = load_info(loaded)
     kind = "edits attributes of faces" if loaded.z_channels else "has an ordered code"
-    use = f"jacsup serve hf:{repository}"
+    extras, use = ("hub,serve", f"hf:{name}") if "/" in name else ("serve", name)
     sections = [
         _front_matter(info),
-        f"# {repository.rpartition('/')[2]}",
+        f"# {name.rpartition('/')[2]}",
         f"An image autoencoder that {kind}, trained with [Jacobian supervision]({PAPER}) by `jacsup`. Images of "
         f"{' x '.join(map(str, loaded.image_shape))}; code of {loaded.code_size} numbers; "
         f"{num_parameters(loaded):,} parameters.",
-        f"    pip install 'jacsup[hub,serve]'\n    {use}",
+        f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
         f"Data: {_data(info.data)}. Recipe: `jacsup train {info.recipe}`.",
         "## Figures",
@@ -72,7 +72,7 @@ def card(model: str | Path, repository: str) -> str:
 
 
 def _front_matter(info: ModelInfo) -> str:
-    licence = "apache-2.0" if isinstance(info.data, Faces) else "other"
+    licence = "apache-2.0" if isinstance(info.data, Faces | Digits | MNIST) else "other"
     lines = ["library_name: jacsup", f"license: {licence}", "tags: [autoencoder, disentanglement, image-editing]"]
     return "\n".join(["---", *lines, "---"])
 
@@ -81,6 +81,10 @@ def _data(data: DataConfig) -> str:
     match data:
         case Faces():
             return f"{data.num_images:,} faces drawn by the package, {data.size} pixels"
+        case MNIST():
+            return "MNIST's handwritten digits"
+        case Digits():
+            return "scikit-learn's handwritten digits"
         case CelebA():
             return f"CelebA at {data.size} pixels, whose terms allow research alone"
         case Folder():
@@ -93,7 +97,13 @@ def _figures(metrics: dict[str, Any]) -> str:
     rows = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
     if not rows:
         return "None are stored with this model; `jacsup evaluate` measures them."
-    return "\n".join(["| figure | test images |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in rows)])
+    return "\n".join(
+        ["| figure | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
+    )
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _factors(info: ModelInfo) -> str:
@@ -105,9 +115,11 @@ def _factors(info: ModelInfo) -> str:
 
 
 def _limits(info: ModelInfo) -> list[str]:
+    if not any(factor.learned for factor in info.factors):
+        return ["Images unlike the training images come back poorly. What a unit does was found, not chosen."]
     limits = ["A photo unlike the training images is edited poorly; the editor says so."]
     if isinstance(info.data, Faces):
         limits.append(DRAWN)
-    elif any(factor.learned for factor in info.factors):
+    else:
         limits.append(LABELS)
     return limits
