@@ -58,6 +58,7 @@ def running(model: Path, host: str = "127.0.0.1") -> Iterator[Served]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -241,6 +242,50 @@ def test_other_sites_are_kept_out(editor: Served) -> None:
     assert editor.ask("/edit", b"{}", origin="http://evil.example").status == 403
     assert editor.ask("/edit", b"{}", origin="null").status == 403
     assert editor.ask("/edit", b"{}", origin=editor.address).status == 410
+
+
+def test_other_sites_may_link_to_the_page_and_embed_nothing(editor: Served) -> None:
+    def fetched(path: str, site: str, mode: str) -> int:
+        return editor.ask(path, None, **{"sec-fetch-site": site, "sec-fetch-mode": mode}).status
+
+    assert fetched("/starts/0", "cross-site", "no-cors") == fetched("/model", "same-site", "cors") == 403
+    assert fetched("/starts/0", "same-origin", "no-cors") == fetched("/", "cross-site", "navigate") == 200
+    assert fetched("/", "none", "navigate") == 200
+
+
+def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jacsup.studio import AttributeStudio
+
+    monkeypatch.setattr(server, "NUM_UPLOADS", 3)
+    go, seen = threading.Event(), list[int]()
+
+    def opened(_studio: AttributeStudio, content: bytes, *, align: bool) -> dict[str, str]:
+        seen.append(len(content))
+        assert go.wait(30)
+        return {}
+
+    monkeypatch.setattr(AttributeStudio, "open", opened)
+    with running(model) as editor:
+        port = int(editor.address.rpartition(":")[2])
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(6)]
+        for connection in waiting:
+            connection.sendall(b"POST /photo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n")
+        arrived = [_sent(connection, 4_000_000) for connection in waiting]
+        go.set()
+        for connection in waiting:
+            connection.close()
+    # What is over stays with its sender: the server reads no further than its sockets' buffers.
+    assert sum(arrived) == 3 and len(seen) <= 3
+
+
+def _sent(connection: socket.socket, count: int) -> bool:
+    """Whether the other side takes so many bytes within a second."""
+    connection.settimeout(1)
+    try:
+        connection.sendall(bytes(count))
+    except TimeoutError:
+        return False
+    return True
 
 
 def test_another_address_is_answered_to_if_asked_for(model: Path) -> None:

@@ -172,6 +172,10 @@ def _require_own_page(request: Request, host: str) -> None:
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != asked:
         raise RefusedError(403, "other pages may not use this editor")
+    # Pictures and scripts that another site's page embeds come without an origin; a link to the page is no harm.
+    fetched = request.headers.get("sec-fetch-site", "none"), request.headers.get("sec-fetch-mode")
+    if fetched[0] not in ("none", "same-origin") and fetched[1] != "navigate":
+        raise RefusedError(403, "other pages may not use this editor")
 
 
 def _is_address(name: str) -> bool:
@@ -202,14 +206,15 @@ async def _start(studio: AttributeStudio, request: Request) -> Response:
 
 
 async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
-    work = partial(studio.open, await _photo(request, limits), align=_align(request))
-    return JSONResponse(await run_sync(work, limiter=limits.photos))
+    opened = await _with_photo(request, limits, partial(studio.open, align=_align(request)))
+    return JSONResponse(opened)
 
 
 async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     asked = _parsed(request.query_params.get("settings", "{}"))
-    work = partial(studio.full, await _photo(request, limits), asked, align=_align(request))
-    return await _png(await run_sync(work, limiter=limits.photos), request)
+    return await _png(
+        await _with_photo(request, limits, partial(studio.full, asked=asked, align=_align(request))), request
+    )
 
 
 async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: Limits, request: Request) -> Response:
@@ -217,9 +222,10 @@ async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: L
     return Response(await run_sync(make, asked, limiter=limits.cores), media_type=kind)
 
 
-async def _photo(request: Request, limits: Limits) -> bytes:
+async def _with_photo(request: Request, limits: Limits, work: Callable[[bytes], Any]) -> Any:
+    """What work makes of the photo that is sent; so many photos are in memory at once, those that wait included."""
     async with limits.uploads:
-        return await _body(request, MOST_BYTES)
+        return await run_sync(work, await _body(request, MOST_BYTES), limiter=limits.photos)
 
 
 def _align(request: Request) -> bool:

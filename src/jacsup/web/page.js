@@ -26,7 +26,9 @@ function editPhotos() {
     byId("note").hidden = false;
   }
   for (const { name } of learned) if (link.get(name) && Math.abs(Number(link.get(name))) <= 100) set[name] = Number(link.get(name));
-  if (link.has("detail")) detail.value = link.get("detail");
+  // An attribute may be called start; none is called *start.
+  if (link.has("*detail")) detail.value = link.get("*detail");
+  if (link.has("*align")) align.checked = link.get("*align") === "1";
 
   const settings = () => ({ strengths: set, detail: Number(detail.value) });
   // The server keeps photos for ten minutes, the page for as long as it lives: a forgotten one is sent again, once.
@@ -67,10 +69,11 @@ function editPhotos() {
 
   function update() {
     // What an attribute that is set on excludes goes off with it.
-    const off = new Set(learned.filter((factor) => set[factor.name] > 0).flatMap((factor) => factor.rivals));
+    const on = learned.filter((factor) => set[factor.name] > 0);
+    const off = new Map(on.flatMap((factor) => factor.rivals.map((rival) => [rival, factor.name])));
     for (const { name } of learned) {
-      const value = set[name] ?? (off.has(name) ? -1 : photo.own[name]);
-      if (value !== undefined) rows[name].set(value, name in set);
+      const rival = name in set ? undefined : off.get(name), value = set[name] ?? (rival ? -1 : photo.own[name]);
+      if (value !== undefined) rows[name].set(value, name in set, rival && `off with ${readable(rival)}`);
     }
     byId("detail").nextElementSibling.textContent = detail.value;
     if (photo.session) { refresh(); if (swept) showSweep(); }
@@ -114,7 +117,7 @@ function editPhotos() {
         rows[name].mark("theirs", other.strengths[name], "the other photo's");
         set[name] = other.strengths[name];
       }
-      say("All attributes are the other photo's now; double click a slider to undo one.");
+      say("All attributes are the other photo's now; ↺ undoes one.");
       update();
     } catch (error) {
       say(error.message, true);
@@ -153,8 +156,8 @@ function editPhotos() {
   byId("settings").addEventListener("click", () =>
     save(new Blob([JSON.stringify({ model: model.name, ...settings() }, null, 2)], { type: "application/json" }), "settings.json"));
   byId("link").addEventListener("click", () => {
-    const start = photo.start === null ? {} : { start: photo.start };
-    copyLink(new URLSearchParams({ ...start, detail: detail.value, ...set }));
+    const start = photo.start === null ? { "*align": Number(align.checked) } : { "*start": photo.start };
+    copyLink(new URLSearchParams({ ...start, "*detail": detail.value, ...set }));
   });
   async function startFrom(number) {
     const before = opening;
@@ -171,19 +174,21 @@ function editPhotos() {
     button.addEventListener("click", () => startFrom(number));
     byId("starts").append(button);
   }
-  const first = Number(link.get("start"));
+  const first = Number(link.get("*start"));
   if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
 
-// A picture from the camera, at the second click.
+// A picture from the camera, at the second click; the button beside it, or Escape, lets it be.
 async function takePhoto(then) {
-  const video = byId("video"), button = byId("camera");
+  const video = byId("video"), button = byId("camera"), cancel = byId("camera-cancel");
   const stop = () => {
-    for (const track of video.srcObject.getTracks()) track.stop();
+    for (const track of video.srcObject?.getTracks() ?? []) track.stop();
     video.srcObject = null;
-    video.hidden = true;
+    video.hidden = cancel.hidden = true;
     button.textContent = "Take a photo";
   };
+  cancel.onclick = stop;
+  video.parentElement.onkeydown = (event) => { if (event.key === "Escape") stop(); };
   if (video.srcObject) {
     const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
@@ -193,12 +198,12 @@ async function takePhoto(then) {
   }
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-    video.hidden = false;
-    button.textContent = "Take it now";
-    await video.play();
   } catch {
     say("There is no camera here, or it may not be used; open a file instead.", true);
+    return;
   }
+  video.hidden = cancel.hidden = false;
+  button.textContent = "Take it now";
 }
 
 function moveUnits() {

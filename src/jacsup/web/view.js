@@ -32,20 +32,22 @@ export function sliderRow(factor, onMove) {
   const track = element("div", { className: "track" }, input);
   const output = element("output", { textContent: "" });
   output.htmlFor.add(id);
-  const sweep = element("button", { type: "button", textContent: "↔", disabled: true,
-    title: `Sweep ${readable(factor.name)}` });
-  sweep.setAttribute("aria-label", sweep.title);
-  row.append(track, output, sweep);
+  const reset = rowButton("↺", `Reset ${readable(factor.name)}`), sweep = rowButton("↔", `Sweep ${readable(factor.name)}`);
+  reset.addEventListener("click", () => onMove(null));
+  row.append(track, output, reset, sweep);
   input.addEventListener("input", () => onMove(Number(input.value)));
   input.addEventListener("dblclick", () => onMove(null));
   input.addEventListener("keydown", (event) => { if (event.key === "Delete" || event.key === "Backspace") onMove(null); });
   const marks = {};
   return {
     row, sweep,
-    set(value, changed) {
+    // why: what has moved it, where that is not the user's hand.
+    set(value, changed, why = "") {
       input.value = value;
+      reset.disabled = !changed;
+      label.dataset.why = why;
       output.textContent = shown(value);
-      input.setAttribute("aria-valuetext", shown(value));
+      input.setAttribute("aria-valuetext", [shown(value), why].filter(Boolean).join(", "));
       row.classList.toggle("changed", changed);
     },
     // A mark at a value: the photo's own, or another photo's.
@@ -60,6 +62,12 @@ export function sliderRow(factor, onMove) {
     },
     enable(on) { input.disabled = sweep.disabled = !on; },
   };
+}
+
+function rowButton(textContent, title) {
+  const button = element("button", { type: "button", textContent, title, disabled: true });
+  button.setAttribute("aria-label", title);
+  return button;
 }
 
 // Fills the groups; rows without a place of their own come last.
@@ -153,6 +161,9 @@ export function pad(factors, onMove) {
   area.addEventListener("pointerdown", (event) => { area.setPointerCapture(event.pointerId); at(event); });
   area.addEventListener("pointermove", (event) => { if (event.buttons) at(event); });
   let values = [across.mean, up.mean];
+  // A slider has one value to a screen reader: the first unit's; the text names both.
+  area.setAttribute("aria-valuemin", across.low);
+  area.setAttribute("aria-valuemax", across.high);
   area.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowDown: [1, -1], ArrowUp: [1, 1] }[event.key];
     if (!moves) return;
@@ -164,6 +175,7 @@ export function pad(factors, onMove) {
     values = [x, y];
     dot.style.left = `${(x - across.low) / (across.high - across.low) * 100}%`;
     dot.style.top = `${(up.high - y) / (up.high - up.low) * 100}%`;
+    area.setAttribute("aria-valuenow", x);
     area.setAttribute("aria-valuetext", `${shown(x)}, ${shown(y)}`);
   };
 }
