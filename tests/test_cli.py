@@ -356,3 +356,12 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
     assert (ordered.code, ordered.err) == (0, "")
     without = call("train", "folder", "--images", "photos", "--size", 32, "--out", "none")
     assert without.code == 2 and "learns attributes, and the images have none" in without.err
+
+
+def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # As notebooks have it.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    from jacsup.progress import track
+
+    assert list(track([1, 2], "counting")) == [1, 2]
+    assert capsys.readouterr().err == ""

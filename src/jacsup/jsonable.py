@@ -37,7 +37,7 @@ def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{path} is {value!r}; allowed is a list")
+            raise ValueError(f"{path} is {value!r}; allowed is a list such as [1, 2]")
         kinds = get_args(kind)
         item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
         if len(item_kinds) != len(value):

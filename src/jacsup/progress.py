@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -13,5 +14,6 @@ def track(items: Sequence[Item], description: str) -> Iterable[Item]:
     from rich.console import Console
     from rich.progress import track as rich_track
 
-    console = Console(stderr=True)
-    return rich_track(items, description, console=console, transient=True, disable=not console.is_terminal)
+    # Not the console's own word for it: FORCE_COLOR, which notebooks set, makes it take everything for a terminal.
+    silent = not sys.stderr.isatty()
+    return rich_track(items, description, console=Console(stderr=True), transient=True, disable=silent)
