@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALLED = .venv/.installed
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench docs notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/jacsup train faces-mini
@@ -25,6 +25,14 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/growth.py
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --site-dir build/site
+	@echo "open build/site/index.html in a browser"
+
+# Runs the tutorials and keeps what they show.
+notebooks: $(INSTALLED)
+	cd docs/tutorials && PATH="$(CURDIR)/$(BIN):$$PATH" python -m nbconvert --to notebook --execute --inplace *.ipynb
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

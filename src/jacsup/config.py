@@ -187,7 +187,7 @@ class Recipe:
 
     @property
     def run_name(self) -> str:
-        """Folder name under runs/: RECIPE[-ARM][-sSEED]."""
+        """Folder name under runs/: `RECIPE[-ARM][-sSEED]`."""
         return self.name + (f"-{self.arm}" if self.arm else "") + (f"-s{self.seed}" if self.seed else "")
 
 

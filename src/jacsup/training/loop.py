@@ -77,7 +77,7 @@ def train(
 ) -> Path:
     """Trains a recipe's curriculum and returns its run folder; called again, it goes on where it stopped.
 
-    data: replaces the recipe's data set. out: the run folder, runs/RECIPE[-ARM][-sSEED] without one.
+    data: replaces the recipe's data set. out: the run folder, `runs/RECIPE[-ARM][-sSEED]` without one.
     data_root: folder with the data set's files. device: "auto", "cpu", "cuda" or "cuda:N".
     num_stages: stop after that many. init: RUN or RUN/STAGE, whose finished stages the run starts from.
     deterministic: bit-exact on CUDA too, slower. precision: what the layers compute in while they learn.

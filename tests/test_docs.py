@@ -1,0 +1,46 @@
+"""The site builds without a broken link or a foreign host, and the tutorials run as they stand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.ipynb"))
+
+
+def run(*arguments: object, cwd: Path) -> None:
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": binaries, "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    run("mkdocs", "build", "--strict", "--site-dir", tmp_path / "site", cwd=REPOSITORY)
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert {"index.html", "api.html", "gallery.html", "editor.html"} <= {page.name for page in pages}
+    for page in pages:
+        loaded = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=[\"']?(https?:[^\"' >]+)", page.read_text())
+        assert not loaded, page.name
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_runs(tutorial: Path, tmp_path: Path) -> None:
+    shutil.copy(tutorial, tmp_path)
+    run("nbconvert", "--to", "notebook", "--execute", "--inplace", tutorial.name, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_shows_its_results(tutorial: Path) -> None:
+    cells = [cell for cell in json.loads(tutorial.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells)
+    assert not any(output.get("name") == "stderr" for cell in cells for output in cell["outputs"])
