@@ -90,7 +90,7 @@ function editPhotos() {
       photo = { file, start, name, align: aligned, session: opened.session, own: opened.strengths };
       showBlob(byId("original"), plain);
       const advice = model.drawn ? ` A model of photographs would do better: ${TRAIN}` : "";
-      byId("warnings").textContent = opened.warnings.map((warning) => `${warning}.${advice}`).join("\n");
+      byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
       for (const { name } of learned) { rows[name].enable(true); rows[name].mark("own", photo.own[name], "the photo's own"); }
       for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
       byId("stage").classList.add("full");

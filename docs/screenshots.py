@@ -1,0 +1,91 @@
+"""Pictures of the editor for the documents, taken from the real thing: python docs/screenshots.py [FACES] [UNITS]."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from served import running
+
+IMAGES = Path(__file__).parent / "images"
+DESK, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def opened(browser: Browser, address: str, ready: str, **options: Any) -> Iterator[Page]:
+    page = browser.new_context(**{"viewport": DESK, "bypass_csp": True, **options}).new_page()
+    page.goto(address)
+    page.wait_for_selector(f"{ready}[aria-busy=false]")
+    yield page
+    page.context.close()
+
+
+def slide(page: Page, slider: str, value: float) -> None:
+    page.locator(slider).evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def move(page: Page, **strengths: float) -> None:
+    for name, value in strengths.items():
+        slide(page, f"#factor-{name}", value)
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_timeout(700)
+    page.screenshot(path=IMAGES / f"{name}.png")
+
+
+def take_faces(browser: Browser, address: str) -> None:
+    stage = "#stage"
+    with opened(browser, f"{address}/#*start=2", stage) as page:
+        move(page, Smiling=2, Eyeglasses=2)
+        slide(page, "#compare", 50)
+        take(page, "editor")
+        page.click("[aria-label='Sweep Bangs']")
+        page.wait_for_selector("#strip:visible")
+        slide(page, "#compare", 0)
+        take(page, "editor-sweep")
+    with opened(browser, f"{address}/#*start=3", stage, color_scheme="dark") as page:
+        page.fill("#search", "hair")
+        move(page, Black_Hair=1.5)
+        take(page, "editor-dark")
+    with opened(browser, f"{address}/#*start=5", stage, viewport=PHONE, device_scale_factor=1.5) as page:
+        move(page, Bangs=2, Wearing_Hat=1.5)
+        page.locator(".row[data-name=Bangs]").scroll_into_view_if_needed()
+        take(page, "editor-phone")
+    with opened(browser, address, stage) as page, tempfile.TemporaryDirectory() as folder:
+        noise, text = Path(folder) / "noise.png", Path(folder) / "notes.txt"
+        pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((400, 400), Image.Resampling.NEAREST).save(noise)
+        text.write_text("no photo")
+        page.set_input_files("#file", noise)
+        page.wait_for_function("document.getElementById('warnings').textContent !== ''")
+        take(page, "editor-unlike")
+        page.set_input_files("#file", text)
+        page.wait_for_selector("#status.error")
+        take(page, "editor-wrong-file")
+
+
+def main(faces: str = "faces", units: str = "mnist") -> None:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        with running(Path(faces)) as served:
+            take_faces(browser, served.address)
+        with running(Path(units)) as served, opened(browser, served.address, "#decoded") as page:
+            page.click("#pad", position={"x": 70, "y": 200})
+            take(page, "editor-units")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
