@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "curricula": {"config"},
     "recipes": {"config", "curricula", "data_config", "jsonable"},
     "run": {"config", "jsonable"},
-    "align": set(),
+    "align": {"photo"},
     "data": {"config", "data_config", "jsonable", "progress", "run"},
     "models": {"config", "data_config", "jsonable", "code", "distributed", "run"},
     "objectives": {"config", "code", "distributed", "losses", "models"},

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from jacsup.photo import opaque
+
 if TYPE_CHECKING:
     from cv2 import CascadeClassifier
 
@@ -194,13 +196,6 @@ def _pixel_centres(left: int, top: int, width: int, height: int) -> Complex[Tens
 
 def _to_tensor(pixels: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "c h w"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).float()
-
-
-def opaque(image: Image.Image) -> Image.Image:
-    """The image as one sees it on a white page."""
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -> tuple[int, int, int, int]:

@@ -161,8 +161,7 @@ def _there_and_back() -> list[float]:
 
 
 def _save_moving(images: Sequence[Image], path: Path) -> None:
-    from jacsup.align import opaque
-    from jacsup.photo import encoded
+    from jacsup.photo import encoded, opaque
     from jacsup.run import write_atomically
 
     first, *others = map(opaque, images)

@@ -56,6 +56,13 @@ def read_photo(source: Source) -> Image.Image:
             return _decoded(image, name)
 
 
+def opaque(image: Image.Image) -> Image.Image:
+    """The image as one sees it on a white page."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The image as a file of Pillow's format `kind`, with its colour profile."""
     content = io.BytesIO()

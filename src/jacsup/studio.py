@@ -11,12 +11,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from jacsup.align import opaque
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
 from jacsup.edit import Editor, preview
 from jacsup.models import LEARNED, Factor, Model, load, load_info
-from jacsup.photo import encoded
+from jacsup.photo import encoded, opaque
 from jacsup.sessions import Sessions
 
 PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
