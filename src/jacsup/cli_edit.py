@@ -161,9 +161,15 @@ def _there_and_back() -> list[float]:
 
 
 def _save_moving(images: Sequence[Image], path: Path) -> None:
+    from PIL.Image import Dither
+
+    from jacsup.edit import side_by_side
     from jacsup.photo import encoded, opaque
     from jacsup.run import write_atomically
 
-    first, *others = map(opaque, images)
+    # One palette and no dithering: what does not move costs nothing, where each frame's own palette made it flicker.
+    frames = [opaque(image) for image in images]
+    palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
+    first, *others = (frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames)
     options = {"save_all": True, "append_images": others, "duration": GIF_MILLISECONDS, "loop": 0}
     write_atomically(path, encoded(first, "GIF", **options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,12 +106,7 @@ class Editor:
         self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = 1.0
     ) -> Image.Image:
         """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
-        images = self.swept(face, name, strengths, SWEPT, side=side, detail=detail)
-        width, height = images[0].size
-        strip = Image.new(images[0].mode, (width * len(images), height))
-        for place, image in enumerate(images):
-            strip.paste(image, (place * width, 0))
-        return strip
+        return side_by_side(self.swept(face, name, strengths, SWEPT, side=side, detail=detail))
 
     def swept(
         self,
@@ -182,6 +177,15 @@ class Editor:
         reasons = " and ".join(reason for holds, reason in unusual if holds)
         said = f"this photo is unlike the training images: {reasons} than 99 % of theirs; expect poor edits"
         return (said,) if reasons else ()
+
+
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Images of one size and mode in a row."""
+    width, height = images[0].size
+    strip = Image.new(images[0].mode, (width * len(images), height))
+    for place, image in enumerate(images):
+        strip.paste(image, (place * width, 0))
+    return strip
 
 
 def preview(face: Face, side: int) -> Face:
