@@ -32,7 +32,9 @@ docs: $(INSTALLED)
 
 # Runs the tutorials and keeps what they show.
 notebooks: $(INSTALLED)
-	cd docs/tutorials && PATH="$(CURDIR)/$(BIN):$$PATH" python -m nbconvert --to notebook --execute --inplace *.ipynb
+	cd docs/tutorials && export PATH="$(CURDIR)/$(BIN):$$PATH" && \
+	  python -m nbconvert --to notebook --execute --inplace *.ipynb && \
+	  python -m nbconvert --to notebook --inplace --coalesce-streams *.ipynb && rm -rf runs photos* face.png out.png
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
