@@ -8,7 +8,7 @@ INSTALLED = .venv/.installed
 demo: $(INSTALLED)
 	$(BIN)/jacsup train faces-mini
 	$(BIN)/jacsup report runs/faces-mini
-	@echo "open runs/faces-mini/report/index.html in a browser"
+	@echo "open runs/faces-mini/report/index.html in a browser; to edit faces there: $(BIN)/jacsup serve"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST)
