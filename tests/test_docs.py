@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from conftest import REPOSITORY
@@ -31,6 +32,10 @@ def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> N
     for page in pages:
         loaded = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=[\"']?(https?:[^\"' >]+)", page.read_text())
         assert not loaded, page.name
+        named = re.findall(r"(?:href|src)=[\"']?((?!https?:|data:|mailto:|#)[^\"' >#]+)", page.read_text())
+        missing = [name for name in named if not (page.parent / unquote(name)).exists()]
+        # The page for lost visitors is served at any depth, so its links start at the root.
+        assert not missing or page.name == "404.html", (page.name, missing)
 
 
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)

@@ -169,6 +169,11 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     truths = [Editor(model_file)("a.png", align=False, Smiling=strength) for strength in (2, -2)]
     far = [np.abs(np.asarray(shown).astype(int) - np.asarray(truth)).mean() for truth in truths]
     assert far[0] < 15 and far[0] < far[1]
+    photo(900, 700).save("large.png")
+    face = Editor(model_file).open("large.png", align=False)
+    (small,) = Editor(model_file).swept(face, "Smiling", {}, [2], side=90)
+    large = Editor(model_file)("large.png", align=False, Smiling=2).resize((90, 70), Image.Resampling.LANCZOS)
+    assert small.size == (90, 70) and np.abs(np.asarray(small).astype(int) - np.asarray(large)).mean() < 1
     edit()
     assert same(opened("a-edited.png"), photo())
 

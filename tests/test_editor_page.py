@@ -187,6 +187,25 @@ def test_a_photo_is_taken_or_not(page: Page) -> None:
     page.click("#camera")
     wait_for_another(page, own)
     assert page.is_hidden("#video") and page.inner_text("#status") == ""
+    page.click("#camera")
+    page.wait_for_selector("#video:visible")
+    page.click("#starts button >> nth=1")
+    page.wait_for_selector("#video", state="hidden")
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_one_camera_at_a_time(page: Page) -> None:
+    page.evaluate("""() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      window.streams = [];
+      navigator.mediaDevices.getUserMedia = async wanted => {
+        await new Promise(done => setTimeout(done, 300));
+        const stream = await ask(wanted); window.streams.push(stream); return stream; }; }""")
+    page.evaluate("() => { document.getElementById('camera').click(); document.getElementById('camera').click(); }")
+    page.wait_for_selector("#video:visible")
+    page.click("#camera-cancel")
+    page.wait_for_timeout(500)
+    states = page.evaluate("window.streams.map(stream => stream.getTracks()[0].readyState)")
+    assert states == ["ended"]
 
 
 def test_the_photo_that_was_opened_last_stays(page: Page, tmp_path: Path) -> None:

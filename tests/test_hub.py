@@ -123,7 +123,10 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
         ValueError, match=r"nothing: there is no such run folder or model file, shipped model \(faces\)"
     ):
         jacsup.load("nothing")
-    # A path comes first.
+    # A run or a file comes first, any other folder does not.
+    (tmp_path / "faces").mkdir()
+    assert model_file("faces") == shipped
+    (tmp_path / "faces").rmdir()
     attribute_model(tmp_path / "faces")
     assert model_file("faces") == Path("faces")
     assert all(path.is_file() for path in fetch.shipped().values())

@@ -351,7 +351,8 @@ def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:
 
 
 def test_any_device_will_do_for_units(tmp_path: Path) -> None:
-    assert open_studio(unit_model(tmp_path / "units.safetensors"), "auto").description()
+    studio = open_studio(unit_model(tmp_path / "units.safetensors"), "auto")
+    assert isinstance(studio, UnitStudio) and studio.map()
 
 
 def test_the_command(model: Path) -> None:

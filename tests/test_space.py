@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -16,17 +17,44 @@ from PIL import Image
 from jacsup.edit import Editor
 
 
-def test_the_app_reads_a_photo_and_edits_what_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, gradio = attribute_model(tmp_path / "model.safetensors"), MagicMock()
-    monkeypatch.setenv("MODEL", str(model))
-    monkeypatch.setitem(sys.modules, "gradio", gradio)
-    app = runpy.run_path(str(REPOSITORY / "examples" / "space" / "app.py"))
-    labels = [call.kwargs["label"] for call in gradio.Slider.call_args_list]
-    assert labels == ["Own detail kept", "Smiling", "Bald", "Blond Hair"]
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-    photo, editor = Image.fromarray(pixels), Editor(model)
-    shown, *own = app["read"](photo)
-    assert shown is photo and len(own) == 3
-    assert np.array_equal(np.asarray(app["edit"](photo, 0.5, *own)), pixels)
+class ShownError(Exception):
+    pass
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("MODEL", str(attribute_model(tmp_path / "model.safetensors")))
+    monkeypatch.setitem(sys.modules, "gradio", MagicMock(Error=ShownError))
+    return runpy.run_path(str(REPOSITORY / "examples" / "space" / "app.py"))
+
+
+def noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8))
+
+
+def test_each_learned_attribute_has_a_slider_that_reaches_its_values(app: dict[str, Any]) -> None:
+    sliders = [(call.kwargs["label"], *call.args[:2]) for call in app["gr"].Slider.call_args_list]
+    # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
+    assert sliders[:2] == [("Own detail kept", 0, 1), ("Smiling", pytest.approx(-7 / 3), pytest.approx(3))]
+    assert [label for label, *_ in sliders[1:]] == ["Smiling", "Bald", "Blond Hair"]
+
+
+def test_what_was_moved_is_edited(app: dict[str, Any]) -> None:
+    photo, editor = noise(), Editor(app["editor"].model)
+    own = list(app["opened"](photo)[1].values())
+    assert np.array_equal(np.asarray(app["edit"](photo, 0.5, *own)), np.asarray(photo))
     smiling = app["edit"](photo, 0.5, 2.0, *own[1:])
     assert np.array_equal(np.asarray(smiling), np.asarray(editor(photo, align=False, detail=0.5, Smiling=2)))
+
+
+def test_own_strengths_beyond_a_slider_stand_at_its_end(app: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app["editor"], "read", lambda _face: {"Smiling": 40.0, "Bald": -40.0, "Blond_Hair": 0.0})
+    own = app["opened"](noise())[1]
+    assert own == {"Smiling": pytest.approx(3), "Bald": pytest.approx(-7 / 3), "Blond_Hair": 0.0}
+    assert np.array_equal(np.asarray(app["edit"](noise(), 0.5, *own.values())), np.asarray(noise()))
+
+
+def test_what_is_wrong_is_said(app: dict[str, Any]) -> None:
+    assert app["edit"](None, 0.5, 0, 0, 0) is None
+    with pytest.raises(ShownError, match="16 pixels a side"):
+        app["opened"](Image.new("RGB", (4, 4)))

@@ -8,32 +8,39 @@ import jacsup
 
 editor = jacsup.Editor(os.environ.get("MODEL", "faces"))
 align = os.environ.get("ALIGN", "0") == "1"  # for models of aligned photographs
-names = [name for name, factor in editor.factors.items() if factor.learned]
+factors = [factor for factor in editor.factors.values() if factor.learned]
+ranges = {f.name: [editor.strength(f.name, y) for y in (f.p01, f.p99)] for f in factors}
+ranges = {name: (min(low, -2.0), max(high, 2.0)) for name, (low, high) in ranges.items()}
 
 
-def read(photo):
-    """Every slider to the photo's own strength."""
-    return [photo, *(round(value, 2) for value in editor.read(editor.open(photo, align=align)).values())]
+def opened(photo):
+    """The photo's face and where the sliders stand for it; Gradio shows its own kind of error alone."""
+    try:
+        face = editor.open(photo, align=align)
+    except ValueError as error:
+        raise gr.Error(str(error)) from None
+    return face, {name: min(max(value, ranges[name][0]), ranges[name][1]) for name, value in editor.read(face).items()}
 
 
 def edit(photo, detail, *values):
-    """The photo with the attributes that have been moved away from their own strengths."""
-    face = editor.open(photo, align=align)
-    own = editor.read(face)
-    moved = {name: value for name, value in zip(names, values, strict=True) if abs(value - own[name]) > 0.02}
+    """The photo with the attributes whose sliders have been moved."""
+    if photo is None:
+        return None
+    face, own = opened(photo)
+    moved = {name: value for (name, at), value in zip(own.items(), values, strict=True) if abs(value - at) > 0.05}
     return editor.render(face, moved, detail=detail)
 
 
 with gr.Blocks(title="jacsup") as app:
     with gr.Row():
         photo, result = gr.Image(type="pil", label="Photo"), gr.Image(type="pil", label="Edited")
-    detail = gr.Slider(0, 1, 0.5, label="Own detail kept")
-    sliders = []
-    for first in range(0, len(names), 4):
+    detail, sliders = gr.Slider(0, 1, 0.5, label="Own detail kept"), []
+    for first in range(0, len(factors), 4):
         with gr.Row():
-            labels = [name.replace("_", " ") for name in names[first : first + 4]]
-            sliders += [gr.Slider(-3, 3, 0, step=0.05, label=label) for label in labels]
-    photo.upload(read, photo, [result, *sliders])
+            sliders += [
+                gr.Slider(*ranges[f.name], 0, label=f.name.replace("_", " ")) for f in factors[first : first + 4]
+            ]
+    photo.upload(lambda photo: [photo, *opened(photo)[1].values()], photo, [result, *sliders])
     for slider in (detail, *sliders):
         slider.release(edit, [photo, detail, *sliders], result)
 

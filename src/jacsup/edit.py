@@ -119,10 +119,9 @@ class Editor:
         detail: Number = 1.0,
     ) -> list[Image.Image]:
         """The photo with attribute `name` at some values, one after the other, each at most `side` pixels."""
-        images = [self.render(face, {**strengths, name: value}, detail=detail) for value in values]
-        for image in images:
-            image.thumbnail((side, side))
-        return images
+        # Edits of a small picture: many of a large one would fill the memory.
+        small = _within(face, (0, 0, *face.photo.size), side)
+        return [self.render(small, {**strengths, name: value}, detail=detail) for value in values]
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too.
@@ -191,7 +190,12 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
 def preview(face: Face, side: int) -> Face:
     """The same face in a picture of at most `side` pixels that shows it and a little around it."""
     margin = SURROUNDINGS * face.place.side
-    left, top, right, bottom = bounding_box(face.photo, face.place, margin=round(margin))
+    return _within(face, bounding_box(face.photo, face.place, margin=round(margin)), side)
+
+
+def _within(face: Face, box: tuple[int, int, int, int], side: int) -> Face:
+    """The same face in a picture of at most `side` pixels of a part of the photo."""
+    left, top, right, bottom = box
     scale = min(1.0, side / max(right - left, bottom - top))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     picture = face.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)

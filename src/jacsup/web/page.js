@@ -80,6 +80,7 @@ function editPhotos() {
   }
 
   async function open(file, name, start = null) {
+    leaveCamera();
     const mine = ++opening, aligned = align.checked && start === null;
     say("Opening the photo …");
     try {
@@ -178,6 +179,8 @@ function editPhotos() {
   if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
 
+let leaveCamera = () => {};
+
 // A picture from the camera, at the second click; the button beside it, or Escape, lets it be.
 async function takePhoto(then) {
   const video = byId("video"), button = byId("camera"), cancel = byId("camera-cancel");
@@ -188,7 +191,9 @@ async function takePhoto(then) {
     button.textContent = "Take a photo";
   };
   cancel.onclick = stop;
+  leaveCamera = stop;
   video.parentElement.onkeydown = (event) => { if (event.key === "Escape") stop(); };
+  if (video.srcObject && !video.videoWidth) return;
   if (video.srcObject) {
     const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
@@ -196,11 +201,15 @@ async function takePhoto(then) {
     canvas.toBlob(then);
     return;
   }
+  // A second click meanwhile would start a second stream, which nobody stops.
+  button.disabled = true;
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
   } catch {
     say("There is no camera here, or it may not be used; open a file instead.", true);
     return;
+  } finally {
+    button.disabled = false;
   }
   video.hidden = cancel.hidden = false;
   button.textContent = "Take it now";
