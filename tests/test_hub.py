@@ -12,9 +12,11 @@ import pytest
 import torch
 from known_models import attribute_model, unit_model
 from local_hub import LocalHub, local_hub
+from PIL import Image
 
 import jacsup
 from jacsup.config import CelebA, Faces
+from jacsup.data import drawn
 from jacsup.edit import Editor
 from jacsup.export import export
 from jacsup.hub import card, push
@@ -129,4 +131,18 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "faces").rmdir()
     attribute_model(tmp_path / "faces")
     assert model_file("faces") == Path("faces")
-    assert all(path.is_file() for path in fetch.shipped().values())
+
+
+def test_what_ships_is_small_described_and_edits() -> None:
+    files = fetch.shipped()
+    assert set(files) == {"faces"} and sum(path.stat().st_size for path in files.values()) < 10e6
+    for name, path in files.items():
+        text, info = path.with_suffix(".md").read_text(), load_info(path)
+        assert text.startswith(card(path, name)) and f"| psnr | {info.metrics['psnr']:.4g} |" in text
+    editor = Editor(jacsup.load("faces"))
+    assert sum(factor.learned for factor in editor.factors.values()) == 36
+    (face,) = drawn.test_faces(Faces(), 1, 64)
+    photo = Image.fromarray(face.permute(1, 2, 0).numpy())
+    smiling = editor(photo, align=False, Smiling=2)
+    strengths = [editor.read(editor.open(image, align=False))["Smiling"] for image in (photo, smiling)]
+    assert strengths[0] < 0 < 1 < strengths[1]
