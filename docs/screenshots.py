@@ -47,20 +47,20 @@ def take(page: Page, name: str) -> None:
 
 def take_faces(browser: Browser, address: str) -> None:
     stage = "#stage"
-    with opened(browser, f"{address}/#*start=2", stage) as page:
-        move(page, Smiling=2, Eyeglasses=2)
+    with opened(browser, f"{address}/#*start=3", stage) as page:
+        move(page, Black_Hair=1.5)
         slide(page, "#compare", 50)
         take(page, "editor")
-        page.click("[aria-label='Sweep Bangs']")
+        page.click("[aria-label='Sweep Smiling']")
         page.wait_for_selector("#strip:visible")
         slide(page, "#compare", 0)
         take(page, "editor-sweep")
-    with opened(browser, f"{address}/#*start=3", stage, color_scheme="dark") as page:
+    with opened(browser, f"{address}/#*start=2", stage, color_scheme="dark") as page:
         page.fill("#search", "hair")
-        move(page, Black_Hair=1.5)
+        move(page, Blond_Hair=1.5)
         take(page, "editor-dark")
     with opened(browser, f"{address}/#*start=5", stage, viewport=PHONE, device_scale_factor=1.5) as page:
-        move(page, Bangs=2, Wearing_Hat=1.5)
+        move(page, Bangs=2, Gray_Hair=1.5)
         page.locator(".row[data-name=Bangs]").scroll_into_view_if_needed()
         take(page, "editor-phone")
     with opened(browser, address, stage) as page, tempfile.TemporaryDirectory() as folder:

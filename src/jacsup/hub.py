@@ -102,7 +102,7 @@ def _figures(metrics: dict[str, Any]) -> str:
     )
 
 
-def _shown(value: float) -> str:
+def _shown(value: int | float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 

@@ -45,7 +45,7 @@ export function sliderRow(factor, onMove) {
     set(value, changed, why = "") {
       input.value = value;
       reset.disabled = !changed;
-      label.dataset.why = why;
+      label.dataset.why = label.title = why;
       output.textContent = shown(value);
       input.setAttribute("aria-valuetext", [shown(value), why].filter(Boolean).join(", "));
       row.classList.toggle("changed", changed);
