@@ -10,7 +10,7 @@ editor = jacsup.Editor(os.environ.get("MODEL", "faces"))
 align = os.environ.get("ALIGN", "0") == "1"  # for models of aligned photographs
 factors = [factor for factor in editor.factors.values() if factor.learned]
 ranges = {f.name: [editor.strength(f.name, y) for y in (f.p01, f.p99)] for f in factors}
-ranges = {name: (min(low, -2.0), max(high, 2.0)) for name, (low, high) in ranges.items()}
+ranges = {name: (round(min(low, -2) - 0.05, 1), round(max(high, 2) + 0.05, 1)) for name, (low, high) in ranges.items()}
 
 
 def opened(photo):
@@ -19,7 +19,8 @@ def opened(photo):
         face = editor.open(photo, align=align)
     except ValueError as error:
         raise gr.Error(str(error)) from None
-    return face, {name: min(max(value, ranges[name][0]), ranges[name][1]) for name, value in editor.read(face).items()}
+    own = editor.read(face).items()
+    return face, {name: round(min(max(value, ranges[name][0]), ranges[name][1]), 2) for name, value in own}
 
 
 def edit(photo, detail, *values):
