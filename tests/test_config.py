@@ -115,7 +115,7 @@ def test_set_field_with_a_number_changes_that_stage() -> None:
         ("stages.weights.xcov_norm", 1, "recipe.stages.0.weights.xcov_norm is 1; allowed is one bool"),
         ("stages.growth.new", "ones", "recipe.stages.0.growth.new is 'ones'; allowed are 'zero', 'random'"),
         ("model.value_range", [0.0], "recipe.model.value_range has 1 values; allowed are 2"),
-        ("model.hidden", 32, "recipe.model.hidden is 32; allowed is a list"),
+        ("model.hidden", 32, "recipe.model.hidden is 32; allowed is a list such as [1, 2]"),
         ("stages.epochs", 0, "stage 'units-2': epochs is 0; allowed are 1 and more"),
     ],
 )
