@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from served import running
+from served import running, slide
 
 IMAGES = Path(__file__).parent / "images"
 DESK, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
@@ -27,12 +27,6 @@ def opened(browser: Browser, address: str, ready: str, **options: Any) -> Iterat
     page.wait_for_selector(f"{ready}[aria-busy=false]")
     yield page
     page.context.close()
-
-
-def slide(page: Page, slider: str, value: float) -> None:
-    page.locator(slider).evaluate(
-        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
-    )
 
 
 def move(page: Page, **strengths: float) -> None:

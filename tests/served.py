@@ -12,12 +12,15 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from PIL import Image
 
 from jacsup.serve import application
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Served:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read())
+
+
+def slide(page: Page, slider: str, value: float) -> None:
+    """A hand that moves a slider."""
+    page.locator(slider).evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+    )
 
 
 @contextlib.contextmanager

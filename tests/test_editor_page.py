@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from known_models import attribute_model, unit_model
 from PIL import Image
-from served import Served, running
+from served import Served, running, slide
 
 from jacsup.config import Faces
 
@@ -87,9 +87,7 @@ def wait_for_another(page: Page, own: int) -> None:
 
 
 def move(page: Page, name: str, value: float) -> None:
-    page.locator(f"#factor-{name}").evaluate(
-        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
-    )
+    slide(page, f"#factor-{name}", value)
 
 
 def test_the_page_keeps_its_own_policy(browser: Browser, editor: Served) -> None:

@@ -274,13 +274,15 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(AttributeStudio, "open", opened)
     with running(model) as editor, ThreadPoolExecutor(6) as senders:
         answers = [senders.submit(editor.ask, "/photo", bytes(1000)) for _ in range(6)]
-        deadline = time.monotonic() + 30
-        while len(received) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)
-        # The others stay with their senders, not in memory.
-        assert len(received) == 3
-        go.set()
+        try:
+            deadline = time.monotonic() + 30
+            while len(received) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            # The others stay with their senders, not in memory.
+            assert len(received) == 3
+        finally:
+            go.set()
         assert [answer.result().status for answer in answers] == [200] * 6
     assert received == [1000] * 6
 

@@ -8,9 +8,8 @@ import jacsup
 
 editor = jacsup.Editor(os.environ.get("MODEL", "faces"))
 align = os.environ.get("ALIGN", "0") == "1"  # for models of aligned photographs
-factors = [factor for factor in editor.factors.values() if factor.learned]
-ranges = {f.name: [editor.strength(f.name, y) for y in (f.p01, f.p99)] for f in factors}
-ranges = {name: (round(min(low, -2) - 0.05, 1), round(max(high, 2) + 0.05, 1)) for name, (low, high) in ranges.items()}
+names = [name for name, factor in editor.factors.items() if factor.learned]
+ranges = {name: (round(low - 0.05, 1), round(high + 0.05, 1)) for name in names for low, high in [editor.reach(name)]}
 
 
 def opened(photo):
@@ -36,11 +35,10 @@ with gr.Blocks(title="jacsup") as app:
     with gr.Row():
         photo, result = gr.Image(type="pil", label="Photo"), gr.Image(type="pil", label="Edited")
     detail, sliders = gr.Slider(0, 1, 0.5, label="Own detail kept"), []
-    for first in range(0, len(factors), 4):
+    for first in range(0, len(names), 4):
         with gr.Row():
-            sliders += [
-                gr.Slider(*ranges[f.name], 0, label=f.name.replace("_", " ")) for f in factors[first : first + 4]
-            ]
+            row = names[first : first + 4]
+            sliders += [gr.Slider(*ranges[name], 0, label=name.replace("_", " ")) for name in row]
     photo.upload(lambda photo: [photo, *opened(photo)[1].values()], photo, [result, *sliders])
     for slider in (detail, *sliders):
         slider.release(edit, [photo, detail, *sliders], result)

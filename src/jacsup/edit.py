@@ -22,6 +22,8 @@ Number = int | float
 MOST_STRENGTH = 100
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+# Sliders reach at least as far, also for attributes that are rarely so strong.
+LEAST_REACH = 2.0
 # How much of its surroundings a small picture shows on each side of the face, in sides of the crop.
 SURROUNDINGS = 0.25
 MOST_PREVIEW_PROFILE = 2**16
@@ -92,6 +94,12 @@ class Editor:
         factor = self._learned(name)
         assert factor.m_minus is not None and factor.m_plus is not None
         return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)
+
+    def reach(self, name: str) -> tuple[float, float]:
+        """The strengths that a slider of a learned attribute should span: nearly all that training images have."""
+        factor = self._learned(name)
+        low, high = self.strength(name, factor.p01), self.strength(name, factor.p99)
+        return min(low, -LEAST_REACH), max(high, LEAST_REACH)
 
     def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = 1.0) -> Image.Image:
         """The photo of an opened face with attributes set to strengths."""

@@ -20,8 +20,6 @@ from jacsup.sessions import Sessions
 
 PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
 NUM_STARTS, START_SIDE = 8, 256
-# Sliders reach at least as far, also for attributes that are rarely so strong.
-LEAST_RANGE = 2.0
 GROUPS: dict[str, tuple[str, ...]] = {
     "Hair": (
         "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Receding_Hairline", "Straight_Hair",
@@ -98,9 +96,8 @@ class AttributeStudio:
         described: dict[str, Any] = {"name": factor.name, "group": group, "learned": factor.learned}
         if not factor.learned:
             return described | {"reason": f"its mean values with and without it differ by less than {LEARNED}"}
-        low, high = (self._editor.strength(factor.name, value) for value in (factor.p01, factor.p99))
-        reach = {"low": round(min(low, -LEAST_RANGE), 2), "high": round(max(high, LEAST_RANGE), 2)}
-        return described | reach | {"rivals": list(factor.rivals)}
+        low, high = self._editor.reach(factor.name)
+        return described | {"low": round(low, 2), "high": round(high, 2), "rivals": list(factor.rivals)}
 
 
 class UnitStudio:

@@ -155,9 +155,9 @@ def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = t
 
 def model_file(where: str | Path) -> Path:
     """The file behind MODEL: a run folder (its newest finished stage), a model file, a shipped model, hf:owner/name."""
-    path, known = Path(where), shipped()
+    path = Path(where)
     # A folder that happens to be called as a shipped model is, such as one of images, is not meant.
-    if path.is_dir() and ((path / "recipe.json").is_file() or str(where) not in known):
+    if path.is_dir() and ((path / "recipe.json").is_file() or str(where) not in shipped()):
         run = Run(path)
         newest = run.newest_model()
         if newest is None:
@@ -167,6 +167,7 @@ def model_file(where: str | Path) -> Path:
         return path
     if str(where).startswith(HUB):
         return download(str(where))
+    known = shipped()
     if str(where) not in known:
         others = f", shipped model ({', '.join(known)})" if known else ""
         raise ValueError(f"{path}: there is no such run folder or model file{others}; the Hub's are hf:owner/name")

@@ -132,6 +132,8 @@ function editPhotos() {
   document.addEventListener("drop", (event) => { const [file] = event.dataTransfer.files; if (file) open(file, file.name); });
   document.addEventListener("paste", (event) => { const [file] = event.clipboardData.files; if (file) open(file, file.name); });
   byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
+  byId("camera-cancel").addEventListener("click", leaveCamera);
+  byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveCamera(); });
   detail.addEventListener("input", update);
   byId("compare").addEventListener("input", (event) => byId("result").style.setProperty("--hidden", `${event.target.value}%`));
   byId("reset").addEventListener("click", () => {
@@ -179,25 +181,22 @@ function editPhotos() {
   if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
 
-let leaveCamera = () => {};
+function leaveCamera() {
+  const video = byId("video");
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  video.hidden = byId("camera-cancel").hidden = true;
+  byId("camera").textContent = "Take a photo";
+}
 
 // A picture from the camera, at the second click; the button beside it, or Escape, lets it be.
 async function takePhoto(then) {
-  const video = byId("video"), button = byId("camera"), cancel = byId("camera-cancel");
-  const stop = () => {
-    for (const track of video.srcObject?.getTracks() ?? []) track.stop();
-    video.srcObject = null;
-    video.hidden = cancel.hidden = true;
-    button.textContent = "Take a photo";
-  };
-  cancel.onclick = stop;
-  leaveCamera = stop;
-  video.parentElement.onkeydown = (event) => { if (event.key === "Escape") stop(); };
-  if (video.srcObject && !video.videoWidth) return;
+  const video = byId("video"), button = byId("camera");
   if (video.srcObject) {
+    if (!video.videoWidth) return;
     const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
-    stop();
+    leaveCamera();
     canvas.toBlob(then);
     return;
   }
@@ -211,7 +210,7 @@ async function takePhoto(then) {
   } finally {
     button.disabled = false;
   }
-  video.hidden = cancel.hidden = false;
+  video.hidden = byId("camera-cancel").hidden = false;
   button.textContent = "Take it now";
 }
 
