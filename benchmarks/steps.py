@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jacsup.config import Conv, Recipe
 from jacsup.data.dataset import Dataset
+from jacsup.jsonable import set_field
 from jacsup.models import Model, build
 from jacsup.objectives import Batch, updates
 from jacsup.recipes import RECIPES, with_size
@@ -52,16 +53,13 @@ def mnist(code: int) -> Case:
 def faces(size: int, *, num_attributes: int = 40, batch_size: int = 128, z_channels: int = 0) -> Case:
     """The paper's student C, its layers fewer for images smaller than 256x256.
 
-    z_channels: of the teacher; the student has twice as many. 0: 512 at 256x256, half of it for each layer less.
+    z_channels: of the teacher; the student has twice as many. 0: the recipe's.
     """
-    recipe = with_size(RECIPES["celeba"], size)
-    z_channels = z_channels or 2 * size
-    stages = tuple(
-        replace(stage, batch_size=batch_size, z_channels=z_channels * growth)
-        for stage, growth in zip(recipe.stages, (1, 1, 2, 4), strict=True)
-    )
+    recipe = set_field(with_size(RECIPES["celeba"], size), "stages.batch_size", batch_size)
+    for number, growth in enumerate((1, 1, 2, 4) if z_channels else ()):
+        recipe = set_field(recipe, f"stages.{number}.z_channels", z_channels * growth)
     # Mirrored images are seen by the teacher every time, as those of a set too large for its outputs to be kept.
-    recipe = replace(recipe, stages=stages, flips=True)
+    recipe = replace(recipe, flips=True)
     return Case(recipe, 2, (3, size, size), 2 * batch_size, num_attributes)
 
 

@@ -16,7 +16,7 @@ from jacsup.data import cache_folder, load_dataset, prepare
 from jacsup.data.celeba import celeba_source, prepare_celeba
 from jacsup.data.images import read_square
 from jacsup.data.prepare import prepared_folder
-from jacsup.data.prepared import load_prepared
+from jacsup.data.prepared import load_prepared, read_manifest
 
 REAL_CELEBA = Path(__file__).resolve().parents[2] / "shared" / "data" / "celeba"
 NAMES = ("Bald", "Male", "Smiling")
@@ -54,7 +54,8 @@ def test_celeba_in_its_official_layout(tmp_path: Path, packed: bool) -> None:
     root = write_celeba(tmp_path / "celeba", partition, packed=packed)
     data = load_dataset(CelebA(size=16), root)
     parts = [[i for i, p in enumerate(partition, 1) if p == part] for part in range(3)]
-    assert data.config == CelebA(size=16)
+    folder = prepare_celeba(root, 16, cache_folder())
+    assert data.config == CelebA(size=16, sha256=read_manifest(folder).sha256)
     assert [a.name for a in data.attributes] == [*NAMES]
     judged = load_dataset(CelebA(size=16, judged_on="validation"), root).test
     for split, part in ((data.train, 0), (judged, 1), (data.test, 2)):
@@ -74,6 +75,13 @@ def test_celeba_is_decoded_once_and_again_when_it_changes(tmp_path: Path, monkey
     assert prepared_folder(celeba_source(root), 32, tmp_path) != folder
     (root / "list_eval_partition.txt").write_text("".join(f"{i:06d}.jpg {i // 3 * 2}\n" for i in range(1, 5)))
     assert prepared_folder(celeba_source(root), 16, tmp_path) != folder
+
+
+def test_another_celeba_is_told_apart(tmp_path: Path) -> None:
+    first, second = (write_celeba(tmp_path / name, parts) for name, parts in (("a", [0, 0, 2]), ("b", [0, 0, 0, 2])))
+    data = load_dataset(CelebA(size=16), first)
+    assert load_dataset(CelebA(size=16), second).config != data.config
+    assert load_dataset(data.config, first).config == data.config
 
 
 def test_celebas_parts_are_found_where_downloads_put_them(tmp_path: Path) -> None:

@@ -137,10 +137,20 @@ def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str
         ("model.value_range", [0.0, 2.0], "model.value_range is 0.0, 2.0; allowed is low < high inside [-1, 1]"),
         ("model.value_range", [0.5, 0.5], "model.value_range is 0.5, 0.5; allowed is low < high inside [-1, 1]"),
         ("seed", -1, "seed is -1; allowed are 0 and more"),
+        ("stages.1.weights.pred", 0.1, "stage 'units-3': weights.pred is 0.1; allowed is 0.0 without attributes"),
+        ("stages.2.weights.cycle_y", 0.1, "stage 'units-4': weights.cycle_y is 0.1; allowed is 0.0 without attributes"),
+        ("stages.2.weights.cycle_z", 0.1, "stage 'units-4': weights.cycle_z is 0.1; allowed is 0.0 without attributes"),
+        ("stages.weights.adv", 0.1, "stage 'units-2': weights.adv is 0.1; allowed is 0.0 without attributes"),
+        ("stages.1.taken", 0.5, "stage 'units-3': taken is 0.5; allowed is 1.0 without attributes"),
     ],
 )
 def test_recipes_that_cannot_train_are_refused(path: str, value: Any, message: str) -> None:
     assert refusal(set_field, DEBUG, path, value).startswith(message)
+
+
+def test_an_ordered_code_has_no_block_behind_it() -> None:
+    message = "recipe 'sprites' has num_units; model.code_block must be false, as its units have no activation"
+    assert refusal(set_field, RECIPES["sprites"], "model.code_block", True) == message
 
 
 def test_a_recipe_made_in_python_is_checked_too() -> None:
@@ -310,7 +320,12 @@ def test_another_size_drops_layers_at_the_deep_end(size: int, channels: tuple[in
     assert recipe.data == CelebA(size=size) and recipe.model == Conv(channels=channels, layers_without_y=2)
     there_and_back = with_size(with_size(RECIPES["faces"], size), 64)
     assert there_and_back == RECIPES["faces"], "the code stays a map of one pixel"
-    assert recipe.stages == RECIPES["celeba64"].stages
+    expected = [stage.z_channels * size // 64 for stage in RECIPES["celeba64"].stages]
+    assert [stage.z_channels for stage in recipe.stages] == expected
+
+
+def test_the_papers_codes_at_64_pixels() -> None:
+    assert [stage.z_channels for stage in with_size(RECIPES["celeba"], 64).stages] == [128, 128, 256, 512]
 
 
 def test_a_size_that_no_model_has_is_refused() -> None:

@@ -245,6 +245,8 @@ def test_attributes_come_by_name() -> None:
     assert data.train.attributes[:, 3].mean().abs() < 1e-6
     same = Dataset.from_arrays(FACES, attributes={"Hat": hats, "Goatee": -beards, "No_Beard": hats, "Age": ages})
     assert same.config != data.config
+    renamed = Dataset.from_arrays(FACES, attributes={"Cap": hats, "Goatee": beards, "No_Beard": hats, "Age": ages})
+    assert renamed.config != data.config
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,14 @@ def test_attributes_come_by_name() -> None:
     [
         ({"attributes": {"Hat": [1, 0]}}, r"attribute 'Hat' is int64 of shape \(2,\); give 20 numbers"),
         ({"attributes": {"Hat": ["a"] * 20}}, "attribute 'Hat' is <U1"),
+        (
+            {"attributes": {"Age": [1.0] * 19 + [np.inf]}},
+            "attribute 'Age' has numbers beyond float32; allowed are finite",
+        ),
+        (
+            {"attributes": {"Age": [1.0] * 19 + [-1e39]}},
+            "attribute 'Age' has numbers beyond float32; allowed are finite",
+        ),
         ({"attributes": {"Hat": [1] * 20}}, "Hat: the same in all 18 training images"),
         ({"test_attributes": {"Hat": [1] * 20}}, "without test_images"),
         ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "have different names"),

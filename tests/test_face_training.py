@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from small_faces import small_faces
 import jacsup
 from jacsup import evaluate as evaluation
 from jacsup.config import Conv, Folder, Recipe
+from jacsup.data import load_dataset
+from jacsup.data.dataset import Dataset
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field
 from jacsup.metrics import attributes
@@ -155,3 +158,23 @@ def test_convolutions_in_bfloat16_learn_the_same(finished: Path, tmp_path: Path)
     for ours, theirs in zip(stats(out), stats(finished), strict=True):
         for name in ours.keys() & {"rec", "pred", "y", "test_mse"}:
             assert ours[name] == pytest.approx(theirs[name], rel=0.05), (theirs["epoch"], name)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "different"),
+    [("stages.0.z_channels", 3, "codes"), ("stages.1.z_channels", 5, "codes"), ("model.channels", [8, 8], "model")],
+)
+def test_init_wants_the_same_codes(path: str, value: Any, different: str, tmp_path: Path, finished: Path) -> None:
+    with pytest.raises(ValueError, match=f"differ in {different}; these must agree"):
+        jacsup.train(set_field(small(), path, value), out=tmp_path / "run", init=finished)
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_wants_the_same_attributes(tmp_path: Path, finished: Path) -> None:
+    data = load_dataset(small().data, None)
+    values = data.train.attributes
+    assert values is not None
+    columns = {name: values[:, number] for number, name in enumerate(("Smiling", "Male"))}
+    other = Dataset.from_arrays(data.train.images, attributes=columns)
+    with pytest.raises(ValueError, match="differ in attributes; these must agree"):
+        jacsup.train(small(), other, tmp_path / "run", init=finished)

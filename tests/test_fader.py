@@ -139,6 +139,13 @@ def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_siblings(Run(beside))[""].path == run.path
 
 
+def test_its_discriminator_needs_room(tmp_path: Path) -> None:
+    recipe = replace(with_arm(small_faces(), "fader"), model=Conv(channels=(4, 4, 4, 4)))
+    with pytest.raises(ValueError, match=r"code's map is 1x1, a discriminator needs 2x2; use fewer model\.channels"):
+        jacsup.train(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_it_needs_attributes() -> None:
     stage = replace(RECIPES["debug"].stages[0], objective="fader", weights=WEIGHTS)
     with pytest.raises(ValueError, match="a fader learns attributes; give it z_channels"):

@@ -197,6 +197,12 @@ def test_the_command_of_a_missing_arm_trains_exactly_that_arm(changed: Recipe, t
     assert options == {"--data-root": "/some where", "--out": str(tmp_path / "runs" / "mine-plain")}
 
 
+def test_the_command_for_photographs_needs_no_checksum(tmp_path: Path) -> None:
+    photos = RECIPES["celeba64"]
+    run = start(tmp_path / "celeba64", replace(photos, data=replace(photos.data, sha256="0" * 64)))
+    assert missing_arms(run, {})["plain"].startswith("jacsup train celeba64 --arm plain --out")
+
+
 def test_the_command_needs_no_out_in_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = start(Path("runs", "debug-s1").resolve(), replace(DEBUG, seed=1))

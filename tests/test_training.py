@@ -317,6 +317,13 @@ def test_another_seed_gives_other_weights(tmp_path: Path, finished: Path) -> Non
     assert weights(jacsup.train(replace(DEBUG, seed=1), out=tmp_path / "run")) != weights(finished)
 
 
+def test_stages_also_ends_what_is_taken_over(tmp_path: Path, finished: Path) -> None:
+    recipe = set_field(DEBUG, "stages.2.weights.y", 0.5)
+    shutil.copytree(finished, tmp_path / "whole")
+    out = jacsup.train(recipe, out=tmp_path / "run", num_stages=1)
+    assert Run(out).finished_stages() == [0] and jacsup.load(out).num_units == 2
+
+
 def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished: Path) -> None:
     recipe = set_field(DEBUG, "stages.weights.y", 0.5)
     out = jacsup.train(recipe, out=tmp_path / "run", init=finished / "units-3")
@@ -329,7 +336,7 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
     assert weights(out) == again
     with pytest.raises(ValueError, match="has no finished stage 'units-9'; allowed are units-2, units-3, units-4"):
         jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
-    with pytest.raises(ValueError, match="must agree"):
+    with pytest.raises(ValueError, match="'debug' and its data, which differ in model; these must agree"):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
     assert not (tmp_path / "other").exists()
 
@@ -413,7 +420,7 @@ def test_weights_that_the_last_step_spoils_are_no_finished_stage(
 
 def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> None:
     images = np.zeros((200, 6, 6), dtype=np.uint8)
-    with pytest.raises(ValueError, match="image shape, model and num_units of these stages must agree"):
+    with pytest.raises(ValueError, match="differ in image shape; these must agree"):
         jacsup.train(DEBUG, jacsup.Dataset.from_arrays(images), tmp_path / "run", init=finished)
     assert not (tmp_path / "run").exists()
 

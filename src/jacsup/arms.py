@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import Arrays, Recipe
+from jacsup.config import Arrays, CelebA, Recipe
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, arms_of, with_arm
 from jacsup.run import Run
@@ -108,6 +108,8 @@ def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
     ours = run.recipe
     if ours.name in RECIPES and ours.arm in ("", *arms_of(ours)):
         builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)
+        if isinstance(ours.data, CelebA):
+            builtin = set_field(builtin, "data.sha256", ours.data.sha256)
         epochs = ours.stages[0].epochs
         for extra, recipe in (([], builtin), (["--epochs", str(epochs)], set_field(builtin, "stages.epochs", epochs))):
             if (with_arm(recipe, ours.arm) if ours.arm else recipe) == ours:

@@ -163,6 +163,10 @@ class Recipe:
     def _check_curriculum(self) -> None:
         if self.supervised and isinstance(self.model, MLP):
             raise ValueError(f"recipe '{self.name}' has z_channels; its model must be Conv")
+        if not self.supervised and isinstance(self.model, Conv) and self.model.code_block:
+            raise ValueError(
+                f"recipe '{self.name}' has num_units; model.code_block must be false, as its units have no activation"
+            )
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
@@ -237,6 +241,10 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(
             f"stage '{stage.name}': a {stage.objective} learns attributes; give it z_channels, not num_units"
         )
+    terms = {f"weights.{name}": getattr(stage.weights, name) for name in ("pred", "cycle_y", "cycle_z", "adv")}
+    for field, value, needed in [*((field, value, 0.0) for field, value in terms.items()), ("taken", stage.taken, 1.0)]:
+        if not supervised and value != needed:
+            raise ValueError(f"stage '{stage.name}': {field} is {value}; allowed is {needed} without attributes")
     if stage.objective == "nested" and supervised:
         raise ValueError(f"stage '{stage.name}': nested dropout orders units; give it num_units, not z_channels")
 

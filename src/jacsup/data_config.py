@@ -37,10 +37,12 @@ class CelebA:
     """202,599 photographs of celebrities with 40 attributes, in the official layout and partition, cropped square.
 
     judged_on: the partition that metrics see; choose settings on `validation`, report on `test`.
+    sha256: filled in when the images are read; it tells a resumed run whether they are the same, a subset or all.
     """
 
     size: int = 64
     judged_on: Literal["test", "validation"] = "test"
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

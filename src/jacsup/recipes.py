@@ -43,12 +43,14 @@ SUPERVISED_ARMS = {
 
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
-    """The recipe for images of another side; smaller ones drop layers at the deep end."""
+    """The recipe for images of another side; smaller ones drop layers at the deep end, and have a smaller z."""
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
     require_image_size(size)
     channels = conv_for(size, recipe.model.channels[0]).channels
-    return replace(recipe, data=replace(recipe.data, size=size), model=replace(recipe.model, channels=channels))
+    stages = tuple(replace(stage, z_channels=stage.z_channels * size // recipe.data.size) for stage in recipe.stages)
+    model = replace(recipe.model, channels=channels)
+    return replace(recipe, data=replace(recipe.data, size=size), model=model, stages=stages)
 
 
 def _recipe(name: str, data: DataConfig, stages: tuple[Stage, ...], model: ModelConfig = MLP(), **more: Any) -> Recipe:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jacsup.config import CelebA
 from jacsup.data.dataset import Dataset
 from jacsup.data.prepare import Source, prepare_once
-from jacsup.data.prepared import load_prepared
+from jacsup.data.prepared import load_prepared, read_manifest
 
 # Where each part may lie under the root: all in one folder, or as the official download and torchvision have them.
 PLACES = ("", "Img", "Anno", "Eval", "celeba")
@@ -21,10 +22,12 @@ PARTS = {
 def load_celeba(config: CelebA, root: Path | None, cache: Path) -> Dataset:
     """CelebA with its 40 attributes and the partition that the config names, from the official files under `root`.
 
-    The first call decodes all images once into `cache`. Raises ValueError where a part is missing or damaged.
+    The first call decodes all images once into `cache`; the config that comes back has their checksum. Raises
+    ValueError where a part is missing or damaged.
     """
-    train, test, attributes = load_prepared(prepare_celeba(root, config.size, cache), judged_on=config.judged_on)
-    return Dataset(train, test, config, attributes)
+    folder = prepare_celeba(root, config.size, cache)
+    train, test, attributes = load_prepared(folder, judged_on=config.judged_on)
+    return Dataset(train, test, replace(config, sha256=read_manifest(folder).sha256), attributes)
 
 
 def prepare_celeba(root: Path | None, size: int, cache: Path, *, skip_bad: bool = False) -> Path:

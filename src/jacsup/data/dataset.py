@@ -147,7 +147,9 @@ class Dataset:
             for tensor in (split.images, split.labels, split.attributes):
                 if tensor is not None:
                     digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
-        return _described(cls(train, test, Arrays(sha256=digest.hexdigest())), list(attributes or ()))
+        names = list(attributes or ())
+        digest.update(repr(names).encode() if names else b"")
+        return _described(cls(train, test, Arrays(sha256=digest.hexdigest())), names)
 
 
 def fingerprint_of(data: Dataset) -> str:
@@ -180,7 +182,13 @@ def _columns(attributes: Mapping[str, Any] | None, images: Any) -> Tensor | None
         array = _array(values, name)
         if array.shape != (len(images),) or array.dtype.kind not in "biuf":
             raise ValueError(f"attribute '{name}' is {array.dtype} of shape {array.shape}; give {len(images)} numbers")
-        columns.append(array.astype(np.float32))
+        with np.errstate(over="ignore"):
+            column = array.astype(np.float32)
+        if np.isinf(column).any():
+            raise ValueError(
+                f"attribute '{name}' has numbers beyond float32; allowed are finite ones, nan where missing"
+            )
+        columns.append(column)
     return torch.from_numpy(np.stack(columns, axis=1))
 
 

@@ -38,7 +38,7 @@ class Source:
 
 @contextlib.contextmanager
 def open_run(
-    recipe: Recipe, path: Path, init: str | Path | None, image_shape: tuple[int, int, int]
+    recipe: Recipe, path: Path, init: str | Path | None, data: Dataset
 ) -> Iterator[tuple[Run, Recipe, Source | None]]:
     """The locked run folder of a recipe, new or resumed; the recipe with its `init` filled in; and init's source.
 
@@ -47,7 +47,7 @@ def open_run(
     run, source = Run(path), None
     resumed = (path / "recipe.json").exists()
     if init:
-        source = _init_source(init, recipe, image_shape, run.recipe.init if resumed else "")
+        source = _init_source(init, recipe, data, run.recipe.init if resumed else "")
         recipe = replace(recipe, init=source.run.stage_digest(source.count - 1))
     elif recipe.init and not resumed:
         raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
@@ -121,19 +121,20 @@ def describe_session(
     return notes
 
 
-def take_over(run: Run, recipe: Recipe, source: Source | None) -> list[str]:
-    """Copies finished stages into a run that has no work of its own yet; returns notes.
+def take_over(run: Run, recipe: Recipe, source: Source | None, most: int) -> list[str]:
+    """Copies up to `most` finished stages into a run that has no work of its own yet; returns notes.
 
     From `source`, or else from the run beside it that agrees with the recipe over the most stages.
     """
     source = source or _best_sibling(run, recipe)
-    if source is None or source.count <= len(run.finished_stages(recipe)):
+    count = min(source.count, most) if source else 0
+    if source is None or count <= len(run.finished_stages(recipe)):
         return []
-    lines = [line for line in source.run.stats() if line["stage"] < source.count]
+    lines = [line for line in source.run.stats() if line["stage"] < count]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    for number in range(source.count):
+    for number in range(count):
         write_atomically(run.stage_file(number, recipe), source.run.stage_file(number).read_bytes())
-    names = ", ".join(stage.name for stage in recipe.stages[: source.count])
+    names = ", ".join(stage.name for stage in recipe.stages[:count])
     return [f"taken over from {source.run.path}: {names}"]
 
 
@@ -149,7 +150,7 @@ def _best_sibling(run: Run, recipe: Recipe) -> Source | None:
     return best
 
 
-def _init_source(init: str | Path, recipe: Recipe, image_shape: tuple[int, int, int], recorded: str) -> Source:
+def _init_source(init: str | Path, recipe: Recipe, data: Dataset, recorded: str) -> Source:
     """What RUN or RUN/STAGE stands for. recorded: the digest that a resumed run began with, since RUN may go on."""
     path = Path(init)
     run = Run(path if (path / "recipe.json").exists() else path.parent)
@@ -167,12 +168,22 @@ def _init_source(init: str | Path, recipe: Recipe, image_shape: tuple[int, int, 
         raise ValueError(f"{run.path} has no finished stage '{path.name}'; allowed are {', '.join(finished)}")
     sources = [Source(run, finished[name] + 1) for name in names]
     source = next((known for known in sources if run.stage_digest(known.count - 1) == recorded), sources[-1])
-    ours = [stage.num_units for stage in recipe.stages[: source.count]]
-    fits = ours == [stage.num_units for stage in theirs.stages[: source.count]] and theirs.model == recipe.model
-    if not fits or tuple(load_metadata(run.stage_file(source.count - 1))["image_shape"]) != image_shape:
+    metadata = load_metadata(run.stage_file(source.count - 1))
+    same = {
+        "model": (theirs.model, recipe.model),
+        "codes": tuple(
+            [(stage.num_units, stage.z_channels) for stage in each.stages[: source.count]] for each in (theirs, recipe)
+        ),
+        "image shape": (tuple(metadata["image_shape"]), data.image_shape),
+    }
+    if recipe.supervised:
+        names = [factor["name"] for factor in metadata["factors"]]
+        same["attributes"] = names, [attribute.name for attribute in data.attributes]
+    different = [name for name, (old, new) in same.items() if old != new]
+    if different:
         raise ValueError(
-            f"--init {init}: its first {source.count} stages do not fit recipe '{recipe.name}'; "
-            "image shape, model and num_units of these stages must agree"
+            f"--init {init}: its first {source.count} stages do not fit recipe '{recipe.name}' and its data, which "
+            f"differ in {' and '.join(different)}; these must agree"
         )
     return source
 
@@ -199,8 +210,5 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
 def _add_discriminator(model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:
     """A third network for the stage's time; its reward rises for the first half of it."""
     assert isinstance(model, ConvAutoencoder)
-    side = model.decoder.map_side
-    if side < 2:
-        raise ValueError(f"stage '{stage.name}': the code's map is {side}x{side}; a discriminator needs 2x2 and more")
-    ramp = max(1, stage.epochs * (num_images // stage.batch_size) // 2)
+    ramp, side = max(1, stage.epochs * (num_images // stage.batch_size) // 2), model.decoder.map_side
     model.add_module("discriminator", Discriminator(stage.z_channels, side, model.num_units, ramp, recipe.seed))

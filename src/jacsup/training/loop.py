@@ -21,6 +21,7 @@ from jacsup.config import Precision, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, require_full_batch
 from jacsup.models import build, load, pick_device, save_model
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
@@ -99,12 +100,12 @@ def train(
             data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
         recipe = replace(recipe, data=data.config)
         _require_trainable(recipe, data, count)
-        with open_run(recipe, path, init, data.image_shape) as (run, recipe, source):
+        with open_run(recipe, path, init, data) as (run, recipe, source):
             checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
             data = data.to(chosen)
             if distributed.is_main():
                 notes = describe_session(run, chosen, data_root, deterministic, precision, compiled=compile)
-                notes += take_over(run, recipe, source) if checkpoint is None else []
+                notes += take_over(run, recipe, source, count) if checkpoint is None else []
                 judge = get_judges(data, supervised=recipe.supervised)
             distributed.barrier()
             with (
@@ -125,12 +126,16 @@ def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
             f"recipe '{recipe.name}' learns attributes, and the images have none; pass a table with --attributes, "
             "or --unsupervised"
         )
+    # Layers that do not fit the images are refused here; on this device they cost nothing.
+    with torch.device("meta"):
+        model = build(recipe.model, data.image_shape, 1, normalized=False)
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
         distributed.require_divisible(stage.batch_size)
-    # Layers that do not fit the images are refused here; on this device they cost nothing.
-    with torch.device("meta"):
-        build(recipe.model, data.image_shape, 1, normalized=False)
+        if stage.objective == "fader" and isinstance(model, ConvAutoencoder) and model.decoder.map_side < 2:
+            raise ValueError(
+                f"stage '{stage.name}': the code's map is 1x1, a discriminator needs 2x2; use fewer model.channels"
+            )
 
 
 def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) -> None:
