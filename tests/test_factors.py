@@ -84,6 +84,7 @@ def test_sap_by_hand() -> None:
     assert sap(CONSTANT, MANY) == 0
     assert sap(MANY, MANY, continuous_factors=True) == pytest.approx(1)
     assert sap(CONSTANT, MANY, continuous_factors=True) == 0
+    assert sap(MANY, MANY / 7, continuous_factors=True) == pytest.approx(1)
     assert sap(rotated(BITS), BITS, continuous_factors=True) == pytest.approx(0)
     # R^2 of a + 2b (variance 5/4): 1/5 of a, 4/5 of b; the first code has 1 and 0.
     assert sap(MIXED, BITS, continuous_factors=True) == pytest.approx(((1 - 1 / 5) + 4 / 5) / 2)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from known_models import attribute_model, unit_model
@@ -17,7 +18,9 @@ from PIL import Image
 import jacsup
 from jacsup.config import CelebA, Faces
 from jacsup.data import drawn
+from jacsup.data.dataset import Dataset
 from jacsup.edit import Editor
+from jacsup.evaluate import evaluate
 from jacsup.export import export
 from jacsup.hub import card, push
 from jacsup.models import fetch, load, load_info, model_file, save_model
@@ -128,6 +131,8 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     # A run or a file comes first, any other folder does not.
     (tmp_path / "faces").mkdir()
     assert model_file("faces") == shipped
+    with pytest.raises(ValueError, match="is a model of images"):
+        evaluate("faces", Dataset.from_arrays(np.zeros((20, 8, 8), np.uint8)))
     (tmp_path / "faces").rmdir()
     attribute_model(tmp_path / "faces")
     assert model_file("faces") == Path("faces")
@@ -135,7 +140,7 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_ships_is_small_described_and_edits() -> None:
     files = fetch.shipped()
-    assert set(files) == {"faces"} and sum(path.stat().st_size for path in files.values()) < 10e6
+    assert set(files) == {"faces", "mnist"} and sum(path.stat().st_size for path in files.values()) < 10e6
     for name, path in files.items():
         text, info = path.with_suffix(".md").read_text(), load_info(path)
         assert text.startswith(card(path, name)) and f"| psnr | {info.metrics['psnr']:.4g} |" in text

@@ -16,7 +16,7 @@ from jacsup.config import Digits, Growth
 from jacsup.data import load_dataset
 from jacsup.metrics import images as image_metrics
 from jacsup.metrics import swap
-from jacsup.metrics.images import encode_all, mse, psnr, reconstruct, ssim
+from jacsup.metrics.images import encode_all, mse, psnr, reconstruct, reconstruction_mse, ssim
 from jacsup.metrics.jacobian import decoder_jacobian, finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
 from jacsup.metrics.swap import Judge, swap_scores
@@ -71,6 +71,7 @@ def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pixels.shape == images.shape
         return {
             "mse": mse(pixels, images),
+            "reconstruction": reconstruction_mse(model, images),
             "ssim": ssim(pixels, images),
             "codes": encode_all(model, images).flatten().tolist(),
             "prefix": prefix_mse(model, images, means),

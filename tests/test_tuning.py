@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from crashes import Stop
+from small_faces import small_faces
 
 from jacsup import tuning
 from jacsup.cli_tune import tune
@@ -21,6 +22,7 @@ from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
+from jacsup.training import testing
 from jacsup.tuning import Trial, hold_out, loss_of, search, with_values
 
 GRID = {"stages.weights.y": [0.1, 1.0], "stages.weights.diff": [0.1, 1.0]}
@@ -140,6 +142,16 @@ def test_a_supervised_recipe_is_judged_by_its_edits(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Run, "stats", lambda _: lines)
     faces: Recipe = replace(RECIPES["faces"], seed=3)
     assert list(tuning._stages(faces, load_dataset(RECIPE.data, None), tmp_path, "cpu")) == [(0.1, 0.7)] * 4
+
+
+def test_where_no_attribute_can_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "_edit_accuracy", lambda *_: math.nan)
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    data = Dataset.from_arrays(images, attributes={"Hat": np.arange(60) % 2})
+    with pytest.raises(ValueError, match="the judge tells no attribute well enough"):
+        search(small_faces(batch_size=20), data, {"stages.weights.y": [1.0]}, tmp_path, floor=0.5, device="cpu")
+    (stats,) = tmp_path.rglob("stats.jsonl")
+    assert "test_edit" not in stats.read_text() and "NaN" not in stats.read_text()
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class Adam:
 class Weights:
     """Weights of the loss terms: eq. 8 (rec), 9 (y, diff), 10 (xcov), 11 (pred), 12 (cycle_y) and 13 (cycle_z).
 
-    adv: of what Fader Networks' encoder gains where the discriminator of z errs.
+    All are 0 and more. adv: of what Fader Networks' encoder gains where the discriminator of z errs.
     A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
     roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
     Ours, in eq. 11 and 12: `balanced` makes rare labels count as much as common ones; `squared` takes (y - y_bar)^2 in
@@ -108,8 +108,9 @@ class Stage:
     `fader` on eq. 8 with the labels as y, eq. 11, and an encoder that hides the labels from a discriminator of z.
     num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
+    Codes may not shrink from stage to stage; num_units must grow. epochs: 1 and more. batch_size: 2 and more.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
-    taken: the probability that an attribute comes from the partner where eq. 9, 12 and 13 swap; 1 is the paper's.
+    taken: the probability, above 0, that an attribute is the partner's where eq. 9, 12 and 13 swap; the paper's is 1.
     """
 
     name: str
@@ -129,7 +130,8 @@ class Stage:
 class Recipe:
     """A named run: data, model, curriculum and seed. Two runs with equal recipes give equal weights.
 
-    flips: mirror each image with probability one half whenever it is seen.
+    Raises ValueError for what cannot be trained, naming the field, its value and what is allowed.
+    seed: 0 and more. flips: mirror each image with probability one half whenever it is seen.
     init: the SHA-256 of the model that the first stages were taken from, if any.
     """
 

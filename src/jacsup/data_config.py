@@ -26,7 +26,10 @@ class Digits:
 
 @dataclass(frozen=True, kw_only=True)
 class Faces:
-    """Drawn faces with 32 and more attributes and known counterfactuals; embedded, the last tenth is the test set."""
+    """Drawn faces with 36 attributes and known counterfactuals; embedded, the last tenth is the test set.
+
+    size: one of IMAGE_SIZES, as for the others.
+    """
 
     size: int = 64
     num_images: int = 20_000

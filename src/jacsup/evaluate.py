@@ -63,7 +63,7 @@ def evaluate(
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
-    if not path.is_dir():
+    if not (path / "recipe.json").is_file():
         return _figures(newest, None, None, data, _instruments(newest, data, identity))
     run = Run(path)
     stages = judge_stages(run, run.finished_stages(), data, identity)

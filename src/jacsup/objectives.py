@@ -239,8 +239,9 @@ def _decode_with_swapped(model: Autoencoder, code: Code, taken: Tensor | None) -
 
 @contextlib.contextmanager
 def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    mode = network.training
     network.eval()
     try:
         yield
     finally:
-        network.train()
+        network.train(mode)

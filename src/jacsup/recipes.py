@@ -228,7 +228,8 @@ def arms_of(recipe: Recipe) -> dict[str, str]:
 def with_arm(recipe: Recipe, arm: str) -> Recipe:
     """The recipe's baseline called `arm`; it keeps the stages before the first student, so both share their teacher.
 
-    Its stages still name that teacher: they are not held to it, but their Jacobians are compared with its.
+    Only `fader` keeps none. Its stages still name that teacher: they are not held to it, but their Jacobians are
+    compared with its.
     """
     arms = arms_of(recipe)
     if arm not in arms:

@@ -190,7 +190,12 @@ def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterato
     for number in range(len(recipe.stages)):
         run = Run(train(recipe, data, folder, device=device, num_stages=number + 1))
         line = [line for line in run.stats() if line["stage"] == number][-1]
-        yield line["test_mse"], line["test_edit" if recipe.supervised else "test_swap"]
+        control = line.get("test_edit" if recipe.supervised else "test_swap")
+        if control is None:
+            raise ValueError(
+                "no choice can be judged: the judge tells no attribute well enough; give more images, or others"
+            )
+        yield line["test_mse"], control
 
 
 def _name(values: Values) -> str:

@@ -186,13 +186,10 @@ def quality(
 
 
 def _quality(output: Float[Tensor, " n"], label: Float[Tensor, " n"]) -> tuple[float, float, float]:
-    from scipy.stats import rankdata
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
     output, with_it = output[~label.isnan()], label[~label.isnan()] > 0
-    count, others = int(with_it.sum()), int((~with_it).sum())
-    if not count or not others:
+    if with_it.all() or not with_it.any():
         return math.nan, math.nan, math.nan
-    right = ((output > 0) == with_it).double()
-    balanced = (right[with_it].mean() + right[~with_it].mean()) / 2
-    ranks = torch.from_numpy(rankdata(output.numpy()))[with_it].sum()
-    return float(right.mean()), float(balanced), float(ranks - count * (count + 1) / 2) / (count * others)
+    verdicts = with_it.numpy(), (output > 0).numpy()
+    return accuracy_score(*verdicts), balanced_accuracy_score(*verdicts), roc_auc_score(with_it.numpy(), output.numpy())

@@ -3,7 +3,8 @@
 Everywhere `codes` are (n, d) numbers and `factors` the (n, f) integers that the same n images were made with. The
 settings of record (Locatello et al. 2019, `disentanglement_lib`) are the defaults: 10,000 points to learn or count on,
 5,000 more to test a predictor on, so that functions that predict split off the last third of what they are given, and
-the others take all of it. Points must come in random order.
+the others take all of it. Points must come in random order. ValueError for codes or factors that are not finite, for
+factors that are no integers or have one value only, and for sizes that differ.
 """
 
 from __future__ import annotations
@@ -89,15 +90,15 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     }
 
 
-def sap(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, continuous_factors: bool = False) -> float:
+def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuous_factors: bool = False) -> float:
     """Separated attribute predictability, 0 to 1: how much better the best code alone predicts a factor than the next.
 
-    The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors` in
-    R^2 of a line; mean over factors. Kumar et al. 2018.
+    The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors`,
+    which may be any numbers, in R^2 of a line; mean over factors. Kumar et al. 2018.
     """
     from sklearn.svm import LinearSVC
 
-    codes, factors = checked(codes, factors)
+    codes, factors = checked(codes, factors, continuous=continuous_factors)
     if continuous_factors:
         return float(np.mean(_gap(_squared_correlation(codes, factors))))
     fit, test = parts(len(codes))
@@ -133,19 +134,20 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
     return float(np.mean(scores))
 
 
-def checked(codes: Any, factors: Any) -> tuple[Float[ndarray, "n d"], Int[ndarray, "n f"]]:
-    """Both as arrays; ValueError for what no score can be taken of."""
+def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Float[ndarray, "n d"], Any]:
+    """Both as arrays; ValueError for what no score can be taken of. continuous: factors are any numbers."""
     codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(f"codes are {codes.shape}, factors {factors.shape}; give (n, d) and (n, f), n the same")
-    if factors.dtype.kind not in "iub":
+    if factors.dtype.kind not in ("iubf" if continuous else "iub"):
         raise ValueError(f"factors are {factors.dtype}; allowed are integers: number the values of each factor")
-    if not np.isfinite(codes).all():
-        raise ValueError("codes have numbers that are not finite; leave these points away")
+    for name, values in (("codes", codes), ("factors", factors)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} have numbers that are not finite; leave these points away")
     constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
     if constant:
         raise ValueError(f"factors {constant} have one value only; leave these columns away")
-    return codes, factors.astype(int)
+    return codes, factors.astype(float if continuous else int)
 
 
 def parts(num_points: int) -> tuple[slice, slice]:
@@ -211,7 +213,7 @@ def _explained(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"]) -> float
     return 1 - cross_entropy(codes) / without
 
 
-def _squared_correlation(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> Float[ndarray, "d f"]:
+def _squared_correlation(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"]) -> Float[ndarray, "d f"]:
     codes, factors = codes - codes.mean(axis=0), factors - factors.mean(axis=0)
     spreads = codes.var(axis=0)[:, None] * factors.var(axis=0)
     squared = (codes.T @ factors / len(codes)) ** 2

@@ -60,15 +60,17 @@ def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dic
     return {"mse": error, "psnr": psnr(error), "ssim": sums["ssim"] / len(images)}
 
 
+def reconstruction_mse(model: Model, images: UInt8[Tensor, "n c h w"]) -> float:
+    """The mse alone."""
+    parts = images.split(chunk_size(images))
+    return sum(len(part) * mse(reconstruct(model, part), part) for part in parts) / len(images)
+
+
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
-    # Squares are summed in float64 by chunks: a float32 mean over 10^7 pixels would lose digits.
-    size = chunk_size(images)
-    total = sum(
-        (part - to_float(image.to(part.device), UNIT)).square().sum(dtype=torch.float64).item()
-        for part, image in zip(pixels.split(size), images.split(size), strict=True)
-    )
-    return total / pixels.numel()
+    # Squares are summed in float64: a float32 mean over 10^7 pixels would lose digits.
+    errors = (pixels - to_float(images.to(pixels.device), UNIT)).square()
+    return errors.sum(dtype=torch.float64).item() / pixels.numel()
 
 
 def psnr(mean_squared_error: float) -> float:
@@ -87,12 +89,7 @@ def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> 
     size = min(images.shape[2:])
     if size < 3:
         return math.nan
-    sigma = 1.5 if size >= 11 else 0.5
-    chunk = chunk_size(images)
-    scores = [
-        structural_similarity_index_measure(
-            part, to_float(image.to(part.device), UNIT), data_range=1.0, sigma=sigma, reduction="sum"
-        )
-        for part, image in zip(pixels.split(chunk), images.split(chunk), strict=True)
-    ]
-    return sum(float(score) for score in scores if isinstance(score, Tensor)) / len(images)
+    sigma, target = 1.5 if size >= 11 else 0.5, to_float(images.to(pixels.device), UNIT)
+    score = structural_similarity_index_measure(pixels, target, data_range=1.0, sigma=sigma)
+    assert isinstance(score, Tensor)
+    return float(score)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jacsup.code import Code, to_float, to_unit
 from jacsup.metrics.images import chunk_size, encode_all, mse
-from jacsup.metrics.jacobian import decoder_jacobian
+from jacsup.metrics.jacobian import JACOBIAN_CHUNK, decoder_jacobian
 from jacsup.models import Model
 
 
@@ -20,13 +20,15 @@ def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tens
 
     A list of num_units + 1 errors: entry j uses the first j units.
     """
-    units = encode_all(model, images)
-    means = means.to(units)
-    errors = []
+    units, size = encode_all(model, images), chunk_size(images)
+    means, errors = means.to(units), []
     for kept in range(model.num_units + 1):
         cut = torch.cat([units[:, :kept], means[kept:].expand(len(units), -1)], dim=1)
-        pixels = torch.cat([model.decode(Code.of_units(part)) for part in cut.split(chunk_size(images))])
-        errors.append(mse(to_unit(pixels, model.config.value_range), images))
+        total = 0.0
+        for codes, part in zip(cut.split(size), images.split(size), strict=True):
+            pixels = to_unit(model.decode(Code.of_units(codes)), model.config.value_range)
+            total += len(part) * mse(pixels, part)
+        errors.append(total / len(images))
     return errors
 
 
@@ -40,11 +42,13 @@ def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Floa
 
     spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.
     """
-    with torch.no_grad():
-        code = model.encode(to_float(images, model.config.value_range))
-    jacobian = decoder_jacobian(model, code, model.num_units)
-    low, high = model.config.value_range
-    return (jacobian.square().sum(dim=2).mean(dim=1) * (spread.to(jacobian) / (high - low)).square()).tolist()
+    energies = []
+    for part in images.split(JACOBIAN_CHUNK):
+        with torch.no_grad():
+            code = model.encode(to_float(part, model.config.value_range))
+        energies.append(decoder_jacobian(model, code, model.num_units).square().sum(dim=2))
+    energy, (low, high) = torch.cat(energies, dim=1).mean(dim=1), model.config.value_range
+    return (energy * (spread.to(energy) / (high - low)).square()).tolist()
 
 
 def monotony(energies: list[float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -13,7 +14,7 @@ from jacsup.config import Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import attribute_means, edit_scores
-from jacsup.metrics.images import chunk_size, chunks, encode_factors, mse, reconstruct
+from jacsup.metrics.images import chunk_size, chunks, encode_factors, reconstruction_mse
 from jacsup.metrics.jacobian import finite_difference_error
 from jacsup.metrics.swap import Judge, get_judge, swap_scores
 from jacsup.models import Model, ModelInfo, Typical, factor_statistics
@@ -38,11 +39,12 @@ def test_figures(model: Model, teacher: Model | None, data: Dataset, judge: Judg
     """The epoch's test figures, in eval mode, on the first NUM_TEST_IMAGES test images."""
     split = data.test.first(NUM_TEST_IMAGES)
     model.eval()
-    figures = {"test_mse": mse(reconstruct(model, split.images), split.images)}
+    figures = {"test_mse": reconstruction_mse(model, split.images)}
     if isinstance(judge, Judge):
         figures["test_swap"] = swap_scores(model, split, judge)["swap_classifier"]
-    if isinstance(judge, AttributeJudge):
-        figures["test_edit"] = _edit_accuracy(model, data, judge)
+    # Where the judge knows no attribute well enough there is no accuracy.
+    if isinstance(judge, AttributeJudge) and not math.isnan(edit := _edit_accuracy(model, data, judge)):
+        figures["test_edit"] = edit
     if teacher:
         figures["test_jacobian"] = finite_difference_error(model, teacher, split.images)
     model.train()
