@@ -21,6 +21,7 @@ class LocalHub:
     files: dict[str, bytes] = field(default_factory=dict)
     created: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    private: bool = False
 
 
 @contextlib.contextmanager
@@ -56,6 +57,10 @@ def local_hub() -> Iterator[LocalHub]:
             self.file(body=False)
 
         def do_GET(self) -> None:
+            if self.path.startswith("/api/models/"):
+                repository = {"id": self.path.removeprefix("/api/models/"), "private": hub.private}
+                self.answer(200, json.dumps(repository).encode(), {"Content-Type": "application/json"})
+                return
             self.file(body=True)
 
         def do_POST(self) -> None:

@@ -153,6 +153,17 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     assert opened("a.jpg").mode == "RGB"
     edit("--like", "b.png:Smiling", "--like", "b.png:Bald", "-o", "likes.png")
     assert same(opened("likes.png"), expected)
+    (tmp_path / "settings.json").write_text(json.dumps({"strengths": {"Smiling": 2, "Bald": 0}, "detail": 0.25}))
+    edit("--settings", "settings.json", "--set", "Bald=1", "-o", "kept.png")
+    assert same(opened("kept.png"), Editor(model_file)("a.png", align=False, detail=0.25, Smiling=2, Bald=1))
+    edit("--settings", "settings.json", "--detail", "1", "-o", "kept.png")
+    assert same(opened("kept.png"), Editor(model_file)("a.png", align=False, detail=1, Smiling=2, Bald=0))
+    clear = photo().convert("RGBA")
+    clear.putalpha(0)
+    clear.save("clear.png")
+    monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "clear.png", "--no-align", "-o", "white.jpg"])
+    cli.main()
+    assert np.asarray(Image.open("white.jpg")).min() > 250
     edit("--set", "Smiling=2", "--set", "Bald=1", "-o", "sets.png")
     assert same(opened("sets.png"), opened("set.png"))
     edit("--sweep", "Smiling")
@@ -193,6 +204,8 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
         (("--read", "--set", "Smiling=1"), "--read only prints; leave --set"),
         (("--json",), "--json goes with --read"),
+        (("--settings", "none.json"), "--settings none.json: No such file or directory; give a file that the editor"),
+        (("--settings", "a.png"), "--settings a.png holds no settings; give a file that the editor has saved as JSON"),
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; allowed are auto, cpu, cuda and cuda:N"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
         (("-o", "out.txt"), "the result is to be 'out.txt', which has no ending of an image; allowed are .png, .jpg"),

@@ -145,6 +145,18 @@ def test_a_photo_is_opened_edited_and_downloaded(page: Page, tmp_path: Path) -> 
         page.click("#settings")
     settings = json.loads(Path(download.value.path()).read_text())
     assert settings == {"model": "drawn", "strengths": {"Smiling": pytest.approx(2, abs=0.03)}, "detail": 0.5}
+    smiling = settled(page)
+    page.click("#reset")
+    settled(page)
+    kept, broken = tmp_path / "kept.json", tmp_path / "broken.json"
+    kept.write_text(json.dumps(settings | {"strengths": settings["strengths"] | {"Nobody": 1, "Bald": "x"}}))
+    page.set_input_files("#file", kept)
+    wait_for_another(page, own)
+    assert settled(page) == smiling and page.locator(".row.changed").count() == 1
+    broken.write_text("[]")
+    page.set_input_files("#file", broken)
+    page.wait_for_selector("#status.error")
+    assert "holds no settings" in page.inner_text("#status") and settled(page) == smiling
 
 
 def test_wrong_files_are_met_with_a_line_and_change_nothing(page: Page, tmp_path: Path) -> None:
@@ -177,6 +189,7 @@ def test_a_photo_is_taken_or_not(page: Page) -> None:
         page.click("#camera")
         page.wait_for_selector("#video:visible")
         leave()
+        assert page.evaluate("document.activeElement.id") == "camera"
         assert page.is_hidden("#video") and page.inner_text("#camera") == "Take a photo"
         assert page.evaluate("document.getElementById('video').srcObject") is None
     assert settled(page) == own
@@ -230,6 +243,30 @@ def test_the_photo_that_was_opened_last_stays(page: Page, tmp_path: Path) -> Non
     assert download.value.suggested_filename == "quick-edited.png"
 
 
+def test_the_face_that_was_clicked_last_is_opened(page: Page) -> None:
+    page.route("**/starts/*", lambda route: (page.wait_for_timeout(100), route.continue_()))
+    page.click("#starts button >> nth=2")
+    page.click("#starts button >> nth=5")
+    page.wait_for_timeout(600)
+    settled(page)
+    page.click("#link")
+    page.wait_for_function("location.hash.length > 1")
+    assert "start=5" in page.url
+
+
+def test_a_camera_that_comes_too_late_is_not_shown(page: Page) -> None:
+    page.evaluate("""() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async wanted => {
+        await new Promise(done => setTimeout(done, 500));
+        return window.stream = await ask(wanted); }; }""")
+    page.click("#camera")
+    page.click("#starts button >> nth=1")
+    page.wait_for_function("window.stream")
+    page.wait_for_timeout(200)
+    assert page.is_hidden("#video") and page.is_enabled("#camera")
+    assert page.evaluate("window.stream.getTracks()[0].readyState") == "ended"
+
+
 def test_a_sweep_that_comes_too_late_is_not_shown(page: Page) -> None:
     held = list[Any]()
     page.route("**/sweep", lambda route: held.append(route))
@@ -276,6 +313,11 @@ def test_search_and_sweep(page: Page) -> None:
     page.click("[aria-label='Sweep Smiling']")
     page.wait_for_selector("#strip:visible")
     page.wait_for_function("document.getElementById('strip').naturalWidth > 500")
+    assert page.locator(".row[data-name=Smiling] + #sweep").count() == 1
+    page.click("[aria-label='Sweep Bald']")
+    page.wait_for_selector(".row[data-name=Bald] + #sweep #strip:visible")
+    page.click("[aria-label='Sweep Bald']")
+    assert page.is_hidden("#sweep")
 
 
 def test_another_photos_attributes(page: Page, editor: Served, tmp_path: Path) -> None:
@@ -298,6 +340,11 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     assert settled(page) != own and page.input_value("#factor-Smiling") == page.get_attribute("#factor-Smiling", "max")
     page.keyboard.press("Delete")
     assert settled(page) == own
+    page.keyboard.press("End")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert settled(page) == own and page.evaluate("document.activeElement.id") == "factor-Smiling"
+    assert page.locator("[role=status], output").count() == 2
     page.focus("#starts button >> nth=1")
     page.keyboard.press("Enter")
     wait_for_another(page, own)
@@ -351,3 +398,12 @@ def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: P
             assert shows(page) != moved
             page.click("#units-reset")
             assert shows(page) == own
+
+
+def test_a_link_to_units_stays_in_their_ranges(browser: Browser, tmp_path: Path) -> None:
+    with running(unit_model(tmp_path / "units.safetensors")) as editor:
+        for page in opened(browser, f"{editor.address}/#unit+0=1e300&unit+1=-50&unit+2=x", ready="#unit-rows .row"):
+            settled(page, "decoded", "decoded")
+            now, most = (float(str(page.get_attribute("#pad", f"aria-value{name}"))) for name in ("now", "max"))
+            assert now == most and page.inner_text("#status") == ""
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -5,6 +5,7 @@ import os
 import gradio as gr
 
 import jacsup
+from jacsup.edit import DETAIL
 
 editor = jacsup.Editor(os.environ.get("MODEL", "faces"))
 align = os.environ.get("ALIGN", "0") == "1"  # for models of aligned photographs
@@ -34,14 +35,14 @@ def edit(photo, detail, *values):
 with gr.Blocks(title="jacsup") as app:
     with gr.Row():
         photo, result = gr.Image(type="pil", label="Photo"), gr.Image(type="pil", label="Edited")
-    detail, sliders = gr.Slider(0, 1, 0.5, label="Own detail kept"), []
+    detail, sliders = gr.Slider(0, 1, DETAIL, label="Own detail kept"), []
     for first in range(0, len(names), 4):
         with gr.Row():
             row = names[first : first + 4]
-            sliders += [gr.Slider(*ranges[name], 0, label=name.replace("_", " ")) for name in row]
+            sliders += [gr.Slider(*ranges[name], 0, label=name.replace("_", " "), buttons=[]) for name in row]
     photo.upload(lambda photo: [photo, *opened(photo)[1].values()], photo, [result, *sliders])
     for slider in (detail, *sliders):
-        slider.release(edit, [photo, detail, *sliders], result)
+        slider.input(edit, [photo, detail, *sliders], result, trigger_mode="always_last")
 
 if __name__ == "__main__":
     app.launch()

@@ -116,7 +116,7 @@ def crop(photo: Image.Image, similarity: Similarity, size: int) -> UInt8[Tensor,
     # Whole blocks of pixels first, which is fast; what is left to shrink is at most fourfold.
     factor = max(1, int(similarity.side / (2 * size)))
     left, top, right, bottom = bounding_box(photo, similarity, margin=3 * factor)
-    region = opaque(photo.crop((left, top, right, bottom))).reduce(factor)
+    region = opaque(photo.reduce(factor, box=(left, top, right, bottom)))
     samples = max(1, math.ceil(similarity.side / (factor * size) - 0.01))
     points = similarity.to_photo(_pixel_centres(0, 0, size * samples, size * samples) / (size * samples))
     sampled = _sampled(_to_tensor(np.array(region)), (points - complex(left, top)) / factor)

@@ -40,11 +40,12 @@ def edit(
     set: Repeated = (),
     add: Repeated = (),
     like: Repeated = (),
+    settings: Path | None = None,
     sweep: str | None = None,
     read: bool = False,
     json: bool = False,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
-    detail: float = 1.0,
+    detail: float | None = None,
     align: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: the face is found)")] = True,
     device: str = "cpu",
 ) -> None:
@@ -56,42 +57,55 @@ def edit(
         set: After model and photo: strengths, such as Eyeglasses=2 Smiling=1.5.
         add: The same, added to the photo's own strengths.
         like: Another photo and the attributes to take from it, such as b.jpg:Smiling,Eyeglasses.
+        settings: A file of settings that the editor in the browser has saved; what is given beside it counts more.
         sweep: One attribute to show at strengths from -3 to 3, side by side, or moving where --out ends in .gif.
         read: Print the strengths that the model sees in the photo, and edit nothing.
         json: With --read, print them as JSON.
         out: Where to write the result; the photo's name with -edited without one.
-        detail: Share of the photo's own detail that is kept, 0 to 1; large removals want less.
+        detail: Share of the photo's own detail that is kept where much changes, 0 to 1; large removals want less. 0.5
+            without it.
         align: Take the photo's central square, as for models of images that are not aligned.
         device: auto, cpu, cuda or cuda:N.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
-    if read and (sets or adds or likes or sweep or out):
-        raise ValueError("--read only prints; leave --set, --add, --like, --sweep and --out away, or --read")
+    if read and (sets or adds or likes or settings or sweep or out):
+        raise ValueError(
+            "--read only prints; leave --set, --add, --like, --settings, --sweep and --out away, or --read"
+        )
     if json and not read:
         raise ValueError("--json goes with --read")
     target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
     _require_writable(target, photo, moving=sweep is not None)
-    from jacsup.edit import Editor
+    from jacsup.edit import DETAIL, Editor
 
+    strengths, saved_detail = _saved(settings) if settings else ({}, DETAIL)
     editor = Editor(model, device)
     face = _opened(editor, photo, align=align)
     if read:
         _print_strengths(editor.read(face), json=json)
         return
-    strengths: dict[str, float] = {}
     for text in likes:
         other, names = _other_photo(text)
         strengths |= editor.strengths(_opened(editor, other, align=align), names)
     added = _assignments(adds, "--add")
     own = editor.strengths(face, added)
     strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
+    _write(editor, face, strengths, sweep, saved_detail if detail is None else detail, target)
+    print(f"the result is in {target}")
+
+
+def _write(
+    editor: Editor, face: Face, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
+) -> None:
+    from jacsup.edit import preview
+
+    small = preview(face, SWEEP_SIDE)
     if sweep and target.suffix.lower() == GIF:
-        _save_moving(editor.swept(face, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
+        _save_moving(editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
     elif sweep:
-        _save(editor.sweep(face, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
+        _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
     else:
         _save(editor.render(face, strengths, detail=detail), target)
-    print(f"the result is in {target}")
 
 
 def _require_writable(target: Path, photo: Path, *, moving: bool) -> None:
@@ -112,6 +126,19 @@ def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
     for warning in face.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
     return face
+
+
+def _saved(path: Path) -> tuple[dict[str, float], float]:
+    """Strengths and detail from a file of settings."""
+    try:
+        settings = jsonlib.loads(path.read_text())
+        return {name: float(value) for name, value in settings["strengths"].items()}, float(settings["detail"])
+    except OSError as error:
+        raise ValueError(f"--settings {path}: {error.strerror}; give a file that the editor has saved") from None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise ValueError(
+            f"--settings {path} holds no settings; give a file that the editor has saved as JSON"
+        ) from None
 
 
 def _other_photo(text: str) -> tuple[Path, list[str]]:
@@ -143,11 +170,11 @@ def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
 
 
 def _save(image: Image, path: Path) -> None:
-    from jacsup.photo import encoded
+    from jacsup.photo import encoded, opaque
     from jacsup.run import write_atomically
 
     kind = KINDS[path.suffix.lower()]
-    image = image.convert("RGB") if kind == "JPEG" else image
+    image = opaque(image) if kind == "JPEG" and image.mode == "RGBA" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     write_atomically(path, encoded(image, kind, **options))
 

@@ -20,6 +20,8 @@ from jacsup.photo import name_of, read_photo
 Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
+# The share of the photo's own detail that stays where an edit changes much: all of it would leave outlines behind.
+DETAIL = 0.5
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # Sliders reach at least as far, also for attributes that are rarely so strong.
@@ -57,11 +59,13 @@ class Editor:
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
-    def __call__(self, photo: Photo, *, detail: Number = 1.0, align: bool = True, **strengths: Number) -> Image.Image:
+    def __call__(
+        self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, **strengths: Number
+    ) -> Image.Image:
         """The photo with attributes set to strengths; in its own size, and unchanged where nothing is set.
 
-        photo: a file, its bytes or a PIL image. detail: the share of the photo's own detail that is kept inside the
-        face, from 0 to 1. align: find the face; without it the photo's central square is taken.
+        photo: a file, its bytes or a PIL image. detail: the share of the photo's own detail that is kept where the edit
+        changes much, from 0 to 1. align: find the face; without it the photo's central square is taken.
         Raises ValueError for an unknown attribute, one that was not learned, a strength that is no number or beyond
         MOST_STRENGTH, and a photo without a face.
         """
@@ -101,17 +105,17 @@ class Editor:
         low, high = self.strength(name, factor.p01), self.strength(name, factor.p99)
         return min(low, -LEAST_REACH), max(high, LEAST_REACH)
 
-    def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = 1.0) -> Image.Image:
+    def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
         """The photo of an opened face with attributes set to strengths."""
         if not 0 <= detail <= 1:
             raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
         if not strengths:
             return face.photo
         edited = self._decode(self.changed(face.code, strengths))[0]
-        return paste(face.photo, face.place, face.x_hat, edited, detail=detail)
+        return paste(face.photo, face.place, face.x_hat, edited, detail=float(detail))
 
     def sweep(
-        self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = 1.0
+        self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
     ) -> Image.Image:
         """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
         return side_by_side(self.swept(face, name, strengths, SWEPT, side=side, detail=detail))
@@ -124,7 +128,7 @@ class Editor:
         values: Iterable[Number],
         *,
         side: int,
-        detail: Number = 1.0,
+        detail: Number = DETAIL,
     ) -> list[Image.Image]:
         """The photo with attribute `name` at some values, one after the other, each at most `side` pixels."""
         # Edits of a small picture: many of a large one would fill the memory.

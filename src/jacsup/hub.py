@@ -12,9 +12,10 @@ from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
 from jacsup.models.fetch import FILE
 
 PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
+RARE = "Edits of rare attributes are the poorest."
 LABELS = (
     "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its annotators "
-    "saw in celebrities' faces. Edits of rare attributes are the poorest."
+    f"saw in celebrities' faces. {RARE}"
 )
 DRAWN = "It has seen drawn faces alone and knows no photographs."
 
@@ -37,6 +38,9 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
         (Path(folder) / "README.md").write_text(text)
         try:
             api.create_repo(repository, private=private, exist_ok=True)
+            # A repository that was there before keeps its own setting.
+            if private and not api.repo_info(repository).private:
+                raise RuntimeError("it is there already, and public")
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
         except Exception as error:  # its transport raises errors of its own kind
             reason = str(error).strip().partition("\n")[0]
@@ -50,7 +54,8 @@ def card(model: str | Path, name: str) -> str:
     """The model card, in Markdown. name: owner/name on the Hub, or that of a model that ships with the package."""
     loaded = load(model)
     info = load_info(loaded)
-    kind = "edits attributes of faces" if loaded.z_channels else "has an ordered code"
+    subject = "faces" if isinstance(info.data, Faces | CelebA) else "images"
+    kind = f"edits attributes of {subject}" if loaded.z_channels else "has an ordered code"
     extras, use = ("hub,serve", f"hf:{name}") if "/" in name else ("serve", name)
     sections = [
         _front_matter(info),
@@ -118,8 +123,5 @@ def _limits(info: ModelInfo) -> list[str]:
     if not any(factor.learned for factor in info.factors):
         return ["Images unlike the training images come back poorly. What a unit does was found, not chosen."]
     limits = ["A photo unlike the training images is edited poorly; the editor says so."]
-    if isinstance(info.data, Faces):
-        limits.append(DRAWN)
-    else:
-        limits.append(LABELS)
-    return limits
+    more = DRAWN if isinstance(info.data, Faces) else LABELS if isinstance(info.data, CelebA) else RARE
+    return [*limits, more]

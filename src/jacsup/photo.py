@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
-# Printers' profiles have two megabytes; more is no profile.
-MOST_PROFILE = 4 * 2**20
+# What Pillow would read again from a PNG; profiles of screens and cameras have some kilobytes.
+MOST_PROFILE = 2**20
 # Pillow knows more formats; these are the ones that photos come in, and none that starts another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -41,7 +41,7 @@ def read_photo(source: Source) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(source, Image.Image):
-            return _decoded(source, name)
+            return _decoded(source, name, own=False)
         Image.init()
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         try:
@@ -53,14 +53,14 @@ def read_photo(source: Source) -> Image.Image:
         except Exception as error:  # damaged files make Pillow raise anything
             raise _unreadable(name, getattr(error, "strerror", None) or str(error)) from None
         with image:
-            return _decoded(image, name)
+            return _decoded(image, name, own=True)
 
 
 def opaque(image: Image.Image) -> Image.Image:
     """The image as one sees it on a white page."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -70,22 +70,25 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
-def _decoded(image: Image.Image, name: str) -> Image.Image:
+def _decoded(image: Image.Image, name: str, *, own: bool) -> Image.Image:
+    """own: the image is nobody else's, so that it may change."""
     width, height = image.size
     if min(width, height) < SMALLEST_SIDE or width * height > MOST_PIXELS:
         raise _wrong_size(name, f"{width}x{height}")
     try:
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image, in_place=own) or image
         photo = _eight_bit(upright).convert("RGBA" if upright.has_transparency_data else "RGB")
     except Exception as error:
         raise _unreadable(name, str(error)) from None
     profile = image.info.get("icc_profile") or b""
-    if len(profile) > MOST_PROFILE:
-        raise ValueError(
-            f"{name} has a colour profile of {len(profile):,} bytes; allowed are {MOST_PROFILE:,}; save it as sRGB"
-        )
+    photo.info = {}
     # A profile for grey or CMYK would be wrong for what these have become.
-    photo.info = {"icc_profile": profile} if profile[16:20] == b"RGB " else {}
+    if profile[16:20] == b"RGB ":
+        if len(profile) > MOST_PROFILE:
+            raise ValueError(
+                f"{name} has a colour profile of {len(profile):,} bytes; allowed are {MOST_PROFILE:,}; save it as sRGB"
+            )
+        photo.info["icc_profile"] = profile
     return photo
 
 

@@ -36,8 +36,8 @@ from jacsup.studio import AttributeStudio, UnitStudio, open_studio
 
 MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
 SECONDS_BETWEEN_FORGETTING = 30.0
-# Slow senders wait beside each other; a photo of 100 megapixels takes 300 MB while it is open: two at a time.
-NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 2, os.cpu_count() or 1
+# Slow senders wait beside each other; a photo of 100 megapixels takes nearly a gigabyte: one at a time.
+NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 1, os.cpu_count() or 1
 EVERY_ADDRESS = ("0.0.0.0", "::")
 PAGE = {
     "/": ("page.html", "text/html"),
@@ -98,7 +98,8 @@ def serve(
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
-        uvicorn.Server(config).run([listener])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run([listener])
 
 
 def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu") -> Starlette:

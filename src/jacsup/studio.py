@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
-from jacsup.edit import Editor, preview
+from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import encoded, opaque
 from jacsup.sessions import Sessions
@@ -146,7 +146,7 @@ def open_studio(model: str | Path, device: str = "cpu") -> Studio:
     """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
     loaded = load(model, device)
     kind = AttributeStudio if loaded.z_channels else UnitStudio
-    return kind(loaded, Path(model).stem)
+    return kind(loaded, Path(model).resolve().name.removesuffix(".safetensors"))
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
@@ -169,7 +169,7 @@ def _settings(asked: dict[str, Any]) -> tuple[dict[str, float], float]:
     if not isinstance(strengths, dict):
         raise ValueError(f"strengths are {strengths!r:.60}; allowed are numbers by name")
     numbers = {name: _number(value, name) for name, value in strengths.items()}
-    return numbers, _number(asked.get("detail", 1.0), "detail")
+    return numbers, _number(asked.get("detail", DETAIL), "detail")
 
 
 def _number(value: object, name: str) -> float:

@@ -62,6 +62,15 @@ function editPhotos() {
     byId("sweep").hidden = false;
   });
 
+  // Beside the attribute that was asked for; null takes the strip away.
+  function sweepOf(name) {
+    swept = name;
+    byId("sweep").hidden = true;
+    if (name === null) return;
+    rows[name].row.after(byId("sweep"));
+    showSweep();
+  }
+
   function move(name, value) {
     if (value === null) delete set[name]; else set[name] = value;
     update();
@@ -92,7 +101,11 @@ function editPhotos() {
       showBlob(byId("original"), plain);
       const advice = model.drawn ? ` A model of photographs would do better: ${TRAIN}` : "";
       byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
-      for (const { name } of learned) { rows[name].enable(true); rows[name].mark("own", photo.own[name], "the photo's own"); }
+      for (const { name } of learned) {
+        rows[name].enable(true);
+        rows[name].mark("own", photo.own[name], "the photo's own");
+        rows[name].mark("theirs");
+      }
       for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
       byId("stage").classList.add("full");
       byId("empty").hidden = true;
@@ -105,12 +118,27 @@ function editPhotos() {
     }
   }
 
+  // What the button below has saved.
+  async function restore(file) {
+    try {
+      const saved = JSON.parse(await file.text());
+      const known = learned.filter(({ name }) => Math.abs(saved.strengths[name]) <= 100);
+      set = Object.fromEntries(known.map(({ name }) => [name, Number(saved.strengths[name])]));
+      detail.value = saved.detail ?? detail.defaultValue;
+      say("");
+      update();
+    } catch {
+      say("This file holds no settings; allowed are photos, and what \"Settings as JSON\" saves.", true);
+    }
+  }
+
+  const take = (file) => file && (file.name.endsWith(".json") ? restore(file) : open(file, file.name));
   const chosen = (input, then) => byId(input).addEventListener("change", (event) => {
     const [file] = event.target.files;
     event.target.value = "";
     if (file) then(file);
   });
-  chosen("file", (file) => open(file, file.name));
+  chosen("file", take);
   chosen("like", async (file) => {
     try {
       const other = await send(file, align.checked);
@@ -118,7 +146,8 @@ function editPhotos() {
         rows[name].mark("theirs", other.strengths[name], "the other photo's");
         set[name] = other.strengths[name];
       }
-      say("All attributes are the other photo's now; ↺ undoes one.");
+      const doubts = other.warnings.map((warning) => ` Of the other photo: ${warning}.`);
+      say(`All attributes are the other photo's now; ↺ takes one back.${doubts.join("")}`);
       update();
     } catch (error) {
       say(error.message, true);
@@ -129,8 +158,8 @@ function editPhotos() {
   for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
     document.addEventListener(kind, (event) => { event.preventDefault(); stage.classList.toggle("over", over); });
   }
-  document.addEventListener("drop", (event) => { const [file] = event.dataTransfer.files; if (file) open(file, file.name); });
-  document.addEventListener("paste", (event) => { const [file] = event.clipboardData.files; if (file) open(file, file.name); });
+  document.addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
+  document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
   byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
   byId("camera-cancel").addEventListener("click", leaveCamera);
   byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveCamera(); });
@@ -138,13 +167,12 @@ function editPhotos() {
   byId("compare").addEventListener("input", (event) => byId("result").style.setProperty("--hidden", `${event.target.value}%`));
   byId("reset").addEventListener("click", () => {
     set = {};
-    swept = null;
-    detail.value = 0.5;
-    byId("sweep").hidden = true;
+    sweepOf(null);
+    detail.value = detail.defaultValue;
     for (const { name } of learned) rows[name].mark("theirs");
     update();
   });
-  for (const { name } of learned) rows[name].sweep.addEventListener("click", () => { swept = name; showSweep(); });
+  for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
   byId("download").addEventListener("click", async () => {
     say("Making the result in the photo's resolution …");
     const { file, name, align: aligned } = photo;
@@ -163,12 +191,12 @@ function editPhotos() {
     copyLink(new URLSearchParams({ ...start, "*detail": detail.value, ...set }));
   });
   async function startFrom(number) {
-    const before = opening;
+    const mine = ++opening;
     try {
       const file = await (await ask(`/starts/${number}`)).blob();
-      if (before === opening) await open(file, `face-${number}.png`, number);
+      if (mine === opening) await open(file, `face-${number}.png`, number);
     } catch (error) {
-      say(error.message, true);
+      if (mine === opening) say(error.message, true);
     }
   }
   for (let number = 0; number < model.starts; number++) {
@@ -181,10 +209,19 @@ function editPhotos() {
   if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
 
+// How often a camera was asked for or left: a stream that comes after that is not wanted any more.
+let cameras = 0;
+
+function stopTracks(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
 function leaveCamera() {
   const video = byId("video");
-  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  cameras++;
+  stopTracks(video.srcObject);
   video.srcObject = null;
+  if (document.activeElement === byId("camera-cancel")) byId("camera").focus();
   video.hidden = byId("camera-cancel").hidden = true;
   byId("camera").textContent = "Take a photo";
 }
@@ -202,8 +239,11 @@ async function takePhoto(then) {
   }
   // A second click meanwhile would start a second stream, which nobody stops.
   button.disabled = true;
+  const mine = ++cameras;
   try {
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    if (mine !== cameras) { stopTracks(stream); return; }
+    video.srcObject = stream;
   } catch {
     say("There is no camera here, or it may not be used; open a file instead.", true);
     return;
@@ -216,7 +256,10 @@ async function takePhoto(then) {
 
 function moveUnits() {
   const means = model.factors.map((factor) => factor.mean);
-  const read = (factor, unit) => { const given = Number(link.get(factor.name) ?? means[unit]); return Number.isFinite(given) ? given : means[unit]; };
+  const read = (factor, unit) => {
+    const given = Number(link.get(factor.name) ?? means[unit]);
+    return Number.isFinite(given) ? Math.min(factor.high, Math.max(factor.low, given)) : means[unit];
+  };
   const units = model.factors.map(read);
   const rows = model.factors.map((factor, unit) => sliderRow(factor, (value) => { units[unit] = value ?? means[unit]; update(); }));
   const place = pad(model.factors, (unit, value) => { units[unit] = value; update(); });

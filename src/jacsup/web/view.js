@@ -30,10 +30,10 @@ export function sliderRow(factor, onMove) {
   const step = (factor.high - factor.low) / 200;
   const input = element("input", { id, type: "range", min: factor.low, max: factor.high, step, disabled: true });
   const track = element("div", { className: "track" }, input);
-  const output = element("output", { textContent: "" });
-  output.htmlFor.add(id);
+  // A screen reader has the slider's own text.
+  const output = element("span", { className: "value", ariaHidden: "true" });
   const reset = rowButton("↺", `Reset ${readable(factor.name)}`), sweep = rowButton("↔", `Sweep ${readable(factor.name)}`);
-  reset.addEventListener("click", () => onMove(null));
+  reset.addEventListener("click", () => { onMove(null); input.focus(); });
   row.append(track, output, reset, sweep);
   input.addEventListener("input", () => onMove(Number(input.value)));
   input.addEventListener("dblclick", () => onMove(null));
