@@ -16,7 +16,7 @@ from local_hub import LocalHub, local_hub
 from PIL import Image
 
 import jacsup
-from jacsup.config import CelebA, Faces
+from jacsup.config import CelebA, Faces, Folder
 from jacsup.data import drawn
 from jacsup.data.dataset import Dataset
 from jacsup.edit import Editor
@@ -55,6 +55,16 @@ def test_a_model_is_pushed_and_found_again(hub: LocalHub, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < model.stat().st_size
 
 
+def test_what_should_be_private_is_not_made_public(hub: LocalHub, tmp_path: Path) -> None:
+    model = unit_model(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="someone/units cannot be written to: it is there already, and public"):
+        push(model, "someone/units", private=True)
+    assert not hub.files
+    hub.private = True
+    push(model, "someone/units", private=True)
+    assert hub.created[-1]["visibility"] == "private" and hub.files
+
+
 @pytest.mark.parametrize("repository", ["", "a/b/c", "bad name/x"])
 def test_names_that_cannot_be(repository: str, hub: LocalHub, tmp_path: Path) -> None:
     model = unit_model(tmp_path / "model.safetensors")
@@ -82,6 +92,8 @@ def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
     assert "Smiling, Bald, Blond_Hair. Not learned: Blurry." in drawn
     photos = card(attribute_model(tmp_path / "b.safetensors", CelebA(size=32)), "me/photos")
     assert "binary, subjective and unbalanced" in photos and "license: other" in photos
+    own = card(attribute_model(tmp_path / "d.safetensors", Folder(size=32)), "me/cats")
+    assert "edits attributes of images" in own and "celebrities" not in own and "rare attributes" in own
     assert "3 units, the first the most important" in card(unit_model(tmp_path / "c.safetensors"), "me/units")
 
 
@@ -140,7 +152,7 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_ships_is_small_described_and_edits() -> None:
     files = fetch.shipped()
-    assert set(files) == {"faces", "mnist"} and sum(path.stat().st_size for path in files.values()) < 10e6
+    assert set(files) == {"faces"} and sum(path.stat().st_size for path in files.values()) < 10e6
     for name, path in files.items():
         text, info = path.with_suffix(".md").read_text(), load_info(path)
         assert text.startswith(card(path, name)) and f"| psnr | {info.metrics['psnr']:.4g} |" in text
