@@ -108,7 +108,7 @@ def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
     ours = run.recipe
     if ours.name in RECIPES and ours.arm in ("", *arms_of(ours)):
         builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)
-        if isinstance(ours.data, CelebA):
+        if isinstance(ours.data, CelebA) and isinstance(builtin.data, CelebA):
             builtin = set_field(builtin, "data.sha256", ours.data.sha256)
         epochs = ours.stages[0].epochs
         for extra, recipe in (([], builtin), (["--epochs", str(epochs)], set_field(builtin, "stages.epochs", epochs))):
