@@ -66,7 +66,7 @@ def take_faces(browser: Browser, address: str) -> None:
         take(page, "editor-unlike")
 
 
-def main(faces: str = "faces", units: str = "runs/mnist-fast") -> None:
+def main(faces: str = "faces", units: str = "mnist") -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         with running(Path(faces)) as served:

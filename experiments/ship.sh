@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The model that ships with the package, from its seed: trained, stored in 16 bits, judged as stored.
-# Usage: experiments/ship.sh
+# The models that ship with the package, from their seeds: trained, stored in 16 bits, judged as stored.
+# Usage: experiments/ship.sh [MNIST_FOLDER]
 set -euo pipefail
 jacsup train faces
 python experiments/ship.py runs/faces faces
+jacsup train mnist ${1:+--data-root "$1"}
+python experiments/ship.py runs/mnist mnist ${1:+--data-root "$1"}

@@ -152,10 +152,11 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_ships_is_small_described_and_edits() -> None:
     files = fetch.shipped()
-    assert set(files) == {"faces"} and sum(path.stat().st_size for path in files.values()) < 10e6
+    assert set(files) == {"faces", "mnist"} and sum(path.stat().st_size for path in files.values()) < 10e6
     for name, path in files.items():
         text, info = path.with_suffix(".md").read_text(), load_info(path)
         assert text.startswith(card(path, name)) and f"| psnr | {info.metrics['psnr']:.4g} |" in text
+    assert jacsup.load("mnist").num_units == 16 and load_info(files["mnist"]).metrics["swap_classifier"] > 0.6
     editor = Editor(jacsup.load("faces"))
     assert sum(factor.learned for factor in editor.factors.values()) == 36
     (face,) = drawn.test_faces(Faces(), 1, 64)

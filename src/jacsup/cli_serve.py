@@ -22,7 +22,7 @@ def serve(
     """Open the editor in the browser: photos stay on this machine, and only in its memory.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or faces, which ships with the package.
+        model: A run folder, a model file, hf:owner/name, or one that ships with the package: faces, mnist.
         host: Where to listen; 0.0.0.0 lets other machines in.
         port: The port; 0 takes a free one.
         browser: Open it in the browser.
