@@ -99,13 +99,14 @@ def _write(
 ) -> None:
     from jacsup.edit import preview
 
-    small = preview(face, SWEEP_SIDE)
-    if sweep and target.suffix.lower() == GIF:
-        _save_moving(editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
-    elif sweep:
-        _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
-    else:
+    if not sweep:
         _save(editor.render(face, strengths, detail=detail), target)
+        return
+    small = preview(face, SWEEP_SIDE)
+    if target.suffix.lower() == GIF:
+        _save_moving(editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
+    else:
+        _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
 
 
 def _require_writable(target: Path, photo: Path, *, moving: bool) -> None:

@@ -243,8 +243,8 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(
             f"stage '{stage.name}': a {stage.objective} learns attributes; give it z_channels, not num_units"
         )
-    terms = {f"weights.{name}": getattr(stage.weights, name) for name in ("pred", "cycle_y", "cycle_z", "adv")}
-    for field, value, needed in [*((field, value, 0.0) for field, value in terms.items()), ("taken", stage.taken, 1.0)]:
+    terms = {f"weights.{term}": (getattr(stage.weights, term), 0.0) for term in ("pred", "cycle_y", "cycle_z", "adv")}
+    for field, (value, needed) in {**terms, "taken": (stage.taken, 1.0)}.items():
         if not supervised and value != needed:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; allowed is {needed} without attributes")
     if stage.objective == "nested" and supervised:

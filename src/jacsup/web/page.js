@@ -1,6 +1,6 @@
 // The editor: a photo's own strengths, those that were set, and the picture that belongs to them.
 
-import { ask, byId, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
+import { ask, byId, clamp, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
 
 const TRAIN = "jacsup train celeba64 --data-root DIR";
 const model = await (await ask("/model")).json();
@@ -258,7 +258,7 @@ function moveUnits() {
   const means = model.factors.map((factor) => factor.mean);
   const read = (factor, unit) => {
     const given = Number(link.get(factor.name) ?? means[unit]);
-    return Number.isFinite(given) ? Math.min(factor.high, Math.max(factor.low, given)) : means[unit];
+    return Number.isFinite(given) ? clamp(factor, given) : means[unit];
   };
   const units = model.factors.map(read);
   const rows = model.factors.map((factor, unit) => sliderRow(factor, (value) => { units[unit] = value ?? means[unit]; update(); }));

@@ -2,6 +2,7 @@
 
 export const byId = (id) => document.getElementById(id);
 export const shown = (value) => (Math.round(value * 100) / 100).toString();
+export const clamp = (factor, value) => Math.min(factor.high, Math.max(factor.low, value));
 export const readable = (name) => name.replaceAll("_", " ");
 
 export function element(tag, properties = {}, ...children) {
@@ -152,7 +153,6 @@ export async function ask(path, body) {
 
 export function pad(factors, onMove) {
   const area = byId("pad"), dot = area.firstElementChild, [across, up] = factors;
-  const clamp = (factor, value) => Math.min(factor.high, Math.max(factor.low, value));
   const at = (event) => {
     const box = area.getBoundingClientRect();
     onMove(0, clamp(across, across.low + (event.clientX - box.left) / box.width * (across.high - across.low)));
