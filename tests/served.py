@@ -62,8 +62,8 @@ def slide(page: Page, slider: str, value: float) -> None:
 
 
 @contextlib.contextmanager
-def running(model: Path, host: str = "127.0.0.1") -> Iterator[Served]:
-    config = uvicorn.Config(application(model, host), host="127.0.0.1", port=0, log_level="warning")
+def running(model: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
+    config = uvicorn.Config(application(model, host), host="127.0.0.1", port=port, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

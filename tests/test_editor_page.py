@@ -407,3 +407,19 @@ def test_a_link_to_units_stays_in_their_ranges(browser: Browser, tmp_path: Path)
             now, most = (float(str(page.get_attribute("#pad", f"aria-value{name}"))) for name in ("now", "max"))
             assert now == most and page.inner_text("#status") == ""
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_of_another_model_says_so(browser: Browser, tmp_path: Path) -> None:
+    with running(unit_model(tmp_path / "units.safetensors")) as editor:
+        pages = opened(browser, editor.address, ready="#unit-rows .row")
+        page = next(pages)
+        settled(page, "decoded", "decoded")
+    other = attribute_model(tmp_path / "other.safetensors", Faces(size=32, num_images=100))
+    with running(other, port=int(editor.address.rpartition(":")[2])):
+        page.click("#units-reset")
+        page.wait_for_selector("#status.error")
+        assert "another model now; reload" in page.inner_text("#status")
+        page.reload()
+        page.wait_for_selector("#stage.full")
+    with pytest.raises(StopIteration):
+        next(pages)

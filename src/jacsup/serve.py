@@ -7,6 +7,7 @@ A result in the photo's own resolution takes the photo again, as the server does
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -105,8 +106,11 @@ def serve(
 def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
     """The editor of a model as an ASGI application that answers to its own names alone."""
     studio = open_studio(model, device)
+    description = studio.description()
+    # A page that was opened with another model finds out by it.
+    headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
     handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
-    handlers["/model"] = "GET", partial(_json, studio.description())
+    handlers["/model"] = "GET", partial(_json, description)
     limits, lifespan = Limits(), None
     match studio:
         case AttributeStudio():
@@ -122,7 +126,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
     return Starlette(
         lifespan=lifespan,
         routes=[
-            Route(path, partial(_guarded, handler, host), methods=[method])
+            Route(path, partial(_guarded, handler, host, headers), methods=[method])
             for path, (method, handler) in handlers.items()
         ],
     )
@@ -143,7 +147,7 @@ async def _forgetting(studio: AttributeStudio, _app: Starlette) -> AsyncIterator
         tasks.cancel_scope.cancel()
 
 
-async def _guarded(handler: Handler, host: str, request: Request) -> Response:
+async def _guarded(handler: Handler, host: str, headers: dict[str, str], request: Request) -> Response:
     """The handler's answer, or one line of what is wrong; nothing that another site's page asks for."""
     try:
         _require_own_page(request, host)
@@ -159,7 +163,7 @@ async def _guarded(handler: Handler, host: str, request: Request) -> Response:
     except Exception:
         logging.getLogger("jacsup").exception("a request failed")
         response = JSONResponse({"error": "something went wrong here; the terminal has the details"}, 500)
-    response.headers.update(HEADERS)
+    response.headers.update(headers)
     return response
 
 

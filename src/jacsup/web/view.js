@@ -138,6 +138,8 @@ export function latest(area, run) {
   };
 }
 
+let model = null;
+
 // The server's answer, or its one line as an error.
 export async function ask(path, body) {
   let response;
@@ -146,6 +148,8 @@ export async function ask(path, body) {
   } catch {
     throw new Error("The editor does not answer; is it still running?");
   }
+  const served = response.headers.get("x-model");
+  if (served && served !== (model ??= served)) throw new Error("The editor has another model now; reload this page.");
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({ error: response.statusText }));
   throw Object.assign(new Error(answer.error), { status: response.status });
