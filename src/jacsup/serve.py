@@ -128,7 +128,8 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
         routes=[
             Route(path, partial(_guarded, handler, host, headers), methods=[method])
             for path, (method, handler) in handlers.items()
-        ],
+        ]
+        + [Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=["GET", "POST"])],
     )
 
 
@@ -193,6 +194,10 @@ def _is_address(name: str) -> bool:
 
 async def _page(name: str, kind: str, _request: Request) -> Response:
     return Response((files("jacsup") / "web" / name).read_bytes(), media_type=kind)
+
+
+async def _nothing(_request: Request) -> Response:
+    raise RefusedError(404, "there is nothing here; open the editor's own page, /")
 
 
 async def _json(content: Any, _request: Request) -> Response:
