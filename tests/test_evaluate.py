@@ -192,9 +192,11 @@ def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
     data = Dataset(Split(images[:100]), Split(images, factors=factors), Digits())
     scores = judge_units(model, data)["factor_scores"]
     assert list(scores) == [
-        "factor_vae", "beta_vae", "mig", "dci_fast", "sap", "modularity", "explicitness", "infomec", "irs"
+        "factor_vae", "beta_vae", "mig", "dci_fast", "sap", "sap_r2", "modularity", "explicitness", "infomec", "irs"
     ]  # fmt: skip
     codes = encode_all(model, images).double().numpy()[:200]
     assert scores["mig"] == pytest.approx(mig(codes, factors[:200, :2].numpy()))
     assert flat_scores(scores)["dci_fast completeness"] == scores["dci_fast"]["completeness"]
-    assert judge_units(model, Dataset(Split(images[:100]), Split(images), Digits()))["factor_scores"] is None
+    alone = Dataset(Split(images[:100]), Split(images, factors=factors[:, [0, 2]]), Digits())
+    for without in (alone, Dataset(Split(images[:100]), Split(images), Digits())):
+        assert judge_units(model, without)["factor_scores"] is None

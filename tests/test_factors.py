@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import known_scores as naive
 import numpy as np
 import pytest
 from numpy import ndarray
@@ -34,7 +37,8 @@ def rotated(factors: ndarray) -> ndarray:
 
 BITS = grid(2, 2, times=300)
 MANY = grid(3, 4, 5, times=40)
-CONSTANT = np.zeros((len(MANY), 2))
+# A number whose sums round, so that its variance is not quite 0.
+CONSTANT = np.full((len(MANY), 2), 0.1)
 # The first code knows the first bit, the second one knows both.
 MIXED = np.stack([BITS[:, 0], BITS[:, 0] + 2 * BITS[:, 1]], axis=1).astype(float)
 
@@ -77,6 +81,21 @@ def test_irs_by_hand() -> None:
     assert irs(MIXED, BITS) == pytest.approx((1 * 0.5 + (1 - 0.5 / 1.5) * 1.5) / 2)
 
 
+def test_constant_codes_have_no_deviation_to_keep() -> None:
+    factors = np.random.default_rng(0).integers(0, 3, (10_000, 2))
+    for value in (0.1, 1 / 3, 0.7, 1e9 / 3):
+        jitter = np.nextafter(np.full((10_000, 2), value), factors)
+        assert irs(np.full((10_000, 2), value), factors) == irs(jitter, factors) == 0
+        assert mig(jitter, factors) == modularity(jitter, factors) == 0
+
+
+def test_irs_takes_any_labels() -> None:
+    labels = np.array([0, 1, 1000, 1001, 5000])
+    assert irs(MANY, labels[MANY]) == pytest.approx(1)
+    codes = np.random.default_rng(0).normal(size=MANY.shape) + MANY
+    assert irs(codes, labels[MANY]) == irs(codes, MANY)
+
+
 def test_sap_by_hand() -> None:
     # Of bits the other code predicts half.
     assert sap(BITS, BITS) == pytest.approx(0.5, abs=0.05)
@@ -85,6 +104,9 @@ def test_sap_by_hand() -> None:
     assert sap(MANY, MANY, continuous_factors=True) == pytest.approx(1)
     assert sap(CONSTANT, MANY, continuous_factors=True) == 0
     assert sap(MANY, MANY / 7, continuous_factors=True) == pytest.approx(1)
+    assert sap(MANY * 1e-7, MANY * 1e-7, continuous_factors=True) == pytest.approx(1)
+    # What stands at the method: 40 values from one number.
+    assert sap(grid(40, 3, times=30), grid(40, 3, times=30)) < 0.4
     assert sap(rotated(BITS), BITS, continuous_factors=True) == pytest.approx(0)
     # R^2 of a + 2b (variance 5/4): 1/5 of a, 4/5 of b; the first code has 1 and 0.
     assert sap(MIXED, BITS, continuous_factors=True) == pytest.approx(((1 - 1 / 5) + 4 / 5) / 2)
@@ -115,6 +137,7 @@ def test_exact_trees_share_importance_between_copies() -> None:
     copies = dci(np.hstack([BITS, BITS]), BITS)
     # Half of four codes for each factor: 1 - log 2 / log 4. One root of three in a hundred rounds decides it.
     assert copies["completeness"] == pytest.approx(0.5, abs=0.15)
+    assert dci(np.hstack([BITS, BITS]), BITS, fast=True)["completeness"] == pytest.approx(1, abs=0.02)
 
 
 def test_histogram_trees_find_what_exact_trees_find() -> None:
@@ -143,8 +166,10 @@ def test_factor_vae_by_hand() -> None:
     noise = np.random.default_rng(0).normal(size=(len(MANY), 3))
     assert factor_vae(sampler_of(noise, MANY), 3) == pytest.approx(1 / 3, abs=0.04)
     # A code too small to count leaves two codes for three factors.
-    small = MANY * [1, 1, 1e-3]
+    small = MANY / MANY.std(axis=0, ddof=1) * [1, 1, 0.0499]
     assert factor_vae(sampler_of(small, MANY), 3) == pytest.approx(2 / 3, abs=0.03)
+    # The standard deviation is estimated from 10,000 points.
+    assert factor_vae(sampler_of(small * [1, 1, 1.05], MANY), 3) == 1
 
 
 def test_beta_vae_by_hand() -> None:
@@ -183,15 +208,81 @@ def test_a_sampler_draws_values_evenly_and_shares_them() -> None:
     assert (free[0, :, 0] == 0).mean() == pytest.approx(0.8, abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize(
+    ("score", "twin"),
+    [
+        (mig, naive.naive_mig),
+        (modularity, naive.naive_modularity),
+        (irs, naive.naive_irs),
+        (sap, naive.naive_sap),
+        (lambda codes, factors: sap(codes, factors, continuous_factors=True), naive.naive_sap_r2),
+        (explicitness, naive.naive_explicitness),
+        (infomec, naive.naive_infomec),
+    ],
+)
+def test_scores_agree_with_their_naive_twins(score: Callable[..., object], twin: Callable[..., object]) -> None:
+    codes, factors = naive.noisy_points()
+    assert score(codes, factors) == pytest.approx(twin(codes, factors), rel=1e-3)
+
+
+def test_exact_trees_agree_with_their_naive_twin() -> None:
+    codes, factors = (values[:600] for values in naive.noisy_points())
+    assert dci(codes, factors[:, :2]) == pytest.approx(naive.naive_dci(codes, factors[:, :2]), rel=1e-6)
+
+
+SCORES = [mig, modularity, irs, sap, explicitness, dci, infomec, sampler_of]
+
+
+@pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize(
     ("codes", "factors", "message"),
     [
-        (np.zeros((4, 2)), np.zeros((3, 2), int), r"give \(n, d\) and \(n, f\)"),
-        (np.zeros((4, 2)), np.array([0.5, 1, 2, 3])[:, None], "number the values"),
+        (np.zeros((0, 2)), np.zeros((0, 2), int), "none of them 0"),
+        (np.zeros((4, 0)), np.zeros((4, 2), int), "none of them 0"),
+        (np.zeros((4, 2)), np.zeros((4, 0), int), "none of them 0"),
         (np.full((2, 1), np.nan), np.array([[0], [1]]), "not finite"),
         (np.zeros((2, 1)), np.array([[0, 3], [1, 3]]), r"factors \[1\] have one value"),
     ],
 )
-def test_wrong_input_is_named(codes: ndarray, factors: ndarray, message: str) -> None:
+def test_wrong_input_is_named(score: Callable[..., object], codes: ndarray, factors: ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        checked(codes, factors)
+        score(codes, factors)
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [(np.zeros((3, 2), int), r"give \(n, d\) and \(n, f\)"), (np.array([0.5, 1, 2, 3])[:, None], "number the values")],
+)
+def test_sizes_that_differ_and_fractions_are_named(factors: ndarray, message: str) -> None:
+    # The scores' own annotations refuse them first while tests run.
+    with pytest.raises(ValueError, match=message):
+        checked(np.zeros((4, 2)), factors)
+
+
+@pytest.mark.parametrize("score", [sap, explicitness, dci])
+@pytest.mark.parametrize("factors", [np.sort(MANY, axis=0), np.arange(30)[:, None], np.array([[0], [1]])])
+def test_points_to_test_on_must_hold_what_was_learned(score: Callable[..., object], factors: ndarray) -> None:
+    codes = np.random.default_rng(0).normal(size=(len(factors), 2))
+    with pytest.raises(ValueError, match="in random order"):
+        score(codes, factors)
+
+
+def test_infomec_needs_neighbours() -> None:
+    with pytest.raises(ValueError, match="no value twice in 30 points"):
+        infomec(np.zeros((30, 2)), np.arange(30)[:, None])
+
+
+@pytest.mark.parametrize("score", [factor_vae, beta_vae])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_factors": 1}, "num_factors is 1; allowed is 2"),
+        ({"num_factors": 4}, "more than 3"),
+        ({"num_factors": 3, "batch_size": 1}, "batch_size is 1"),
+        ({"num_factors": 3, "num_test": 0}, "num_test is 0"),
+    ],
+)
+def test_wrong_sizes_are_named(score: Callable[..., float], options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(sampler_of(MANY, MANY), **options)

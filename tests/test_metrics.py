@@ -18,7 +18,7 @@ from jacsup.metrics import images as image_metrics
 from jacsup.metrics import swap
 from jacsup.metrics.images import encode_all, mse, psnr, reconstruct, reconstruction_mse, ssim
 from jacsup.metrics.jacobian import decoder_jacobian, finite_difference_error, jacobian_error
-from jacsup.metrics.order import drop_per_unit, energy_per_unit, prefix_mse
+from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
 from jacsup.metrics.swap import Judge, swap_scores
 from jacsup.models.grow import grow
 from jacsup.models.mlp import MLPAutoencoder
@@ -65,6 +65,7 @@ def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load_dataset(Digits()).test
     images, model, means = digits.images, random_model(4, shape=(1, 8, 8)), torch.tensor([0.1, -0.2, 0.3, 0.0])
     judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 1.0)
+    teacher = random_model(2, seed=1, shape=(1, 8, 8))
 
     def figures() -> dict[str, float | list[float]]:
         pixels = reconstruct(model, images)
@@ -75,6 +76,7 @@ def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
             "ssim": ssim(pixels, images),
             "codes": encode_all(model, images).flatten().tolist(),
             "prefix": prefix_mse(model, images, means),
+            "finite differences": finite_difference_error(model, teacher, images),
             **swap_scores(model, digits, judge),
         }
 
@@ -182,6 +184,13 @@ def test_the_finite_difference_error_agrees_with_its_naive_twin() -> None:
         total += float(((decoded[0] - decoded[1]) - (of_teacher[0] - of_teacher[1])).square().mean())
     assert finite_difference_error(student, teacher, images) == pytest.approx(total / 6, rel=1e-4)
     assert finite_difference_error(teacher, teacher, images) == 0
+
+
+def test_the_order_of_energies() -> None:
+    assert monotony([3.0, 2.0, 1.0]) == 1 and monotony([1.0, 2.0, 3.0]) == 0
+    # One pair of three is not in order; units of the same energy are in none.
+    assert monotony([2.0, 3.0, 1.0]) == pytest.approx(2 / 3) and monotony([1.0, 1.0]) == 0
+    assert monotony([1.0]) is None
 
 
 def test_the_prefix_mse_agrees_with_its_naive_twin() -> None:

@@ -21,7 +21,7 @@ from jacsup.data.drawn import counterfactual
 from jacsup.jsonable import from_dict
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
-from jacsup.metrics.factors import parts
+from jacsup.metrics.factors import common_values, parts
 from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
 from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
@@ -199,9 +199,11 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
     if points.factors is None:
         return None
     codes, factors = encode_factors(model, points.images).double().cpu().numpy(), points.factors.cpu().numpy()
-    counted, tested = parts(len(codes))
     # A rare attribute may be missing in a part of few images.
-    factors = factors[:, np.logical_and(*(np.ptp(factors[part], axis=0) > 0 for part in (counted, tested)))]
+    factors = factors[:, np.array(common_values(factors)) > 1]
+    if factors.shape[1] < 2:
+        return None
+    counted = parts(factors)[0]
     sampler, first = factor_metrics.sampler_of(codes, factors), (codes[counted], factors[counted])
     return {
         "factor_vae": factor_metrics.factor_vae(sampler, factors.shape[1]),
@@ -210,6 +212,7 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
         # The exact trees take minutes where these take seconds.
         "dci_fast": factor_metrics.dci(codes, factors, fast=True),
         "sap": factor_metrics.sap(codes, factors),
+        "sap_r2": factor_metrics.sap(codes, factors, continuous_factors=True),
         "modularity": factor_metrics.modularity(*first),
         "explicitness": factor_metrics.explicitness(codes, factors),
         "infomec": factor_metrics.infomec(*first),

@@ -39,6 +39,7 @@ COLUMNS = {
     "dci_fast completeness": ("DCI C", ".3f"),
     "dci_fast informativeness": ("DCI I", ".3f"),
     "sap": ("SAP", ".3f"),
+    "sap_r2": ("SAP, R²", ".3f"),
     "mig": ("MIG", ".3f"),
     "beta_vae": ("beta-VAE", ".3f"),
     "modularity": ("modularity", ".3f"),

@@ -19,10 +19,11 @@ def dci(
     Boosted trees predict each factor from the codes; what lowers their error is a code's importance. Disentanglement: 1
     - entropy of a code's importances over the factors, mean weighted by the code's share of importance; completeness:
     the same of a factor's over the codes; informativeness: accuracy on the test points.
-    fast: histogram trees of the same number, rate and depth, which differ a little and take seconds, not minutes.
+    fast: histogram trees of the same number, rate and depth, which differ a little and take seconds, not minutes. Of
+    exact copies of a code they use the first alone, so that completeness does not count them.
     """
     codes, factors = checked(codes, factors)
-    fit, test = parts(len(codes))
+    fit, test = parts(factors)
     importances, accuracies = [], []
     for factor in factors.T:
         boosted = (_histogram_trees if fast else _exact_trees)(codes[fit], factor[fit], seed)

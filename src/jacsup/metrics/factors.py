@@ -2,9 +2,9 @@
 
 Everywhere `codes` are (n, d) numbers and `factors` the (n, f) integers that the same n images were made with. The
 settings of record (Locatello et al. 2019, `disentanglement_lib`) are the defaults: 10,000 points to learn or count on,
-5,000 more to test a predictor on, so that functions that predict split off the last third of what they are given, and
-the others take all of it. Points must come in random order. ValueError for codes or factors that are not finite, for
-factors that are no integers or have one value only, and for sizes that differ.
+5,000 more to test a predictor on, so that `dci`, `sap` and `explicitness` split off the last third of what they are
+given, and the others take all of it. Points must come in random order. ValueError for codes or factors that are not
+finite, for factors that are no integers or have one value only, for points too few, and for sizes that differ.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def mig(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bi
 def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
     """Modularity, 0 to 1: whether each code knows of one factor only. Ridgeway & Mozer 2018.
 
-    1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a code
-    that knows nothing counts 0.
+    1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a
+    constant code counts 0. Chance is no floor: what noise seems to know is rarely spread evenly, so it comes near 1.
     """
     squared = _information(codes, factors, num_bins)[0] ** 2
     largest = squared.max(axis=1)
@@ -46,11 +46,11 @@ def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quanti
 
     1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), for each
     code the best factor; mean over codes weighted by that largest deviation, without constant ones. Factors of more
-    than NUM_BINS values count in as many bins, as in the settings of record. Suter et al. 2019.
+    than NUM_BINS values count in as many bins of neighbours, as in the settings of record. Suter et al. 2019.
     """
     codes, factors = checked(codes, factors)
-    factors = np.stack([_binned(factor, NUM_BINS) for factor in factors.T], axis=1)
-    codes = codes[:, codes.var(axis=0) > 0]
+    factors = np.stack([_binned(np.unique(factor, return_inverse=True)[1], NUM_BINS) for factor in factors.T], axis=1)
+    codes = codes[:, np.ptp(codes, axis=0) > 0]
     if not codes.shape[1]:
         return 0.0
     largest = np.abs(codes - codes.mean(axis=0)).max(axis=0)
@@ -64,13 +64,17 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
 
     InfoM and InfoC: the largest share of a code's (a factor's) normalised mutual information that one factor (code)
     has, mean, rescaled from chance to 1; by the 10 nearest neighbours, over codes whose range is above 1/20 of the
-    largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes. A code without
-    anything to tell is 0, 0, 0.
+    largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes, on the points that
+    it has learned, as in the reference: a few hundred points of several codes look better explained than they are.
+    Constant codes have 0, 0, 0. Where InfoE is near 0 the other two say nothing: noise has .8 and .6.
     """
     from sklearn.feature_selection import mutual_info_classif
     from sklearn.preprocessing import StandardScaler
 
     codes, factors = checked(codes, factors)
+    single = [j for j, factor in enumerate(factors.T) if len(np.unique(factor)) == len(factor)]
+    if single:
+        raise ValueError(f"factors {single} have no value twice in {len(factors)} points; give more points")
     spans = np.ptp(codes, axis=0)
     scaled = StandardScaler().fit_transform(codes)
     active = scaled[:, spans > spans.max() / 20]
@@ -95,13 +99,15 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
 
     The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors`,
     which may be any numbers, in R^2 of a line; mean over factors. Kumar et al. 2018.
+    The two do not compare: a classifier of 40 values from one number is never good, so that perfect codes of dSprites
+    have about .25 there and 1 in R^2; and its penalty makes it depend on the scale of the codes.
     """
     from sklearn.svm import LinearSVC
 
     codes, factors = checked(codes, factors, continuous=continuous_factors)
     if continuous_factors:
         return float(np.mean(_gap(_squared_correlation(codes, factors))))
-    fit, test = parts(len(codes))
+    fit, test = parts(factors)
     scores = np.zeros((codes.shape[1], factors.shape[1]))
     for i, j in np.ndindex(scores.shape):
         column = codes[:, [i]]
@@ -113,8 +119,9 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
 def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> float:
     """Explicitness, 0.5 by chance to 1: the area under the ROC curve of one-against-all logistic regressions.
 
-    One for each value of each factor, on all codes, standardised; on the test points, mean over a factor's values, then
-    over factors. Ridgeway & Mozer 2018.
+    One for each value of each factor, on all codes, standardised; a point's probabilities are divided by their sum, as
+    in the settings of record. On the test points, mean over a factor's values, then over factors. Ridgeway & Mozer
+    2018.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -122,7 +129,7 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
     from sklearn.preprocessing import StandardScaler
 
     codes, factors = checked(codes, factors)
-    fit, test = parts(len(codes))
+    fit, test = parts(factors)
     scaled = StandardScaler().fit(codes[fit]).transform(codes)
     scores = []
     for factor in factors.T:
@@ -135,10 +142,15 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
 
 
 def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Float[ndarray, "n d"], Any]:
-    """Both as arrays; ValueError for what no score can be taken of. continuous: factors are any numbers."""
+    """Both as arrays; ValueError for what no score can be taken of. continuous: factors are any numbers.
+
+    Codes that differ by rounding alone become constant.
+    """
     codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
-        raise ValueError(f"codes are {codes.shape}, factors {factors.shape}; give (n, d) and (n, f), n the same")
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or not codes.size or not factors.size:
+        raise ValueError(
+            f"codes are {codes.shape}, factors {factors.shape}; give (n, d) and (n, f), n the same, none of them 0"
+        )
     if factors.dtype.kind not in ("iubf" if continuous else "iub"):
         raise ValueError(f"factors are {factors.dtype}; allowed are integers: number the values of each factor")
     for name, values in (("codes", codes), ("factors", factors)):
@@ -147,11 +159,28 @@ def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Floa
     constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
     if constant:
         raise ValueError(f"factors {constant} have one value only; leave these columns away")
-    return codes, factors.astype(float if continuous else int)
+    still = np.ptp(codes, axis=0) <= 1e-12 * np.abs(codes).max(axis=0)
+    return np.where(still, codes[0], codes), factors.astype(float if continuous else int)
 
 
-def parts(num_points: int) -> tuple[slice, slice]:
-    """The points to learn on and the ones to test on."""
+def parts(factors: Integer[ndarray, "n f"]) -> tuple[slice, slice]:
+    """The points to learn on and the ones to test on; ValueError where few values of a factor are in both."""
+    lacking = [j for j, both in enumerate(common_values(factors)) if both < 2]
+    if lacking:
+        raise ValueError(
+            f"of factors {lacking} the points to learn on, two thirds of {len(factors)}, and the others, to test on, "
+            "have fewer than two values in common; give more points, in random order"
+        )
+    return _parts(len(factors))
+
+
+def common_values(factors: Integer[ndarray, "n f"]) -> list[int]:
+    """How many values of each factor are among the points to learn on and among the ones to test on."""
+    fit, test = _parts(len(factors))
+    return [len(np.intersect1d(factor[fit], factor[test])) for factor in factors.T]
+
+
+def _parts(num_points: int) -> tuple[slice, slice]:
     first_test = num_points - round(num_points * TEST_SHARE)
     return slice(first_test), slice(first_test, None)
 
@@ -214,7 +243,7 @@ def _explained(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"]) -> float
 
 
 def _squared_correlation(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"]) -> Float[ndarray, "d f"]:
-    codes, factors = codes - codes.mean(axis=0), factors - factors.mean(axis=0)
-    spreads = codes.var(axis=0)[:, None] * factors.var(axis=0)
-    squared = (codes.T @ factors / len(codes)) ** 2
-    return np.divide(squared, spreads, out=np.zeros_like(squared), where=spreads > 1e-12)
+    squared = [
+        [np.corrcoef(code, factor)[0, 1] ** 2 if np.ptp(code) else 0 for factor in factors.T] for code in codes.T
+    ]
+    return np.array(squared, dtype=float)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.func import jvp
 
 from jacsup import losses
-from jacsup.code import Code, partners, to_float
-from jacsup.metrics.images import CHUNK, chunks
+from jacsup.code import Code, to_float
+from jacsup.metrics.images import CHUNK, chunk_size, chunks
 from jacsup.models import Model
 
 # Images whose Jacobians are held at once: k of them, as large as the images, for each.
@@ -59,13 +59,17 @@ def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor
     """Eq. 9's second term, the finite difference that training lowers, on up to 2,000 images; squared model units."""
     # Partners are neighbours, and test images may come sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]
+    images = images[order.to(images.device)]
+    pairs = [(model, _encode(model, images).split(teacher.num_units)) for model in (student, teacher)]
     errors = []
-    for x in chunks(student, images[order.to(images.device)]):
-        codes = student.encode(x).split(teacher.num_units), teacher.encode(x)
+    for rows in torch.arange(len(images)).split(chunk_size(images)):
         outputs = [
-            model.decode(each)
-            for model, code in zip((student, teacher), codes, strict=True)
-            for each in (code, Code(partners(code.y), code.z))
+            model.decode(Code(code.y[factors], code.z[rows])) for model, code in pairs for factors in (rows, rows - 1)
         ]
-        errors.append(losses.jacobian_difference(*outputs) * len(x))
-    return float(torch.stack(errors).sum()) / len(order)
+        errors.append(losses.jacobian_difference(*outputs) * len(rows))
+    return float(torch.stack(errors).sum()) / len(images)
+
+
+def _encode(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
+    codes = [model.encode(x) for x in chunks(model, images)]
+    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split, batch_order
-from jacsup.metrics.images import CHUNK, encode_all
+from jacsup.metrics.images import CHUNK, chunk_size, encode_all
 from jacsup.models import Model
 from jacsup.progress import track
 from jacsup.run import write_atomically
@@ -117,16 +117,17 @@ def swap_scores(
     places = [place for place in swapped if place < units.shape[1]]
     mixed = units.clone()
     mixed[:, places] = units[partner][:, places]
-    own_class, swapped_class = _classes(model, judge, units), _classes(model, judge, mixed)
+    size = chunk_size(split.images)
+    own_class, swapped_class = (_classes(model, judge, each.split(size)) for each in (units, mixed))
     return {
         "swap_classifier": _share(swapped_class, own_class[partner], own_class),
         "swap_label": _share(swapped_class, split.labels[partner], split.labels),
     }
 
 
-def _classes(model: Model, judge: Judge, units: Tensor) -> Tensor:
-    parts = [model.decode(Code.of_units(part)) for part in units.split(CHUNK)]
-    return torch.cat([judge(to_unit(part, model.config.value_range)) for part in parts])
+def _classes(model: Model, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
+    pixels = (to_unit(model.decode(Code.of_units(part)), model.config.value_range) for part in parts)
+    return torch.cat([judge(part) for part in pixels])
 
 
 def _share(found: Tensor, wanted: Tensor, own: Tensor) -> float:

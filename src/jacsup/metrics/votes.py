@@ -22,6 +22,8 @@ def sampler_of(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) ->
     counts = [np.unique(factor, return_counts=True)[1] for factor in factors.T]
 
     def sample(factor: int | None, groups: int, size: int, rng: np.random.Generator) -> ndarray:
+        if factor is not None and factor >= len(counts):
+            raise ValueError(f"num_factors is more than {len(counts)}, the factors of these points")
         if factor is None:
             return codes[rng.integers(len(codes), size=(groups, size))]
         count = counts[factor]
@@ -48,6 +50,7 @@ def factor_vae(
     variance over all images; the commonest factor among the training points with that vote is the answer. Codes whose
     standard deviation is below `smallest_std` do not vote; without any the score is 0. Kim & Mnih 2018.
     """
+    _require(num_factors=num_factors, batch_size=batch_size, num_train=num_train, num_test=num_test)
     rng = np.random.default_rng(seed)
     spread = sampler(None, 1, num_train, rng)[0].var(axis=0, ddof=1)
     active = np.sqrt(spread) >= smallest_std
@@ -82,6 +85,7 @@ def beta_vae(
     """
     from sklearn.linear_model import LogisticRegression
 
+    _require(num_factors=num_factors, batch_size=batch_size, num_train=num_train, num_test=num_test)
     rng = np.random.default_rng(seed)
 
     def points(count: int) -> tuple[Float[ndarray, "n d"], Int[ndarray, " n"]]:
@@ -95,3 +99,10 @@ def beta_vae(
 
     classifier = LogisticRegression(max_iter=1000).fit(*points(num_train))
     return float(classifier.score(*points(num_test)))
+
+
+def _require(**sizes: int) -> None:
+    for name, size in sizes.items():
+        least = 2 if name in ("num_factors", "batch_size") else 1
+        if size < least:
+            raise ValueError(f"{name} is {size}; allowed is {least} and more")
