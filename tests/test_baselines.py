@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ from sklearn.decomposition import PCA
 from small_faces import small_faces
 
 from jacsup import cli
-from jacsup.baselines import compare, pca_autoencoder
+from jacsup.baselines import compare, pca_autoencoder, variational
 from jacsup.baselines.compare import (
     COMPARISONS,
     FACE_METHODS,
     METHODS,
     ORDERED,
     Comparison,
+    all_results,
     recipe_of,
     run_comparison,
 )
+from jacsup.baselines.fit import fit
 from jacsup.baselines.frontier import points, write_comparison
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
@@ -32,12 +35,14 @@ from jacsup.code import UNIT, to_float
 from jacsup.config import Conv, Digits, Recipe, Sprites
 from jacsup.curricula import split_epochs
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, Split, kept_mask
+from jacsup.data.dataset import Dataset, Split, batch_order, kept_mask
 from jacsup.jsonable import set_field
 from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.models import Model
 from jacsup.objectives import Batch, nested
 from jacsup.recipes import RECIPES
+from jacsup.run import Run
+from jacsup.training.step import learning_rate
 
 SHORT = Comparison(recipe=RECIPES["digits"], codes=(2, 3), epochs=4, seeds=(0, 1))
 
@@ -173,7 +178,7 @@ def test_no_method_gets_more_than_another(name: str, method: str) -> None:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory, few: Dataset) -> tuple[Path, list[dict[str, Any]]]:
     out = tmp_path_factory.mktemp("compare")
-    return out, run_comparison(SHORT, few, out, list(METHODS))
+    return out, list(run_comparison(SHORT, few, out, list(METHODS)))
 
 
 def test_every_method_is_measured_and_kept(
@@ -187,15 +192,16 @@ def test_every_method_is_measured_and_kept(
     for result in results:
         assert 0 < result["mse"] < 0.3 and 0 <= result["swap_classifier"] <= 1 and result["core_seconds"] >= 0
         assert result["images_seen"] == (256 if result["method"] == "pca" else 4 * 256)
+    assert points(all_results(SHORT, few, out)) == points(results)
     monkeypatch.setattr(compare, "_figures", lambda *_: pytest.fail("a result was made again"))
-    assert run_comparison(SHORT, few, out, list(METHODS)) == results
+    assert list(run_comparison(SHORT, few, out, list(METHODS))) == results
 
 
 def test_other_data_of_the_same_config_are_measured_anew(few: Dataset, digits: Dataset, tmp_path: Path) -> None:
     comparison = replace(SHORT, codes=(2,), seeds=(0,))
-    first, other = (run_comparison(comparison, data, tmp_path, ["pca"]) for data in (few, digits))
+    first, other = (list(run_comparison(comparison, data, tmp_path, ["pca"])) for data in (few, digits))
     assert first[0]["mse"] != other[0]["mse"]
-    assert run_comparison(comparison, few, tmp_path, ["pca"]) == first
+    assert list(run_comparison(comparison, few, tmp_path, ["pca"])) == first
 
 
 def test_a_result_that_one_seed_lacks_is_left_out() -> None:
@@ -212,6 +218,125 @@ def test_a_peer_that_diverges_stops_with_its_name(digits: Dataset) -> None:
     recipe = set_field(single("pca-autoencoder", epochs=3), "stages.adam.lr", 1e30)
     with pytest.raises(RuntimeError, match="failed in epoch 1: its loss is"):
         train_pca_autoencoder(digits, recipe)
+
+
+def test_all_that_decides_a_result_is_in_its_name(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name(method: str, data: Dataset = few) -> str:
+        recipe = recipe_of(SHORT, method, 3, 0)
+        return compare._folder_name(method, 3, recipe, data, compare.fingerprint_of(data))
+
+    split = few.train
+    assert split.labels is not None
+    relabelled = replace(few, train=replace(split, labels=split.labels.flip(0)))
+    assert name("pca") == name("pca") != name("pca", relabelled)
+    assert name("pca") != name("pca", replace(few, config=Sprites()))
+    before = {method: name(method) for method in ("beta-vae", "pca-autoencoder", "autoencoder")}
+    monkeypatch.setitem(WEIGHTS, "beta-vae", {"beta": 5.0})
+    monkeypatch.setattr(compare, "COVARIANCE_WEIGHT", 0.5)
+    assert [method for method, old in before.items() if name(method) != old] == ["beta-vae", "pca-autoencoder"]
+
+
+def test_core_seconds_and_order_are_passed_on(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = list[bool]()
+
+    def judge(*_: object, ordered: bool) -> dict[str, float]:
+        judged.append(ordered)
+        return {"code_size": 2, "mse": 0.1}
+
+    def busy(data: Dataset, recipe: Recipe) -> Model:
+        end = time.process_time() + 0.15
+        while time.process_time() < end:
+            pass
+        return train_pca(data, recipe)
+
+    monkeypatch.setattr(compare, "judge_units", judge)
+    monkeypatch.setitem(compare.TRAINERS, "vae", busy)
+    monkeypatch.setitem(compare.TRAINERS, "pca", busy)
+    results = list(run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), few, tmp_path, ["pca", "vae"]))
+    assert all(0.1 < result["core_seconds"] < 5 for result in results) and judged == [True, False]
+
+
+def test_one_that_fails_keeps_nobody_waiting(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverges(_data: Dataset, _recipe: Recipe) -> Model:
+        raise RuntimeError("vae failed in epoch 1: its loss is nan")
+
+    comparison = replace(SHORT, codes=(2,), seeds=(0,))
+    monkeypatch.setitem(compare.TRAINERS, "vae", diverges)
+    measured = run_comparison(comparison, few, tmp_path, ["vae", "pca"])
+    assert next(measured)["method"] == "pca"
+    with pytest.raises(RuntimeError, match="1 of 2 are missing, for the reasons above: vae-2-s0-"):
+        next(measured)
+    assert "left out: vae failed in epoch 1" in capsys.readouterr().out
+    assert [result["method"] for result in all_results(comparison, few, tmp_path)] == ["pca"]
+
+
+def test_one_that_another_process_trains_is_left_to_it(
+    few: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison = replace(SHORT, codes=(2,), seeds=(0,))
+    list(run_comparison(comparison, few, tmp_path, ["pca"]))
+    folder = next(tmp_path.glob("pca-2-s0-*"))
+    (folder / "figures.json").unlink()
+    with Run(folder).lock(), pytest.raises(RuntimeError, match="1 of 1 are missing"):
+        list(run_comparison(comparison, few, tmp_path, ["pca"]))
+    assert "in use by another process" in capsys.readouterr().out
+    assert list(run_comparison(comparison, few, tmp_path, ["pca"]))
+
+
+def test_a_damaged_result_is_named(few: Dataset, tmp_path: Path) -> None:
+    comparison = replace(SHORT, codes=(2,), seeds=(0,))
+    list(run_comparison(comparison, few, tmp_path, ["pca"]))
+    file = next(tmp_path.glob("pca-2-s0-*")) / "figures.json"
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(ValueError, match=f"{file} is damaged; delete it"):
+        list(run_comparison(comparison, few, tmp_path, ["pca"]))
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_peers_are_what_their_names_say(few: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, sizes, before = list[Any](), list[int](), list[torch.Tensor]()
+    make = variational._peer
+
+    def kept(*arguments: Any) -> Any:
+        peer = make(*arguments)
+        peer.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0]["data"])))
+        made.append(peer)
+        before.extend(weight.detach().clone() for weight in peer.parameters())
+        return peer
+
+    monkeypatch.setattr(variational, "_peer", kept)
+    train_variational(kind, few, single(kind, epochs=2))
+    names = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-tcvae": "BetaTCVAE"}
+    assert type(made[0]).__name__ == names[kind]
+    papers = {"beta-vae": {"beta": 4}, "factor-vae": {"gamma": 35}, "beta-tcvae": {"beta": 6}}
+    for name, value in papers.get(kind, {}).items():
+        assert getattr(made[0], name) == value
+    # FactorVAE's two batches, one for its discriminator; everything that has weights learns.
+    batch = single(kind).stages[0].batch_size
+    assert set(sizes) == {2 * batch if kind == "factor-vae" else batch} and len(sizes) == 2 * (256 // batch)
+    assert not any(weight.equal(old) for weight, old in zip(made[0].parameters(), before, strict=True))
+
+
+def test_peers_see_our_batches_at_our_rates(few: Dataset) -> None:
+    stage = single("vae", epochs=3).stages[0]
+    rates, seen = list[float](), list[torch.Tensor]()
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+    def step(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert x.equal(few.train.images[index])
+        seen.append(index)
+        return torch.zeros(())
+
+    fit(few, stage, 7, 2, optimizer, step, lambda pixels: pixels)
+    steps = 3 * (256 // stage.batch_size)
+    orders = [batch_order(256, stage.batch_size, seed=7, stage=2, epoch=epoch) for epoch in range(3)]
+    assert torch.stack(seen).equal(torch.cat(orders))
+    assert rates == [learning_rate(stage.adam, place, steps) for place in range(steps)] and len(set(rates)) > 2
 
 
 def test_seeds_matter_and_repeat(compared: tuple[Path, list[dict[str, Any]]], few: Dataset, tmp_path: Path) -> None:
@@ -243,7 +368,9 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
     recipe = small_faces()
     comparison = Comparison(recipe=recipe, seeds=(0,))
-    results = run_comparison(comparison, load_dataset(recipe.data), tmp_path, list(FACE_METHODS))
+    data = load_dataset(recipe.data)
+    results = list(run_comparison(comparison, data, tmp_path, list(FACE_METHODS)))
+    assert all_results(comparison, data, tmp_path) == results
     assert [(each["method"], each["stage"]) for each in results] == [
         *(("jacobian", name) for name in ("teacher", "teacher-cycles", "student-1")),
         *(("plain", "student-1"), ("reconstruction", "student-1"), ("longer", "longer"), ("fader", "fader")),
@@ -265,7 +392,7 @@ def test_a_missing_library_is_named_before_anything_is_trained(
     with pytest.raises(ValueError, match="vae, beta-vae need the library pythae; run `pip install pythae`"):
         run_comparison(SHORT, digits, tmp_path, ["pca", "vae", "beta-vae"])
     assert not list(tmp_path.iterdir())
-    assert run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), digits, tmp_path, ["pca"])
+    assert list(run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), digits, tmp_path, ["pca"]))
 
 
 def test_unordered_codes_swap_their_strongest_units(digits: Dataset) -> None:
@@ -310,9 +437,26 @@ def test_the_command_writes_figure_table_and_page(
     assert {"index.html", "frontier.png", "table.md", "results.json"} <= {path.name for path in out.iterdir()}
     assert len(json.loads((out / "results.json").read_text())) == 8
     page, table = (out / "index.html").read_text(), (out / "table.md").read_text()
-    for words in ("Jacobian supervision", "PCA", "images seen", "core-seconds"):
-        assert words in page and words in table
-    assert " ± " in table and "jacsup compare digits" in page
+    for shown in ("Jacobian supervision", "PCA", "images seen", "core-seconds"):
+        assert shown in page and shown in table
+    assert " ± " in table and "jacsup compare digits --methods jacobian pca --codes 2 3 --seeds 0 1 --epochs 4" in page
+    # A call for less takes nothing away, whichever way it ends.
+    monkeypatch.setattr("sys.argv", ["jacsup", *words[1:3], "--codes", "2", "--epochs", "4", "--out", str(out)])
+    monkeypatch.setattr(compare, "_figures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert (out / "index.html").read_text() == page and (out / "table.md").read_text() == table
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compare, "_figures", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr("sys.argv", ["jacsup", "compare", "digits", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2 and "file: File exists; give another path" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

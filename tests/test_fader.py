@@ -23,7 +23,7 @@ from jacsup.models.discriminator import Discriminator
 from jacsup.objectives import Batch, fader
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
-from jacsup.training import testing
+from jacsup.training import begin, testing
 
 WEIGHTS = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.0, pred=1.0, adv=0.01)
 
@@ -79,6 +79,25 @@ def test_dropout_is_a_function_of_the_step() -> None:
     assert judge(z).equal(judge(z))
     features = judge.features(z.unflatten(1, (5, 2, 2)))
     assert judge(z).allclose(judge.to_logits(features))
+
+
+def test_three_tenths_of_the_features_are_dropped() -> None:
+    model, judge, batch = make()
+    z = model.encode(batch.x).z.repeat(64, 1)
+    judge.add_module("to_logits", torch.nn.Identity())
+    assert (judge(z) == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert (judge.eval()(z) == 0).float().mean().item() < 0.01
+
+
+def test_the_reward_rises_for_half_of_the_stage() -> None:
+    recipe = with_arm(small_faces(), "fader")
+    model = make()[0]
+    stage = replace(recipe.stages[0], epochs=5, batch_size=8, z_channels=5)
+    begin._add_discriminator(model, recipe, stage, num_images=83)
+    judge = model.discriminator
+    assert isinstance(judge, Discriminator)
+    judge.steps += 10
+    assert judge.strength.item() == pytest.approx(10 / (5 * 10 // 2))
 
 
 def test_the_reward_rises_and_stays() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +121,9 @@ def compare(
 ) -> None:
     """Train and judge every method on the same data; one figure, one table, one page. The same command resumes.
 
+    The page holds all results of this comparison that lie in its folder, of earlier calls too. A peer that was
+    interrupted starts anew, what was finished does not.
+
     Args:
         name: digits, mnist, sprites, faces, faces-mini or celeba64.
         data_root: Folder with the data set's files; without one MNIST is downloaded once.
@@ -134,7 +136,7 @@ def compare(
     """
     from dataclasses import replace
 
-    from jacsup.baselines.compare import COMPARISONS, run_comparison
+    from jacsup.baselines.compare import COMPARISONS, all_results, run_comparison
     from jacsup.baselines.frontier import points, table_rows, write_comparison
     from jacsup.data import load_dataset
     from jacsup.distributed import num_started
@@ -158,9 +160,36 @@ def compare(
     changes = {"codes": codes, "seeds": seeds, "epochs": epochs}
     comparison = replace(comparison, **{key: value for key, value in changes.items() if value})
     data = load_dataset(comparison.recipe.data, data_root)
+    options = {"epochs": epochs, "data-root": data_root, "out": out}
     out = out or Path("runs") / f"compare-{name}"
-    results = run_comparison(comparison, data, out, methods or tuple(known), data_root=data_root, device=device)
-    header, rows = table_rows(points(results), known)
-    print_table(tuple(header), [tuple(row) for row in rows])
-    how = shlex.join(["jacsup", *sys.argv[1:]])
-    print(f"the comparison is in {write_comparison(out, name, known, results, how)}")
+    measured = run_comparison(comparison, data, out, methods or tuple(known), data_root=data_root, device=device)
+    try:
+        for _ in measured:
+            pass
+    finally:
+        # Also of a comparison that was interrupted.
+        results = all_results(comparison, data, out)
+        if results:
+            header, rows = table_rows(points(results), known)
+            print_table(tuple(header), [tuple(row) for row in rows])
+            how = _call(name, results, options)
+            print(f"the comparison is in {write_comparison(out, name, known, results, how)}")
+
+
+def _call(name: str, results: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    """The command whose results these are, be they of several calls."""
+    from jacsup.baselines.compare import COMPARISONS
+
+    comparison = COMPARISONS[name]
+    there = {key: {result[key] for result in results} for key in ("method", "code_size", "seed")}
+    choices = {
+        "methods": (tuple(comparison.methods), [method for method in comparison.methods if method in there["method"]]),
+        "codes": (comparison.codes, sorted(there["code_size"]) if comparison.codes else ()),
+        "seeds": (comparison.seeds, sorted(there["seed"])),
+    }
+    words = ["jacsup", "compare", name]
+    for flag, (usual, present) in choices.items():
+        words += [f"--{flag}", *map(str, present)] if tuple(present) != usual else []
+    for flag, value in options.items():
+        words += [f"--{flag}", str(value)] if value is not None else []
+    return shlex.join(words)

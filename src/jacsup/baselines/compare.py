@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from itertools import product
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.baselines.pca import train_pca
-from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
+from jacsup.baselines.pca_autoencoder import COVARIANCE_WEIGHT, train_pca_autoencoder
 from jacsup.baselines.variational import WEIGHTS, require_pythae, train_variational
 from jacsup.config import Objective, Recipe
 from jacsup.curricula import split_epochs
@@ -22,7 +24,7 @@ from jacsup.evaluate import judge_stages, judge_units
 from jacsup.face_numbers import by_strength
 from jacsup.models import Model, load, pick_device
 from jacsup.recipes import RECIPES, with_arm
-from jacsup.run import Run, write_atomically
+from jacsup.run import InUseError, Run, write_atomically
 from jacsup.training.loop import train
 
 # Raised when a baseline or a figure changes its meaning: older results are then not read.
@@ -112,30 +114,77 @@ def run_comparison(
     *,
     data_root: Path | None = None,
     device: str = "auto",
-) -> list[dict[str, Any]]:
-    """The figures of every method, code length and seed; those that lie in `out` already are read, not made again.
+) -> Iterator[dict[str, Any]]:
+    """The figures of every method, code length and seed, one after the other; those that lie in `out` are read.
 
-    core_seconds are the processor's, of all threads; a GPU's time is not in them.
+    core_seconds are the processor's, of all threads; a GPU's time is not in them. A method that fails, or that another
+    process is at, keeps nobody waiting: RuntimeError names them in the end. ValueError for wrong input, at once.
     """
     fingerprint = fingerprint_of(data)
-    data = data.to(pick_device(device))
     # All recipes first, so that wrong input is refused before anything is trained.
     plan: dict[Path, tuple[str, Recipe]] = {}
     for seed, num_units, method in product(comparison.seeds, comparison.codes or (0,), methods):
         recipe = recipe_of(comparison, method, num_units, seed)
-        length = f"-{num_units}" if num_units else ""
-        plan[out / f"{method}{length}-s{seed}-{_digest(method, recipe, fingerprint)}"] = method, recipe
+        plan[out / _folder_name(method, num_units, recipe, data, fingerprint)] = method, recipe
     require_pythae([method for folder, (method, _) in plan.items() if not _file(folder).is_file()])
-    results = []
+    out.mkdir(parents=True, exist_ok=True)
+    where = {"data_root": data_root, "device": device}
+    return _run(comparison, data.to(pick_device(device)), plan, where)
+
+
+def _run(
+    comparison: Comparison, data: Dataset, plan: dict[Path, tuple[str, Recipe]], where: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    failed = list[str]()
     for number, (folder, (method, recipe)) in enumerate(plan.items()):
         if not _file(folder).is_file():
             print(f"{number + 1} of {len(plan)}: {comparison.methods[method]}, {folder.name}", flush=True)
-            where = {"data_root": data_root, "device": device}
-            figures = _figures(method, recipe, comparison.recipe, data, folder, where)
+            try:
+                figures = _figures(method, recipe, comparison.recipe, data, folder, where)
+            except (RuntimeError, InUseError) as error:
+                print(f"left out: {error}", flush=True)
+                failed.append(folder.name)
+                continue
             named = [{"method": method, "seed": recipe.seed, **each} for each in figures]
             write_atomically(_file(folder), json.dumps(named, indent=2).encode())
-        results += json.loads(_file(folder).read_text())
-    return results
+        yield from _read(folder)
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(plan)} are missing, for the reasons above: {', '.join(failed)}")
+
+
+def all_results(comparison: Comparison, data: Dataset, out: Path) -> list[dict[str, Any]]:
+    """The figures of this comparison that lie in `out`, of any method, code length and seed, in the methods' order."""
+    fingerprint, found = fingerprint_of(data), []
+    names = {method: place for place, method in enumerate(comparison.methods)}
+    for file in out.glob("*/figures.json"):
+        method, num_units, seed = _parsed(file.parent.name)
+        if method not in names:
+            continue
+        with contextlib.suppress(ValueError):
+            recipe = recipe_of(comparison, method, num_units, seed)
+            if file.parent.name == _folder_name(method, num_units, recipe, data, fingerprint):
+                found.append(((seed, num_units, names[method]), _read(file.parent)))
+    return [figures for _, each in sorted(found, key=lambda pair: pair[0]) for figures in each]
+
+
+def _folder_name(method: str, num_units: int, recipe: Recipe, data: Dataset, fingerprint: str) -> str:
+    length = f"-{num_units}" if num_units else ""
+    # The data's own config has the checksum of its files, where the recipe leaves it open.
+    digest = _digest(method, replace(recipe, data=data.config), fingerprint)
+    return f"{method}{length}-s{recipe.seed}-{digest}"
+
+
+def _parsed(folder_name: str) -> tuple[str, int, int]:
+    """Method, code length (0 where there is one alone) and seed of a result's folder."""
+    parts = re.fullmatch(r"(.+?)(?:-(\d+))?-s(\d+)-[0-9a-f]{8}", folder_name)
+    return (parts[1], int(parts[2] or 0), int(parts[3])) if parts else ("", 0, 0)
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads(_file(folder).read_text())
+    except ValueError:
+        raise ValueError(f"{_file(folder)} is damaged; delete it and run the same command again") from None
 
 
 def _file(folder: Path) -> Path:
@@ -147,9 +196,11 @@ def _figures(
 ) -> list[dict[str, Any]]:
     """Trains a method and judges it, or each of its stages where these are a result of their own."""
     if method in TRAINERS:
-        started = time.process_time()
-        model = TRAINERS[method](data, recipe)
-        cost = _cost(data, recipe, time.process_time() - started)
+        folder.mkdir(exist_ok=True)
+        with Run(folder).lock():
+            started = time.process_time()
+            model = TRAINERS[method](data, recipe)
+            cost = _cost(data, recipe, time.process_time() - started)
         if method == "pca":
             cost["images_seen"] = len(data.train)
     else:
@@ -182,7 +233,8 @@ def _cost(data: Dataset, recipe: Recipe, core_seconds: float) -> dict[str, int |
 
 def _digest(method: str, recipe: Recipe, fingerprint: str) -> str:
     """Of all that decides a result; fields at their defaults are left out, so that new ones change no name."""
-    text = json.dumps([VERSION, method, _given(recipe), WEIGHTS.get(method), fingerprint], sort_keys=True)
+    weights = {**WEIGHTS, "pca-autoencoder": COVARIANCE_WEIGHT}.get(method)
+    text = json.dumps([VERSION, method, _given(recipe), weights, fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -49,10 +49,12 @@ COLUMNS = {
     "infomec infoe": ("InfoE", ".3f"),
     "irs": ("IRS", ".3f"),
 }
-SAME = (
-    "Every method sees the same images equally often, with the same autoencoder; PCA is linear and sees them once, "
-    "the PCA autoencoder has one encoder for each unit."
-)
+# What to know of some methods beside the others, who see the same images equally often.
+EXCEPTIONS = {
+    "pca": "PCA is linear and sees them once",
+    "pca-autoencoder": "the PCA autoencoder has one encoder for each unit",
+    "factor-vae": "FactorVAE reads as many more for its discriminator",
+}
 MARKERS = "osD^vP*Xhp"
 # Pixels within which one number names two points.
 CLOSE = 60
@@ -117,13 +119,20 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
     seeds = max(point.num_seeds for point in every)
     deviation = " and standard deviation" if seeds > 1 else ""
     sections = [
-        f"<h1>{escape(name)}: every method, side by side</h1>\n",
-        f"<p>{SAME} Mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
+        f"<h1>{escape(name)}: methods side by side</h1>\n",
+        f"<p>{_terms(every)} Mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
         command(how), picture,
         section("Numbers", "Definitions are in docs/METRICS.md.", table(header, rows)),
     ]  # fmt: skip
     write_atomically(out / "index.html", html_page(f"{name}: comparison", sections).encode())
     return out / "index.html"
+
+
+def _terms(every: Sequence[Point]) -> str:
+    if every[0].stage:
+        return "The last stage of each method has seen the same images equally often, those before it fewer."
+    present = [words for method, words in EXCEPTIONS.items() if any(point.method == method for point in every)]
+    return "; ".join(["Every method sees the same images equally often, with the same autoencoder", *present]) + "."
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -161,8 +170,8 @@ def draw_frontier(
         for method in dict.fromkeys(point.method for point in every)
     ]
     for axis, (across, up) in zip(axes, panels, strict=True):
-        for place, line in enumerate(lines):
-            _draw_line(axis, line, across, up, place, labels)
+        for line in lines:
+            _draw_line(axis, line, across, up, labels)
         axis.set_xlabel(COLUMNS[across][0])
         axis.set_ylabel(COLUMNS[up][0])
         if up == "mse":
@@ -173,10 +182,12 @@ def draw_frontier(
     save(drawing, path)
 
 
-def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, method: int, labels: dict[str, str]) -> None:
+def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, labels: dict[str, str]) -> None:
     (x, x_deviation), (y, y_deviation) = (
         zip(*(point.figures[key] for point in line), strict=True) for key in (across, up)
     )
+    # A method's looks do not depend on which others are there; ours comes first.
+    method = list(labels).index(line[0].method)
     first = method == 0
     axis.errorbar(
         x, y, xerr=[value or 0 for value in x_deviation], yerr=[value or 0 for value in y_deviation],

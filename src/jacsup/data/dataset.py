@@ -153,11 +153,14 @@ class Dataset:
 
 
 def fingerprint_of(data: Dataset) -> str:
-    """Tells data sets of one config apart by some of their images: a subset of CelebA from the whole."""
+    """Tells data sets of one config apart, a subset from the whole, by some images and all labels."""
     digest = hashlib.sha256()
     for split in (data.train, data.test):
+        digest.update(str(tuple(split.images.shape)).encode())
         some = split.images[:: max(1, len(split) // 500)]
-        digest.update(str(tuple(split.images.shape)).encode() + some.cpu().contiguous().numpy().tobytes())
+        for values in (some, split.labels, split.attributes, split.factors):
+            if values is not None:
+                digest.update(values.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
