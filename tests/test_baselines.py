@@ -42,6 +42,7 @@ from jacsup.models import Model
 from jacsup.objectives import Batch, nested
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
+from jacsup.training.loop import DivergedError
 from jacsup.training.step import learning_rate
 
 SHORT = Comparison(recipe=RECIPES["digits"], codes=(2, 3), epochs=4, seeds=(0, 1))
@@ -262,7 +263,7 @@ def test_one_that_fails_keeps_nobody_waiting(
     few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def diverges(_data: Dataset, _recipe: Recipe) -> Model:
-        raise RuntimeError("vae failed in epoch 1: its loss is nan")
+        raise DivergedError("vae failed in epoch 1: its loss is nan")
 
     comparison = replace(SHORT, codes=(2,), seeds=(0,))
     monkeypatch.setitem(compare.TRAINERS, "vae", diverges)
@@ -284,7 +285,12 @@ def test_one_that_another_process_trains_is_left_to_it(
     with Run(folder).lock(), pytest.raises(RuntimeError, match="1 of 1 are missing"):
         list(run_comparison(comparison, few, tmp_path, ["pca"]))
     assert "in use by another process" in capsys.readouterr().out
-    assert list(run_comparison(comparison, few, tmp_path, ["pca"]))
+    with Run(folder).lock():
+        measured = run_comparison(comparison, few, tmp_path, ["pca", "autoencoder"])
+        first = next(measured)
+        # Meanwhile the other process is done.
+        (folder / "figures.json").write_text(json.dumps([first | {"method": "pca"}]))
+    assert [each["method"] for each in (first, *measured)] == ["autoencoder", "pca"]
 
 
 def test_a_damaged_result_is_named(few: Dataset, tmp_path: Path) -> None:
@@ -293,7 +299,7 @@ def test_a_damaged_result_is_named(few: Dataset, tmp_path: Path) -> None:
     file = next(tmp_path.glob("pca-2-s0-*")) / "figures.json"
     file.write_text(file.read_text()[:40])
     with pytest.raises(ValueError, match=f"{file} is damaged; delete it"):
-        list(run_comparison(comparison, few, tmp_path, ["pca"]))
+        run_comparison(comparison, few, tmp_path, ["vae", "pca"])
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)

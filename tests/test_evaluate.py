@@ -185,9 +185,10 @@ def test_a_model_of_other_images_is_refused_before_a_judge_is_trained(
 
 def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
     images, rng = random_images(300), np.random.default_rng(0)
-    factors = torch.from_numpy(rng.integers(3, size=(300, 3)))
+    factors = torch.from_numpy(rng.integers(3, size=(300, 4)))
     factors[:, 2] = 0
     factors[250:, 2] = 1
+    factors[:, 3] = torch.arange(300) % 200
     model = random_model(3)
     data = Dataset(Split(images[:100]), Split(images, factors=factors), Digits())
     scores = judge_units(model, data)["factor_scores"]

@@ -84,7 +84,8 @@ def test_irs_by_hand() -> None:
 def test_constant_codes_have_no_deviation_to_keep() -> None:
     factors = np.random.default_rng(0).integers(0, 3, (10_000, 2))
     for value in (0.1, 1 / 3, 0.7, 1e9 / 3):
-        jitter = np.nextafter(np.full((10_000, 2), value), factors)
+        single = np.full((10_000, 2), value, np.float32)
+        jitter = np.nextafter(single, factors.astype(np.float32) * 2 * value)
         assert irs(np.full((10_000, 2), value), factors) == irs(jitter, factors) == 0
         assert mig(jitter, factors) == modularity(jitter, factors) == 0
 
@@ -166,10 +167,10 @@ def test_factor_vae_by_hand() -> None:
     noise = np.random.default_rng(0).normal(size=(len(MANY), 3))
     assert factor_vae(sampler_of(noise, MANY), 3) == pytest.approx(1 / 3, abs=0.04)
     # A code too small to count leaves two codes for three factors.
-    small = MANY / MANY.std(axis=0, ddof=1) * [1, 1, 0.0499]
+    small = MANY / MANY.std(axis=0, ddof=1) * [1, 1, 0.048]
     assert factor_vae(sampler_of(small, MANY), 3) == pytest.approx(2 / 3, abs=0.03)
     # The standard deviation is estimated from 10,000 points.
-    assert factor_vae(sampler_of(small * [1, 1, 1.05], MANY), 3) == 1
+    assert factor_vae(sampler_of(small * [1, 1, 1.1], MANY), 3) == 1
 
 
 def test_beta_vae_by_hand() -> None:
@@ -281,6 +282,7 @@ def test_infomec_needs_neighbours() -> None:
         ({"num_factors": 4}, "more than 3"),
         ({"num_factors": 3, "batch_size": 1}, "batch_size is 1"),
         ({"num_factors": 3, "num_test": 0}, "num_test is 0"),
+        ({"num_factors": 3, "num_train": 1}, "num_train is 1; allowed is 50"),
     ],
 )
 def test_wrong_sizes_are_named(score: Callable[..., float], options: dict[str, int], message: str) -> None:

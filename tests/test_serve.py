@@ -236,6 +236,8 @@ def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
 @pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])
 def test_nothing_else_is_served(path: str, editor: Served) -> None:
     assert editor.ask(path).status == 404
+    assert editor.ask(path, b"{}").json == {"error": "there is nothing here; open the editor's own page, /"}
+    assert editor.ask(path, host="evil.example").status == 421
 
 
 def test_other_sites_are_kept_out(editor: Served) -> None:

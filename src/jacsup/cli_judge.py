@@ -160,7 +160,7 @@ def compare(
     changes = {"codes": codes, "seeds": seeds, "epochs": epochs}
     comparison = replace(comparison, **{key: value for key, value in changes.items() if value})
     data = load_dataset(comparison.recipe.data, data_root)
-    options = {"epochs": epochs, "data-root": data_root, "out": out}
+    options = {"epochs": epochs, "data-root": data_root, "out": out, "device": None if device == "auto" else device}
     out = out or Path("runs") / f"compare-{name}"
     measured = run_comparison(comparison, data, out, methods or tuple(known), data_root=data_root, device=device)
     try:

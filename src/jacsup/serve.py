@@ -39,6 +39,7 @@ MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
 SECONDS_BETWEEN_FORGETTING = 30.0
 # Slow senders wait beside each other; a photo of 100 megapixels takes nearly a gigabyte: one at a time.
 NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 1, os.cpu_count() or 1
+EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 PAGE = {
     "/": ("page.html", "text/html"),
@@ -129,7 +130,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
             Route(path, partial(_guarded, handler, host, headers), methods=[method])
             for path, (method, handler) in handlers.items()
         ]
-        + [Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=["GET", "POST"])],
+        + [Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)],
     )
 
 

@@ -25,7 +25,7 @@ from jacsup.face_numbers import by_strength
 from jacsup.models import Model, load, pick_device
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import InUseError, Run, write_atomically
-from jacsup.training.loop import train
+from jacsup.training.loop import DivergedError, train
 
 # Raised when a baseline or a figure changes its meaning: older results are then not read.
 VERSION = 2
@@ -126,30 +126,48 @@ def run_comparison(
     for seed, num_units, method in product(comparison.seeds, comparison.codes or (0,), methods):
         recipe = recipe_of(comparison, method, num_units, seed)
         plan[out / _folder_name(method, num_units, recipe, data, fingerprint)] = method, recipe
+    for folder in plan:
+        if _file(folder).is_file():
+            _read(folder)
     require_pythae([method for folder, (method, _) in plan.items() if not _file(folder).is_file()])
+    data = data.to(pick_device(device))
     out.mkdir(parents=True, exist_ok=True)
-    where = {"data_root": data_root, "device": device}
-    return _run(comparison, data.to(pick_device(device)), plan, where)
+    return _run(comparison, data, plan, {"data_root": data_root, "device": device})
 
 
 def _run(
     comparison: Comparison, data: Dataset, plan: dict[Path, tuple[str, Recipe]], where: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    failed = list[str]()
+    left = list[Path]()
     for number, (folder, (method, recipe)) in enumerate(plan.items()):
         if not _file(folder).is_file():
             print(f"{number + 1} of {len(plan)}: {comparison.methods[method]}, {folder.name}", flush=True)
             try:
-                figures = _figures(method, recipe, comparison.recipe, data, folder, where)
-            except (RuntimeError, InUseError) as error:
+                with _held(method, folder):
+                    # Another process may have finished it just now.
+                    if not _file(folder).is_file():
+                        figures = _figures(method, recipe, comparison.recipe, data, folder, where)
+                        named = [{"method": method, "seed": recipe.seed, **each} for each in figures]
+                        write_atomically(_file(folder), json.dumps(named, indent=2).encode())
+            except (DivergedError, InUseError) as error:
                 print(f"left out: {error}", flush=True)
-                failed.append(folder.name)
+                left.append(folder)
                 continue
-            named = [{"method": method, "seed": recipe.seed, **each} for each in figures]
-            write_atomically(_file(folder), json.dumps(named, indent=2).encode())
         yield from _read(folder)
-    if failed:
-        raise RuntimeError(f"{len(failed)} of {len(plan)} are missing, for the reasons above: {', '.join(failed)}")
+    missing = [folder.name for folder in left if not _file(folder).is_file()]
+    for folder in left:
+        if folder.name not in missing:
+            yield from _read(folder)
+    if missing:
+        raise RuntimeError(f"{len(missing)} of {len(plan)} are missing, for the reasons above: {', '.join(missing)}")
+
+
+def _held(method: str, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """A peer's folder against a second process; our own training sees to its own."""
+    if method not in TRAINERS:
+        return contextlib.nullcontext()
+    folder.mkdir(exist_ok=True)
+    return Run(folder).lock()
 
 
 def all_results(comparison: Comparison, data: Dataset, out: Path) -> list[dict[str, Any]]:
@@ -196,11 +214,9 @@ def _figures(
 ) -> list[dict[str, Any]]:
     """Trains a method and judges it, or each of its stages where these are a result of their own."""
     if method in TRAINERS:
-        folder.mkdir(exist_ok=True)
-        with Run(folder).lock():
-            started = time.process_time()
-            model = TRAINERS[method](data, recipe)
-            cost = _cost(data, recipe, time.process_time() - started)
+        started = time.process_time()
+        model = TRAINERS[method](data, recipe)
+        cost = _cost(data, recipe, time.process_time() - started)
         if method == "pca":
             cost["images_seen"] = len(data.train)
     else:

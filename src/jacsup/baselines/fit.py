@@ -11,6 +11,7 @@ from torch import Tensor
 from jacsup.config import Stage
 from jacsup.data.dataset import Dataset, batch_order
 from jacsup.progress import track
+from jacsup.training.loop import DivergedError
 from jacsup.training.step import learning_rate
 
 Step = Callable[[Float[Tensor, "b c h w"], Int[Tensor, " b"]], Tensor]
@@ -28,7 +29,8 @@ def fit(
     """Trains for a stage's epochs, in the order and at the rates of our own training.
 
     step: (images, their numbers) -> the loss, after one update; `optimizer` gets the schedule's rates.
-    convert: uint8 pixels to what `step` takes. Raises RuntimeError, with the name, for a loss that is not finite.
+    convert: uint8 pixels to what `step` takes. Raises DivergedError, with the name, for a step that fails or a loss
+    that is not finite.
     """
     num_steps = len(data.train) // stage.batch_size
     loss = torch.zeros(())
@@ -40,6 +42,6 @@ def fit(
             try:
                 loss = step(convert(data.train.images[index]), index)
             except RuntimeError as error:
-                raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: {error}") from error
+                raise DivergedError(f"{stage.name} failed in epoch {epoch + 1}: {error}") from error
         if not loss.isfinite():
-            raise RuntimeError(f"{stage.name} failed in epoch {epoch + 1}: its loss is {loss.item()}")
+            raise DivergedError(f"{stage.name} failed in epoch {epoch + 1}: its loss is {loss.item()}")

@@ -116,11 +116,12 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
         better = "lower" if panels[0][1] == "mse" else "upper"
         words = f"Each line is a method, each point a code of the size beside it; better is towards the {better} right."
         picture = figure("frontier.png", alt, words, "narrow")
-    seeds = max(point.num_seeds for point in every)
-    deviation = " and standard deviation" if seeds > 1 else ""
+    fewest, most = min(point.num_seeds for point in every), max(point.num_seeds for point in every)
+    deviation = " and standard deviation" if most > 1 else ""
+    seeds = f"{most} seed{'s' * (most > 1)}" if fewest == most else f"{fewest} to {most} seeds"
     sections = [
         f"<h1>{escape(name)}: methods side by side</h1>\n",
-        f"<p>{_terms(every)} Mean{deviation} over {seeds} seed{'s' * (seeds > 1)}.</p>\n",
+        f"<p>{_terms(every)} Mean{deviation} over {seeds}.</p>\n",
         command(how), picture,
         section("Numbers", "Definitions are in docs/METRICS.md.", table(header, rows)),
     ]  # fmt: skip

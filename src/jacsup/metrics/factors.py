@@ -33,7 +33,7 @@ def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *,
     """Modularity, 0 to 1: whether each code knows of one factor only. Ridgeway & Mozer 2018.
 
     1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a
-    constant code counts 0. Chance is no floor: what noise seems to know is rarely spread evenly, so it comes near 1.
+    constant code counts 0. Chance is no floor: what noise seems to know is rarely spread evenly, so it may come near 1.
     """
     squared = _information(codes, factors, num_bins)[0] ** 2
     largest = squared.max(axis=1)
@@ -66,7 +66,7 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     has, mean, rescaled from chance to 1; by the 10 nearest neighbours, over codes whose range is above 1/20 of the
     largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes, on the points that
     it has learned, as in the reference: a few hundred points of several codes look better explained than they are.
-    Constant codes have 0, 0, 0. Where InfoE is near 0 the other two say nothing: noise has .8 and .6.
+    Constant codes have 0, 0, 0. Where InfoE is near 0 the other two say nothing: noise can have .7 and .5.
     """
     from sklearn.feature_selection import mutual_info_classif
     from sklearn.preprocessing import StandardScaler
@@ -100,7 +100,7 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
     The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors`,
     which may be any numbers, in R^2 of a line; mean over factors. Kumar et al. 2018.
     The two do not compare: a classifier of 40 values from one number is never good, so that perfect codes of dSprites
-    have about .25 there and 1 in R^2; and its penalty makes it depend on the scale of the codes.
+    have about .24 there and 1 in R^2; and its penalty makes it depend on the scale of the codes.
     """
     from sklearn.svm import LinearSVC
 
@@ -159,7 +159,8 @@ def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Floa
     constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
     if constant:
         raise ValueError(f"factors {constant} have one value only; leave these columns away")
-    still = np.ptp(codes, axis=0) <= 1e-12 * np.abs(codes).max(axis=0)
+    # Codes come from float32.
+    still = np.ptp(codes, axis=0) <= 1e-6 * np.abs(codes).max(axis=0)
     return np.where(still, codes[0], codes), factors.astype(float if continuous else int)
 
 
@@ -175,9 +176,13 @@ def parts(factors: Integer[ndarray, "n f"]) -> tuple[slice, slice]:
 
 
 def common_values(factors: Integer[ndarray, "n f"]) -> list[int]:
-    """How many values of each factor are among the points to learn on and among the ones to test on."""
+    """How many values of each factor are among the points to learn on, more than once, and the ones to test on."""
     fit, test = _parts(len(factors))
-    return [len(np.intersect1d(factor[fit], factor[test])) for factor in factors.T]
+    known = [np.unique(factor[fit], return_counts=True) for factor in factors.T]
+    return [
+        len(np.intersect1d(values[counts > 1], factor[test]))
+        for (values, counts), factor in zip(known, factors.T, strict=True)
+    ]
 
 
 def _parts(num_points: int) -> tuple[slice, slice]:

@@ -103,6 +103,6 @@ def beta_vae(
 
 def _require(**sizes: int) -> None:
     for name, size in sizes.items():
-        least = 2 if name in ("num_factors", "batch_size") else 1
+        least = {"num_test": 1, "num_train": 50}.get(name, 2)
         if size < least:
             raise ValueError(f"{name} is {size}; allowed is {least} and more")
