@@ -137,7 +137,6 @@ def compare(
     from dataclasses import replace
 
     from jacsup.baselines.compare import COMPARISONS, all_results, run_comparison
-    from jacsup.baselines.frontier import points, table_rows, write_comparison
     from jacsup.data import load_dataset
     from jacsup.distributed import num_started
 
@@ -164,16 +163,24 @@ def compare(
     out = out or Path("runs") / f"compare-{name}"
     measured = run_comparison(comparison, data, out, methods or tuple(known), data_root=data_root, device=device)
     try:
-        for _ in measured:
-            pass
+        list(measured)
     finally:
         # Also of a comparison that was interrupted.
-        results = all_results(comparison, data, out)
-        if results:
-            header, rows = table_rows(points(results), known)
-            print_table(tuple(header), [tuple(row) for row in rows])
-            how = _call(name, results, options)
-            print(f"the comparison is in {write_comparison(out, name, known, results, how)}")
+        _show(name, all_results(comparison, data, out), out, options)
+
+
+def _show(name: str, results: list[dict[str, Any]], out: Path, options: dict[str, Any]) -> None:
+    """Prints the table and writes the page, of a comparison that has results."""
+    from jacsup.baselines.compare import COMPARISONS
+    from jacsup.baselines.frontier import points, table_rows, write_comparison
+
+    if not results:
+        return
+    known = COMPARISONS[name].methods
+    header, rows = table_rows(points(results), known)
+    print_table(tuple(header), [tuple(row) for row in rows])
+    page = write_comparison(out, name, known, results, _call(name, results, options))
+    print(f"the comparison is in {page}")
 
 
 def _call(name: str, results: list[dict[str, Any]], options: dict[str, Any]) -> str:
