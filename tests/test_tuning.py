@@ -106,16 +106,24 @@ def _stop_after_one_stage(train, kind: type[BaseException]):
     return stopping
 
 
-def test_hopeless_choices_are_given_up(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("worst_first", [False, True])
+def test_hopeless_choices_are_given_up(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worst_first: bool
+) -> None:
     monkeypatch.setattr(tuning, "NUM_WARM_UP_TRIALS", 1)
     monkeypatch.setattr(tuning, "NUM_WARM_UP_STAGES", 0)
     monkeypatch.setattr(
         tuning, "_stages", lambda recipe, *_: ((recipe.stages[1].weights.diff / number, 1.0) for number in (1, 2, 3))
     )
-    found = search(RECIPE, data, {"stages.weights.diff": [0.1, 0.2, 0.3, 0.4, 0.5]}, tmp_path, floor=0.5)
-    assert {trial.state for trial in found} == {"complete", "pruned"}
-    assert found[0].values["stages.weights.diff"] == 0.1
-    assert all(trial.num_stages < 3 for trial in found if trial.state == "pruned")
+    # What is given up depends on what was seen before it.
+    monkeypatch.setattr(tuning.random, "sample", lambda numbers, _: sorted(numbers, reverse=worst_first))
+    values = [0.1, 0.2, 0.3, 0.4, 0.5]
+    found = search(RECIPE, data, {"stages.weights.diff": values}, tmp_path, floor=0.5)
+    assert [trial.values["stages.weights.diff"] for trial in found] == values
+    if worst_first:
+        assert {(trial.state, trial.num_stages) for trial in found} == {("complete", 3)}
+    else:
+        assert [(trial.state, trial.num_stages) for trial in found] == [("complete", 3)] + 4 * [("pruned", 1)]
 
 
 def test_a_choice_that_diverges_is_a_failed_trial(
