@@ -154,11 +154,11 @@ def _run(
                 left.append(folder)
                 continue
         yield from _read(folder)
-    missing = [folder.name for folder in left if not _file(folder).is_file()]
-    for folder in left:
-        if folder.name not in missing:
-            yield from _read(folder)
-    if missing:
+    # Another process may have finished some meanwhile.
+    finished = [folder for folder in left if _file(folder).is_file()]
+    for folder in finished:
+        yield from _read(folder)
+    if missing := [folder.name for folder in left if folder not in finished]:
         raise RuntimeError(f"{len(missing)} of {len(plan)} are missing, for the reasons above: {', '.join(missing)}")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.data.dataset import Attribute, Split
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.images import chunk_size, chunks
+from jacsup.metrics.images import chunk_size, code_of
 from jacsup.models import Factor, Model
 from jacsup.progress import track
 
@@ -168,14 +168,13 @@ def encoded_and_decoded(
     model: Model, images: UInt8[Tensor, "n c h w"]
 ) -> tuple[Code, Callable[[Code], Iterator[Float[Tensor, "b c h w"]]]]:
     """The images' code, and what decodes it or a changed one to pixels in [0, 1], some images at a time."""
-    codes = [model.encode(x) for x in chunks(model, images)]
 
     def decode(code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
         size = chunk_size(images)
         for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
             yield to_unit(model.decode(Code(y, z)), model.config.value_range)
 
-    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes])), decode
+    return code_of(model, images), decode
 
 
 def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from jacsup.code import UNIT, to_float, to_unit
+from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.models import Model
 
 # Images in a chunk, at most, and their numbers: constants, so that results do not depend on the machine's memory, and
@@ -37,14 +37,20 @@ def reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor,
 
 
 @torch.no_grad()
+def code_of(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
+    """The code of all images."""
+    codes = [model.encode(x) for x in chunks(model, images)]
+    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
+
+
 def encode_all(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
     """The code units of all images."""
-    return torch.cat([model.encode(x).units for x in chunks(model, images)])
+    return code_of(model, images).units
 
 
 @torch.no_grad()
 def encode_factors(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-    """The factors y of all images."""
+    """The factors y of all images, without holding their z."""
     return torch.cat([model.encode(x).y for x in chunks(model, images)])
 
 

@@ -9,7 +9,7 @@ from torch.func import jvp
 
 from jacsup import losses
 from jacsup.code import Code, to_float
-from jacsup.metrics.images import CHUNK, chunk_size, chunks
+from jacsup.metrics.images import CHUNK, chunk_size, code_of
 from jacsup.models import Model
 
 # Images whose Jacobians are held at once: k of them, as large as the images, for each.
@@ -60,7 +60,7 @@ def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor
     # Partners are neighbours, and test images may come sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]
     images = images[order.to(images.device)]
-    pairs = [(model, _encode(model, images).split(teacher.num_units)) for model in (student, teacher)]
+    pairs = [(model, code_of(model, images).split(teacher.num_units)) for model in (student, teacher)]
     errors = []
     for rows in torch.arange(len(images)).split(chunk_size(images)):
         outputs = [
@@ -68,8 +68,3 @@ def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor
         ]
         errors.append(losses.jacobian_difference(*outputs) * len(rows))
     return float(torch.stack(errors).sum()) / len(images)
-
-
-def _encode(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
-    codes = [model.encode(x) for x in chunks(model, images)]
-    return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
