@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from crashes import stop_after
+from golden_curves import TIMES, follows_golden_curve
 from small_faces import small_faces
 
 import jacsup
@@ -26,9 +27,6 @@ from jacsup.models import load, load_info
 from jacsup.recipes import RECIPES, SUPERVISED_ARMS, with_arm
 from jacsup.run import Run
 from jacsup.training import testing
-
-GOLDEN = Path(__file__).parent / "golden" / "faces.json"
-TIMES = ("seconds", "core_seconds", "peak_memory_mib")
 
 
 def small(name: str = "faces-mini") -> Recipe:
@@ -55,10 +53,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return jacsup.train(small(), out=tmp_path_factory.mktemp("faces") / "run")
 
 
-def test_losses_follow_the_golden_curve(finished: Path) -> None:
-    for line, expected in zip(stats(finished), json.loads(GOLDEN.read_text()), strict=True):
-        assert line.pop("name") == expected.pop("name")
-        assert line == pytest.approx(expected, rel=2e-3, abs=1e-6)
+def test_losses_follow_the_golden_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On noise: of drawn faces a pixel or two differ between processors, which grows to percents."""
+    data, generator = load_dataset(small().data), torch.Generator().manual_seed(0)
+    train, test = (
+        replace(split, images=torch.randint(256, split.images.shape, dtype=torch.uint8, generator=generator))
+        for split in (data.train, data.test)
+    )
+    follows_golden_curve(small(), replace(data, train=train, test=test), "faces", tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.parametrize("steps_before_crash", [3, 12, 17, 27, 33])
