@@ -27,9 +27,11 @@ EPOCHS = ("--set", "stages.epochs=4", "--set", "stages.batch_size=64")
 
 def torchrun(count: int, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command += [f"--max-restarts={restarts}", *map(str, arguments)]
-    # Without the last, torchrun lets restarted processes read the addresses of the dead ones.
-    environment = {**os.environ, "PYTHONWARNINGS": "error::UserWarning", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    command += ["--local-addr=127.0.0.1", f"--max-restarts={restarts}", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONWARNINGS": "error::UserWarning"}
+    if restarts:
+        # Else restarted processes read the addresses of the dead ones; but the port is free only when it is looked for.
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
 
 

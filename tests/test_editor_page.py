@@ -245,10 +245,12 @@ def test_the_photo_that_was_opened_last_stays(page: Page, tmp_path: Path) -> Non
 
 def test_the_face_that_was_clicked_last_is_opened(page: Page) -> None:
     page.route("**/starts/*", lambda route: (page.wait_for_timeout(100), route.continue_()))
+    own = settled(page)
     page.click("#starts button >> nth=2")
     page.click("#starts button >> nth=5")
+    wait_for_another(page, own)
+    # The other one may come yet.
     page.wait_for_timeout(600)
-    settled(page)
     page.click("#link")
     page.wait_for_function("location.hash.length > 1")
     assert "start=5" in page.url
@@ -257,10 +259,13 @@ def test_the_face_that_was_clicked_last_is_opened(page: Page) -> None:
 def test_a_camera_that_comes_too_late_is_not_shown(page: Page) -> None:
     page.evaluate("""() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = async wanted => {
-        await new Promise(done => setTimeout(done, 500));
+        await new Promise(done => window.letIt = done);
         return window.stream = await ask(wanted); }; }""")
+    own = settled(page)
     page.click("#camera")
     page.click("#starts button >> nth=1")
+    wait_for_another(page, own)
+    page.evaluate("window.letIt()")
     page.wait_for_function("window.stream")
     page.wait_for_timeout(200)
     assert page.is_hidden("#video") and page.is_enabled("#camera")
@@ -270,7 +275,8 @@ def test_a_camera_that_comes_too_late_is_not_shown(page: Page) -> None:
 def test_a_sweep_that_comes_too_late_is_not_shown(page: Page) -> None:
     held = list[Any]()
     page.route("**/sweep", lambda route: held.append(route))
-    page.click("[aria-label='Sweep Smiling']")
+    with page.expect_request("**/sweep"):
+        page.click("[aria-label='Sweep Smiling']")
     page.wait_for_timeout(200)
     page.click("#reset")
     held[0].continue_()
@@ -288,8 +294,9 @@ def test_compare_shows_the_original(page: Page) -> None:
 
 
 def test_a_link_brings_the_settings_back(page: Page, browser: Browser) -> None:
+    own = settled(page)
     page.click("#starts button >> nth=2")
-    page.wait_for_function("document.getElementById('status').textContent === ''")
+    wait_for_another(page, own)
     move(page, "Smiling", 1.5)
     expected = settled(page)
     page.click("#link")
