@@ -20,7 +20,7 @@ import literal
 import torch
 from steps import Case, Student, faces, mnist, seconds_per_step
 
-from jacsup.training.stats import peak_memory
+from jacsup.training.reporter import peak_memory
 
 BATCH_256 = 16
 NUM_DRAWN = 2000
@@ -58,7 +58,7 @@ def attributes_cost(device: torch.device) -> float:
 
 def drawn_per_second() -> float:
     """Drawn faces, 64x64, cold."""
-    from jacsup.data.faces import draw_set
+    from jacsup.data.drawn.faces import draw_set
 
     rates = []
     for seed in range(3):

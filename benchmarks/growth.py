@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from steps import Student, faces, seconds_per_step
 
-from jacsup.drawing import PALETTE, plot, save
-from jacsup.training.stats import peak_memory
+from jacsup.report.sheets import PALETTE, plot, save
+from jacsup.training.reporter import peak_memory
 
 # What varies, around 40 attributes, 128 channels of z in the teacher's 2x2 map, 64x64 and batches of 32.
 AXES: dict[str, tuple[int, ...]] = {

@@ -20,7 +20,8 @@ import torch
 from steps import Student, faces
 
 from jacsup.data import dataset
-from jacsup.data.dataset import Split, batch_order
+from jacsup.data.dataset import Split
+from jacsup.data.draws import batch_order
 from jacsup.data.stream import batches_of_pixels
 from jacsup.training import batches
 

@@ -16,12 +16,13 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from jacsup.atomic import write_atomically
 from jacsup.evaluate import evaluate
 from jacsup.export import export
-from jacsup.face_numbers import by_strength
 from jacsup.hub import card
+from jacsup.metrics.table import by_strength
 from jacsup.models import load, load_info, save_model
-from jacsup.run import Run, write_atomically
+from jacsup.run import Run
 
 SHIPPED = Path(__file__).parent.parent / "src" / "jacsup" / "shipped"
 

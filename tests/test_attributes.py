@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from jacsup.code import to_float
 from jacsup.config import Arrays, Conv
-from jacsup.data.dataset import Attribute, Dataset, Split
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Dataset, Split
 from jacsup.metrics import attribute_judge, attributes, images
 from jacsup.metrics.attribute_judge import AttributeJudge, equal_error_threshold, get_attribute_judge, quality
 from jacsup.metrics.attributes import (

@@ -14,7 +14,6 @@ import torch
 from sklearn.decomposition import PCA
 from small_faces import small_faces
 
-from jacsup import cli
 from jacsup.baselines import compare, pca_autoencoder, variational
 from jacsup.baselines.compare import (
     COMPARISONS,
@@ -31,11 +30,13 @@ from jacsup.baselines.frontier import points, write_comparison
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
 from jacsup.baselines.variational import WEIGHTS, train_variational
+from jacsup.cli import main as cli
 from jacsup.code import UNIT, to_float
 from jacsup.config import Conv, Digits, Recipe, Sprites
 from jacsup.curricula import split_epochs
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, Split, batch_order, kept_mask
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.draws import batch_order, kept_mask
 from jacsup.jsonable import set_field
 from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.models import Model
@@ -366,9 +367,9 @@ def test_results_of_seeds_are_put_together(compared: tuple[Path, list[dict[str, 
 def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jacsup import evaluate as evaluation
     from jacsup.metrics import attributes
-    from jacsup.training import testing
+    from jacsup.training import epoch_scores
 
-    monkeypatch.setattr(testing, "NUM_EDITED", 4)
+    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
     monkeypatch.setattr(attributes, "NUM_EDITED", 8)
     monkeypatch.setattr(evaluation, "NUM_DRAWN", 8)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)

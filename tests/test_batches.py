@@ -10,7 +10,8 @@ import torch
 
 from jacsup.code import to_float
 from jacsup.data import dataset
-from jacsup.data.dataset import Dataset, Split, batch_order, flip_mask
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.draws import batch_order, flip_mask
 from jacsup.data.stream import NUM_AHEAD, batches_of_pixels
 from jacsup.jsonable import set_field
 from jacsup.objectives import Batch

@@ -22,7 +22,7 @@ from pictures import write_folder
 from PIL import Image
 
 import jacsup
-from jacsup import cli
+from jacsup.cli import main as cli
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field, to_dict
 from jacsup.models import load_info
@@ -252,7 +252,7 @@ def test_the_version_is_told(call: Call) -> None:
 
 
 def test_a_pipe_may_be_closed_early() -> None:
-    command = f"{sys.executable} -c 'from jacsup import cli; cli.main()' list | head -n 1"
+    command = f"{sys.executable} -c 'from jacsup.cli.main import main; main()' list | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("recipe")
     assert "Error" not in done.stderr

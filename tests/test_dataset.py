@@ -11,7 +11,9 @@ import torch
 
 from jacsup.config import Arrays, Digits
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Attribute, Dataset, batch_order, flip_mask, taken_mask
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Dataset
+from jacsup.data.draws import batch_order, flip_mask, taken_mask
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:

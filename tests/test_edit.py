@@ -125,7 +125,7 @@ def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
 def test_the_command_edits_sweeps_swaps_and_reads(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from jacsup import cli
+    from jacsup.cli import main as cli
 
     photo().save(tmp_path / "a.png")
     photo(60, 80).save(tmp_path / "b.png")
@@ -223,7 +223,7 @@ def test_what_the_command_cannot_do_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from jacsup import cli
+    from jacsup.cli import main as cli
 
     photo().save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)

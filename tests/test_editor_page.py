@@ -358,7 +358,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 def test_the_server_forgets_and_the_page_does_not(page: Page, editor: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jacsup import sessions
+    from jacsup.serve import sessions
 
     own = settled(page)
     monkeypatch.setattr(sessions, "SESSION_SECONDS", -1)

@@ -19,11 +19,12 @@ import jacsup
 from jacsup.config import Digits
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset, Split
-from jacsup.evaluate import NUM_JACOBIAN_IMAGES, current_metrics, evaluate, flat_scores, judge_units
+from jacsup.evaluate import NUM_JACOBIAN_IMAGES, current_metrics, evaluate, judge_units
 from jacsup.jsonable import set_field
 from jacsup.metrics import mig
 from jacsup.metrics.images import encode_all, mse, reconstruct
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
+from jacsup.metrics.table import flat_scores
 from jacsup.models import num_parameters
 from jacsup.recipes import RECIPES
 from jacsup.run import Run

@@ -18,19 +18,21 @@ from pages import check_on_a_phone, images_of
 from PIL import Image
 from torch import Tensor
 
-from jacsup import drawing, face_figures
-from jacsup.arms import find_siblings
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.config import CelebA, Conv, Faces, Recipe
-from jacsup.data import faces, load_dataset
-from jacsup.data.dataset import Attribute, Dataset, Split
-from jacsup.data.drawn import counterfactual
-from jacsup.drawing import MINUS, Group
-from jacsup.face_figures import Painter
+from jacsup.data import load_dataset
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.drawn import counterfactual, faces
 from jacsup.jsonable import set_field
 from jacsup.models import Factor, ModelInfo, build, load, load_info, save_model
 from jacsup.recipes import RECIPES, with_arm
+from jacsup.report import attribute_plots as face_figures
+from jacsup.report import sheets as drawing
 from jacsup.report import write_report
+from jacsup.report.attribute_plots import Painter
+from jacsup.report.sheets import MINUS, Group
+from jacsup.report.siblings import find_siblings
 from jacsup.run import Run
 
 DRAWN = Faces(size=32, num_images=100)

@@ -26,7 +26,7 @@ from jacsup.metrics import attributes
 from jacsup.models import load, load_info
 from jacsup.recipes import RECIPES, SUPERVISED_ARMS, with_arm
 from jacsup.run import Run
-from jacsup.training import testing
+from jacsup.training import epoch_scores
 
 
 def small(name: str = "faces-mini") -> Recipe:
@@ -41,7 +41,7 @@ def stats(folder: Path) -> list[dict[str, float]]:
 def _few_edits() -> Iterator[None]:
     """Every attribute of every edited image is one decoding and one verdict."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(testing, "NUM_EDITED", 4)
+        patch.setattr(epoch_scores, "NUM_EDITED", 4)
         patch.setattr(attributes, "NUM_EDITED", 8)
         patch.setattr(evaluation, "NUM_DRAWN", 8)
         patch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from jacsup.data import faces
-from jacsup.data.face_canvas import Canvas, blank
-from jacsup.data.face_drawing import CHOICES
-from jacsup.data.faces import (
+from jacsup.data.drawn import faces
+from jacsup.data.drawn.canvas import Canvas, blank
+from jacsup.data.drawn.drawing import CHOICES
+from jacsup.data.drawn.faces import (
     ATTRIBUTES,
     EXCLUSIVE,
     NUM_NUISANCE,

@@ -19,14 +19,14 @@ from PIL import Image
 
 import jacsup
 from jacsup import recipes
-from jacsup.arms import find_siblings, missing_arms
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
-from jacsup.drawing import block
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.report import write_report
+from jacsup.report.sheets import block
+from jacsup.report.siblings import find_siblings, missing_arms
 from jacsup.run import Run
 
 DEBUG = RECIPES["debug"]

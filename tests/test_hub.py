@@ -17,8 +17,8 @@ from PIL import Image
 
 import jacsup
 from jacsup.config import CelebA, Faces, Folder
-from jacsup.data import drawn
 from jacsup.data.dataset import Dataset
+from jacsup.data.drawn import dataset as drawn
 from jacsup.edit import Editor
 from jacsup.evaluate import evaluate
 from jacsup.export import export

@@ -13,17 +13,18 @@ from small_faces import small_faces
 from torch import Tensor
 
 import jacsup
-from jacsup import cli
 from jacsup import evaluate as evaluation
 from jacsup.align import EYES
+from jacsup.cli import main as cli
 from jacsup.code import Code
 from jacsup.config import Conv
-from jacsup.data.dataset import Attribute, Split
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Split
 from jacsup.evaluate import evaluate
 from jacsup.metrics import attributes, identity
 from jacsup.metrics.identity import NETWORK_EYES, SIDE, identity_drift, load_embedding, on_network_eyes
 from jacsup.models.conv import ConvAutoencoder
-from jacsup.training import testing
+from jacsup.training import epoch_scores
 
 Part = tuple[int, bytes | int | str]
 
@@ -124,7 +125,7 @@ def test_drift_by_hand(mean_colour: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_evaluate_takes_a_network(
     mean_colour: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module, name in ((testing, "NUM_EDITED"), (attributes, "NUM_EDITED"), (evaluation, "NUM_DRAWN")):
+    for module, name in ((epoch_scores, "NUM_EDITED"), (attributes, "NUM_EDITED"), (evaluation, "NUM_DRAWN")):
         monkeypatch.setattr(module, name, 4)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 4)
     monkeypatch.setattr(identity, "NUM_IDENTITIES", 4)

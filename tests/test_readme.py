@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from jacsup import cli
+from jacsup.cli import main as cli
 
 README = (REPOSITORY / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -26,13 +26,13 @@ from PIL import Image
 from served import Served, running
 from starlette.requests import Request
 
-from jacsup import serve as server
-from jacsup import sessions
 from jacsup.config import Faces
 from jacsup.edit import Editor, Face
 from jacsup.models import load
-from jacsup.sessions import ForgottenError, Sessions
-from jacsup.studio import UnitStudio, open_studio
+from jacsup.serve import server as server
+from jacsup.serve import sessions
+from jacsup.serve.sessions import ForgottenError, Sessions
+from jacsup.serve.studio import UnitStudio, open_studio
 
 FACES = Faces(size=32, num_images=100)
 
@@ -260,7 +260,7 @@ def test_other_sites_may_link_to_the_page_and_embed_nothing(editor: Served) -> N
 
 
 def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jacsup.studio import AttributeStudio
+    from jacsup.serve.studio import AttributeStudio
 
     monkeypatch.setattr(server, "NUM_UPLOADS", 3)
     go, received, read = threading.Event(), list[int](), server._body

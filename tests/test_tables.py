@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jacsup.data.tables import Table, learnable, read_partition, read_table, rows_of
+from jacsup.data.attributes import learnable
+from jacsup.data.tables import Table, read_partition, read_table, rows_of
 
 nan = float("nan")
 

@@ -25,11 +25,11 @@ from golden_curves import TIMES, follows_golden_curve
 from safetensors.torch import save_file
 
 import jacsup
-from jacsup import run as run_module
+from jacsup import atomic
 from jacsup.code import to_float
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Attribute
+from jacsup.data.attributes import Attribute
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
@@ -204,7 +204,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
         original = state.save_checkpoint
 
         def save_on_full_disk(*arguments: object) -> None:
-            patch.setattr(run_module.os, "fsync", full)
+            patch.setattr(atomic.os, "fsync", full)
             original(*arguments)  # pyright: ignore[reportArgumentType]
 
         patch.setattr(state, "save_checkpoint", save_on_full_disk)

@@ -15,14 +15,14 @@ from crashes import Stop
 from small_faces import small_faces
 
 from jacsup import tuning
-from jacsup.cli_tune import tune
+from jacsup.cli.tune import tune
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
-from jacsup.training import testing
+from jacsup.training import epoch_scores
 from jacsup.tuning import Trial, hold_out, loss_of, search, with_values
 
 GRID = {"stages.weights.y": [0.1, 1.0], "stages.weights.diff": [0.1, 1.0]}
@@ -153,7 +153,7 @@ def test_a_supervised_recipe_is_judged_by_its_edits(tmp_path: Path, monkeypatch:
 
 
 def test_where_no_attribute_can_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "_edit_accuracy", lambda *_: math.nan)
+    monkeypatch.setattr(epoch_scores, "_edit_accuracy", lambda *_: math.nan)
     images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
     data = Dataset.from_arrays(images, attributes={"Hat": np.arange(60) % 2})
     with pytest.raises(ValueError, match="the judge tells no attribute well enough"):

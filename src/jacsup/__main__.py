@@ -1,6 +1,6 @@
 """`python -m jacsup`, which torchrun needs."""
 
-from jacsup.cli import main
+from jacsup.cli.main import main
 
 if __name__ == "__main__":
     main()

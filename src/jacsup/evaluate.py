@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from jacsup import metrics as factor_metrics
-from jacsup.config import DataConfig, Faces
-from jacsup.data import load_dataset
+from jacsup.atomic import write_atomically
+from jacsup.config import Faces
 from jacsup.data.dataset import Dataset
 from jacsup.data.drawn import counterfactual
-from jacsup.jsonable import from_dict
+from jacsup.data.of_run import find_data
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
 from jacsup.metrics.factors import common_values, parts
@@ -27,9 +27,9 @@ from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
-from jacsup.models import Factor, Model, factor_statistics, load, load_info, load_metadata, model_file, num_parameters
+from jacsup.models import Factor, Model, factor_statistics, load, load_info, model_file, num_parameters
 from jacsup.progress import track
-from jacsup.run import Run, write_atomically
+from jacsup.run import Run
 
 NUM_JACOBIAN_IMAGES = 256
 # Test faces that are drawn again for each attribute.
@@ -106,15 +106,6 @@ def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instrument
     # Drawing takes longer than editing, and every stage is held to the same truth.
     truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
     return Instruments(get_attribute_judge(data), truth, embed)
-
-
-def find_data(path: Path, data_root: str | Path | None) -> Dataset:
-    """The data set that a run or model was trained on, from `data_root` or from where its last session read it."""
-    run = next((Run(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
-    config = run.recipe.data if run else from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
-    if run and run.sessions():
-        data_root = data_root or run.sessions()[-1]["data_root"]
-    return load_dataset(config, Path(data_root) if data_root else None)
 
 
 def current_metrics(run: Run) -> dict[str, Any] | None:
@@ -217,15 +208,6 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
         "explicitness": factor_metrics.explicitness(codes, factors),
         "infomec": factor_metrics.infomec(*first),
         "irs": factor_metrics.irs(*first),
-    }
-
-
-def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
-    """Scores of known factors with the parts of each beside the others, as `dci_fast completeness`."""
-    return {
-        f"{name} {part}".strip(): value
-        for name, score in scores.items()
-        for part, value in (score if isinstance(score, dict) else {"": score}).items()
     }
 
 

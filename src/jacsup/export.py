@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jacsup.atomic import write_atomically
 from jacsup.code import Code
 from jacsup.models import Model, load, load_info, save_model
 from jacsup.models.fetch import FILE
-from jacsup.run import write_atomically
 
 Format = Literal["onnx", "torch", "half"]
 

@@ -25,9 +25,9 @@ from jacsup.config import (
     Stage,
     Weights,
     read_recipe,
+    require_image_size,
 )
 from jacsup.curricula import conv_for, curriculum, face_curriculum
-from jacsup.data_config import require_image_size
 from jacsup.jsonable import suggestion
 
 ARMS = {

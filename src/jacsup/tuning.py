@@ -14,9 +14,9 @@ from typing import Any
 
 from jacsup.config import Arrays, Recipe, Stage
 from jacsup.data.dataset import Dataset, fingerprint_of
-from jacsup.drawing import PALETTE, SOFT, log_scale, plot, save
 from jacsup.jsonable import set_field, to_dict
 from jacsup.objectives import updates
+from jacsup.report.sheets import PALETTE, SOFT, log_scale, plot, save
 from jacsup.run import InUseError, Run
 from jacsup.training.loop import DivergedError, train
 

@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from jacsup.atomic import write_atomically
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import COVARIANCE_WEIGHT, train_pca_autoencoder
 from jacsup.baselines.variational import WEIGHTS, require_pythae, train_variational
@@ -21,10 +22,10 @@ from jacsup.config import Objective, Recipe
 from jacsup.curricula import split_epochs
 from jacsup.data.dataset import Dataset, fingerprint_of
 from jacsup.evaluate import judge_stages, judge_units
-from jacsup.face_numbers import by_strength
+from jacsup.metrics.table import by_strength
 from jacsup.models import Model, load, pick_device
 from jacsup.recipes import RECIPES, with_arm
-from jacsup.run import InUseError, Run, write_atomically
+from jacsup.run import InUseError, Run
 from jacsup.training.loop import DivergedError, train
 
 # Raised when a baseline or a figure changes its meaning: older results are then not read.

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from jacsup.config import Stage
-from jacsup.data.dataset import Dataset, batch_order
+from jacsup.data.dataset import Dataset
+from jacsup.data.draws import batch_order
 from jacsup.progress import track
 from jacsup.training.loop import DivergedError
 from jacsup.training.step import learning_rate

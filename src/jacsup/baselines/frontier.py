@@ -11,10 +11,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jacsup.drawing import PALETTE, SOFT, log_scale, plot, save
-from jacsup.evaluate import flat_scores
-from jacsup.page import command, figure, filled, html_page, number, section, table
-from jacsup.run import write_atomically
+from jacsup.atomic import write_atomically
+from jacsup.metrics.table import flat_scores
+from jacsup.report.html import command, figure, filled, html_page, number, section, table
+from jacsup.report.sheets import PALETTE, SOFT, log_scale, plot, save
 
 # What a table shows, from the key in figures.json to its title and form.
 COLUMNS = {

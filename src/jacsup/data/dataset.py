@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from jacsup.config import Arrays, DataConfig
+from jacsup.data.attributes import Attribute, learnable, signed
 
 # Sets up to this size live on the device; larger ones stay in their memory-mapped file. A constant, as the same run
 # must do the same arithmetic everywhere.
 DEVICE_BYTES = 8 * 2**30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attribute:
-    """One column of a table of attributes.
-
-    rivals: attributes that this one excludes: setting it on takes them off.
-    mean, std: of a continuous attribute, whose values are stored as (value - mean) / std; std 0 marks a binary one.
-    """
-
-    name: str
-    rivals: tuple[str, ...] = ()
-    mean: float = 0.0
-    std: float = 0.0
-
-    @property
-    def continuous(self) -> bool:
-        """Whether values are numbers, not -1 and 1."""
-        return self.std > 0
 
 
 @dataclass(frozen=True)
@@ -166,8 +148,6 @@ def fingerprint_of(data: Dataset) -> str:
 
 def _described(data: Dataset, names: list[str]) -> Dataset:
     """The data with its columns named, 0 and 1 as -1 and 1, and continuous ones standardised."""
-    from jacsup.data.tables import learnable, signed
-
     if data.train.attributes is None or data.test.attributes is None:
         return data
     values = signed(torch.cat([data.train.attributes, data.test.attributes]).numpy())
@@ -227,67 +207,3 @@ def _labels(values: Any, images: Any, name: str) -> Tensor | None:
     if array.min() < 0:
         raise ValueError(f"{name} start at {array.min()}; allowed are 0 and more: number the classes from 0")
     return torch.from_numpy(array.astype(np.int64))
-
-
-def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
-    """Image numbers of each batch of an epoch: a pure function of its arguments; an incomplete batch is dropped."""
-    require_full_batch(num_images, batch_size)
-    order = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch])).permutation(num_images)
-    return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))
-
-
-def flip_mask(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Bool[Tensor, "steps b"]:
-    """Which images of an epoch's batches are mirrored: one in two, a pure function of its arguments."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 1]))
-    return torch.from_numpy(rng.random((num_images // batch_size, batch_size)) < 0.5)
-
-
-def taken_mask(
-    num_images: int,
-    batch_size: int,
-    attributes: Sequence[Attribute],
-    share: float,
-    *,
-    seed: int,
-    stage: int,
-    epoch: int,
-) -> Bool[Tensor, "steps b k"]:
-    """Which attributes each image of an epoch's batches takes from its partner: a pure function of its arguments.
-
-    Each is taken with probability `share`; attributes that exclude each other are taken together.
-    """
-    groups = _groups(attributes)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 2]))
-    drawn = rng.random((num_images // batch_size, batch_size, len(attributes)), dtype=np.float32) < share
-    return torch.from_numpy(drawn[:, :, groups])
-
-
-def kept_mask(
-    num_images: int, batch_size: int, num_units: int, *, seed: int, stage: int, epoch: int
-) -> Bool[Tensor, "steps b u"]:
-    """Which units nested dropout keeps of each image of an epoch's batches: the first ones, 1 to all, equally often.
-
-    A pure function of its arguments. Differs from Rippel et al. 2014: lengths are uniform, not geometric, so that late
-    units learn within few epochs.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 3]))
-    last = rng.integers(num_units, size=(num_images // batch_size, batch_size, 1))
-    return torch.from_numpy(np.arange(num_units) <= last)
-
-
-def _groups(attributes: Sequence[Attribute]) -> list[int]:
-    """The number of each attribute's group: attributes linked by rivals share the smallest."""
-    groups = list(range(len(attributes)))
-    for i, attribute in enumerate(attributes):
-        linked = {groups[i], *(groups[j] for j, other in enumerate(attributes) if other.name in attribute.rivals)}
-        groups = [min(linked) if group in linked else group for group in groups]
-    return groups
-
-
-def require_full_batch(num_images: int, batch_size: int) -> None:
-    """ValueError where an epoch would have no complete batch."""
-    if num_images < batch_size:
-        raise ValueError(
-            f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images: "
-            f"--set stages.batch_size={num_images}"
-        )

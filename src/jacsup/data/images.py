@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jacsup.data.tables import IMAGE_SUFFIXES, Table, signed
+from jacsup.data.attributes import signed
+from jacsup.data.tables import IMAGE_SUFFIXES, Table
 
 HUB = "hf:"
 PARTITIONS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}

@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
+from jacsup.atomic import write_atomically
+from jacsup.data.attributes import learnable
 from jacsup.data.images import HUB, Images, open_images, read_square, state_of
 from jacsup.data.prepared import (
     ATTRIBUTES,
@@ -33,9 +35,8 @@ from jacsup.data.prepared import (
     read_manifest,
     tables_digest,
 )
-from jacsup.data.tables import learnable, read_partition, read_table, rows_of
+from jacsup.data.tables import read_partition, read_table, rows_of
 from jacsup.progress import track
-from jacsup.run import write_atomically
 
 PROGRESS = "progress.json"
 # A block is decoded, written and synced before the next; the memory that it takes is all that this needs.

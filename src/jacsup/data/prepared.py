@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from jacsup.config import Folder
-from jacsup.data.dataset import Attribute, Dataset, Split
-from jacsup.data.tables import learnable
+from jacsup.data.attributes import Attribute, learnable
+from jacsup.data.dataset import Dataset, Split
 from jacsup.jsonable import from_dict
 
 VERSION = 1

@@ -14,21 +14,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
-from jacsup.data.dataset import Attribute
+from jacsup.data.attributes import signed
 from jacsup.jsonable import suggestion
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-
-# Attributes of CelebA that exclude each other, as a head has one colour of hair. Kinds of beard do not: of CelebA's
-# mustaches most come with a goatee.
-EXCLUSIVE = (
-    ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
-    ("5_o_Clock_Shadow", "No_Beard"),
-    ("Goatee", "No_Beard"),
-    ("Mustache", "No_Beard"),
-    ("Sideburns", "No_Beard"),
-    ("Straight_Hair", "Wavy_Hair"),
-)
 
 
 @dataclass(frozen=True)
@@ -133,12 +122,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
-    """The values with each column of 0 and 1 turned into -1 and 1."""
-    zero_one = (np.isin(values, (0, 1)) | np.isnan(values)).all(axis=0)
-    return np.where(zero_one, 2 * values - 1, values)
-
-
 def read_partition(path: Path) -> Table:
     """A table with one column, `partition`, from rows of a file name and 0 (train), 1 (validation) or 2 (test).
 
@@ -197,34 +180,3 @@ _SUFFIX = re.compile("(" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")$", re.I
 
 def _stem(name: str) -> str:
     return _SUFFIX.sub("", name)
-
-
-def learnable(
-    columns: Sequence[str], values: Float32[np.ndarray, "n k"], num_train: int
-) -> tuple[tuple[Attribute, ...], Float32[np.ndarray, "n k"]]:
-    """What the columns mean, and the values with continuous columns standardised by the first `num_train` rows.
-
-    A column of -1, 1 and nan is binary, any other continuous.
-    Raises ValueError for columns that have one value, or none, in all of the training rows.
-    """
-    train = values[:num_train].astype(np.float64)
-    constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
-    if constant.any():
-        names = ", ".join(np.asarray(columns)[constant])
-        raise ValueError(
-            f"{names}: the same in all {num_train:,} training images, which cannot be learned; "
-            f"leave these columns out (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
-        )
-    binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
-    means = np.where(binary, 0.0, np.nanmean(train, axis=0))
-    stds = np.where(binary, 0.0, np.nanstd(train, axis=0))
-    attributes = tuple(
-        Attribute(name=name, rivals=_rivals(name, columns), mean=float(mean), std=float(std))
-        for name, mean, std in zip(columns, means, stds, strict=True)
-    )
-    return attributes, ((values - means) / np.where(binary, 1.0, stds)).astype(np.float32, order="C")
-
-
-def _rivals(name: str, columns: Sequence[str]) -> tuple[str, ...]:
-    groups = [group for group in EXCLUSIVE if name in group]
-    return tuple(other for group in groups for other in group if other != name and other in columns)

@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jacsup.atomic import write_atomically
 from jacsup.code import UNIT, to_float
 from jacsup.data import cache_folder
-from jacsup.data.dataset import Attribute, Dataset, Split, batch_order
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.draws import batch_order
 from jacsup.progress import track
-from jacsup.run import write_atomically
 
 # Goes up with every change of how a judge is trained, so that none in a cache is older than its code.
 _VERSION = 4

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
-from jacsup.data.dataset import Attribute, Split
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, code_of
 from jacsup.models import Factor, Model

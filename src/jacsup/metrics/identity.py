@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from jacsup.align import EYES
 from jacsup.code import UNIT, Code, to_float, to_uint8
-from jacsup.data.dataset import Attribute, Split
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Split
 from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped, mean_of_known
 from jacsup.models import Model
 from jacsup.progress import track

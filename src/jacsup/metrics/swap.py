@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jacsup.atomic import write_atomically
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data import cache_folder
-from jacsup.data.dataset import Dataset, Split, batch_order
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.draws import batch_order
 from jacsup.metrics.images import CHUNK, chunk_size, encode_all
 from jacsup.models import Model
 from jacsup.progress import track
-from jacsup.run import write_atomically
 
 NUM_SWAPPED = 2
 _SEED, _EPOCHS, _BATCH = 0, 15, 256

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jacsup.code import Code
-from jacsup.config import Conv
-from jacsup.data_config import IMAGE_SIZES
+from jacsup.config import IMAGE_SIZES, Conv
 from jacsup.models.convolution import Down, up
 from jacsup.models.linear import lowered
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jacsup.config import Growth
-from jacsup.models import Model, build
+from jacsup.models.autoencoder import Model, build
 
 
 def grow(teacher: Model, num_units: int, z_channels: int, growth: Growth) -> Model:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from jacsup.code import to_float
 from jacsup.config import Conv, Recipe
-from jacsup.data.dataset import Dataset, batch_order, flip_mask, kept_mask, taken_mask
+from jacsup.data.dataset import Dataset
+from jacsup.data.draws import batch_order, flip_mask, kept_mask, taken_mask
 from jacsup.data.stream import batches_of_pixels
 from jacsup.distributed import own
 from jacsup.models import Model

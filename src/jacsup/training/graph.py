@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.distributed import size
-from jacsup.models import MLPAutoencoder
+from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch
 from jacsup.training.state import tensors_by_name
 

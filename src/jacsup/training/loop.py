@@ -19,19 +19,20 @@ from torch import Tensor
 from jacsup import distributed
 from jacsup.config import Precision, Recipe
 from jacsup.data import load_dataset
-from jacsup.data.dataset import Dataset, require_full_batch
+from jacsup.data.dataset import Dataset
+from jacsup.data.draws import require_full_batch
 from jacsup.models import build, load, pick_device, save_model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
-from jacsup.training.begin import describe_session, open_run, starting_model, take_over
+from jacsup.training.epoch_scores import Judges, describe, get_judges, test_figures
 from jacsup.training.graph import CapturedStep, waits_for_python
+from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
+from jacsup.training.start import describe_session, open_run, starting_model, take_over
 from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore
-from jacsup.training.stats import Reporter, cut_stats, peak_memory
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
-from jacsup.training.testing import Judges, describe, get_judges, test_figures
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5

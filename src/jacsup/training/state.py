@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from jacsup.run import sync_folder, write_atomically
+from jacsup.atomic import sync_folder, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)

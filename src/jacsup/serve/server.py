@@ -32,8 +32,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jacsup.sessions import ForgottenError
-from jacsup.studio import AttributeStudio, UnitStudio, open_studio
+from jacsup.serve.sessions import ForgottenError
+from jacsup.serve.studio import AttributeStudio, UnitStudio, open_studio
 
 MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
 SECONDS_BETWEEN_FORGETTING = 30.0
@@ -194,7 +194,7 @@ def _is_address(name: str) -> bool:
 
 
 async def _page(name: str, kind: str, _request: Request) -> Response:
-    return Response((files("jacsup") / "web" / name).read_bytes(), media_type=kind)
+    return Response((files("jacsup.serve") / "web" / name).read_bytes(), media_type=kind)
 
 
 async def _nothing(_request: Request) -> Response:

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from jacsup.arms import arm_label, stage_letter
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.drawing import (
+from jacsup.metrics.images import reconstruct
+from jacsup.models import Factor, Model, load, load_info
+from jacsup.report.sheets import (
     ARM_COLOURS,
     GAP,
     INK,
@@ -31,8 +32,7 @@ from jacsup.drawing import (
     plot,
     save,
 )
-from jacsup.metrics.images import reconstruct
-from jacsup.models import Factor, Model, load, load_info
+from jacsup.report.siblings import arm_label, stage_letter
 from jacsup.run import Run
 
 GRID_STEPS, GRID_STDS, UNIT_STEPS = 11, 2.0, 9

@@ -16,7 +16,7 @@ from jacsup.config import CelebA, Faces
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import encoded, opaque
-from jacsup.sessions import Sessions
+from jacsup.serve.sessions import Sessions
 
 PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
 NUM_STARTS, START_SIDE = 8, 256
@@ -155,7 +155,7 @@ def _start_images(editor: Editor) -> list[Image.Image]:
         from jacsup.data.drawn import test_faces
 
         return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
-    from jacsup.evaluate import find_data
+    from jacsup.data.of_run import find_data
 
     assert editor.model.source
     # Data that have moved, or never came along with the model.

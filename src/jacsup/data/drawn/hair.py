@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jacsup.data.face_canvas import Canvas, Planes, ellipse, rgb, soft
-from jacsup.data.face_features import MOUTH_Y
-from jacsup.data.face_person import Face, eased
+from jacsup.data.drawn.canvas import Canvas, Planes, ellipse, rgb, soft
+from jacsup.data.drawn.features import MOUTH_Y
+from jacsup.data.drawn.person import Face, eased
 
 MIDDLE = -0.10
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jacsup.data.face_canvas import Canvas, ellipse, rgb
-from jacsup.data.face_features import EYE_Y, eye_distance
-from jacsup.data.face_person import Face, between, eased
+from jacsup.data.drawn.canvas import Canvas, ellipse, rgb
+from jacsup.data.drawn.features import EYE_Y, eye_distance
+from jacsup.data.drawn.person import Face, between, eased
 
 
 def necklace(canvas: Canvas, face: Face) -> None:

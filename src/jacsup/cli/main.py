@@ -13,12 +13,12 @@ import tyro
 
 import jacsup
 from jacsup import recipes
-from jacsup.cli_data import DATA_COMMANDS, prepare_folder
-from jacsup.cli_edit import edit
-from jacsup.cli_judge import compare, evaluate, report
-from jacsup.cli_serve import export, push, serve
-from jacsup.cli_table import print_table
-from jacsup.cli_tune import tune
+from jacsup.cli.data import DATA_COMMANDS, prepare_folder
+from jacsup.cli.edit import edit
+from jacsup.cli.judge import compare, evaluate, report
+from jacsup.cli.share import export, push, serve
+from jacsup.cli.table import print_table
+from jacsup.cli.tune import tune
 from jacsup.config import Precision, Recipe, Stage
 from jacsup.jsonable import set_field
 

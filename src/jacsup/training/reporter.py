@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from jacsup import distributed
+from jacsup.atomic import write_atomically
 from jacsup.config import Recipe, Stage
-from jacsup.run import Run, write_atomically
+from jacsup.run import Run
 
 
 def cut_stats(run: Run, stage: int, epoch: int) -> None:

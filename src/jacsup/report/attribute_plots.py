@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jacsup.arms import arm_label, stage_letter
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.data.dataset import Attribute, Split
-from jacsup.drawing import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Split
 from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, stored_means
 from jacsup.metrics.images import reconstruct
 from jacsup.models import Model, load, load_info
+from jacsup.report.sheets import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save
+from jacsup.report.siblings import arm_label, stage_letter
 
 STRENGTH, SWEEP = 2, (-3, -2, -1, 0, 1, 2, 3)
 TILE = 128

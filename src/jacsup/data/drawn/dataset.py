@@ -8,10 +8,10 @@ from pathlib import Path
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jacsup.config import Faces
-from jacsup.data.dataset import Attribute, Dataset, Split
-from jacsup.data.faces import ATTRIBUTES, draw_set, flipped, render, rivals, sample
-from jacsup.data_config import IMAGE_SIZES
+from jacsup.config import IMAGE_SIZES, Faces
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Dataset, Split
+from jacsup.data.drawn.faces import ATTRIBUTES, draw_set, flipped, render, rivals, sample
 
 SEED = 0
 FEWEST = 100

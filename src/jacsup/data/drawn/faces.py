@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from jacsup.data.face_drawing import NUISANCE, draw
+from jacsup.atomic import write_atomically
+from jacsup.data.drawn.drawing import NUISANCE, draw
 from jacsup.progress import track
-from jacsup.run import write_atomically
 
 # Goes up with every change of what is drawn or sampled, so that no cached picture is older than its code.
 VERSION = 2

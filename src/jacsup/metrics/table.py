@@ -40,3 +40,12 @@ def by_strength(edit: dict[str, Any]) -> dict[str, float | None]:
         for place, strength in enumerate(edit.get("strengths", []))
         for name in ("accuracy", "preservation_error")
     }
+
+
+def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
+    """Scores of known factors with the parts of each beside the others, as `dci_fast completeness`."""
+    return {
+        f"{name} {part}".strip(): value
+        for name, score in scores.items()
+        for part, value in (score if isinstance(score, dict) else {"": score}).items()
+    }

@@ -9,9 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jacsup.arms import arm_label, find_siblings, missing_arms, progress, purpose, shown
-from jacsup.drawing import MINUS
-from jacsup.run import Run, write_atomically
+from jacsup.atomic import write_atomically
+from jacsup.report.sheets import MINUS
+from jacsup.report.siblings import arm_label, find_siblings, missing_arms, progress, purpose, shown
+from jacsup.run import Run
 
 # A table's columns: the title, the key in metrics.json or stats.jsonl, and how its values are written.
 Column = tuple[str, str, str]

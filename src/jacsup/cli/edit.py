@@ -171,8 +171,8 @@ def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
 
 
 def _save(image: Image, path: Path) -> None:
+    from jacsup.atomic import write_atomically
     from jacsup.photo import encoded, opaque
-    from jacsup.run import write_atomically
 
     kind = KINDS[path.suffix.lower()]
     image = opaque(image) if kind == "JPEG" and image.mode == "RGBA" else image
@@ -191,9 +191,9 @@ def _there_and_back() -> list[float]:
 def _save_moving(images: Sequence[Image], path: Path) -> None:
     from PIL.Image import Dither
 
+    from jacsup.atomic import write_atomically
     from jacsup.edit import side_by_side
     from jacsup.photo import encoded, opaque
-    from jacsup.run import write_atomically
 
     # One palette and no dithering: what does not move costs nothing, where each frame's own palette made it flicker.
     frames = [opaque(image) for image in images]

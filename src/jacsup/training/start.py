@@ -16,6 +16,7 @@ import torch
 
 import jacsup
 from jacsup import distributed
+from jacsup.atomic import write_atomically
 from jacsup.config import Recipe, Stage
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import differences
@@ -23,7 +24,7 @@ from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.discriminator import Discriminator
 from jacsup.models.grow import grow
-from jacsup.run import Run, write_atomically
+from jacsup.run import Run
 
 MOST_NAMED = 8
 

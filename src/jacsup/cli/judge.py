@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from jacsup.cli_table import print_json, print_table
+from jacsup.cli.table import print_json, print_table
 from jacsup.jsonable import suggestion
 from jacsup.recipes import find
 
@@ -46,8 +46,7 @@ def evaluate(
         json: Print metrics.json in place of the table.
     """
     from jacsup.evaluate import evaluate as judge
-    from jacsup.evaluate import flat_scores
-    from jacsup.face_numbers import attribute_figures, stage_figures
+    from jacsup.metrics.table import attribute_figures, flat_scores, stage_figures
 
     if data:
         from jacsup.data import load_dataset
@@ -91,10 +90,11 @@ def report(run: Positional[Path], /, *, data_root: Path | None = None) -> None:
         run: A run folder.
         data_root: Folder with the data set's files, if they have moved.
     """
-    from jacsup.arms import find_siblings
-    from jacsup.evaluate import current_metrics, find_data
+    from jacsup.data.of_run import find_data
+    from jacsup.evaluate import current_metrics
     from jacsup.evaluate import evaluate as judge
     from jacsup.report import write_report
+    from jacsup.report.siblings import find_siblings
     from jacsup.run import Run
 
     own = Run(run)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from jacsup.config import Folder, Recipe
-from jacsup.data_config import require_image_size
+from jacsup.config import Folder, Recipe, require_image_size
 
 Positional = tyro.conf.Positional
 

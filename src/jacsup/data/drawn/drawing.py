@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from jacsup.data import face_features, face_hair, face_wear
-from jacsup.data.face_canvas import Canvas, blank, ellipse, soft
-from jacsup.data.face_person import Face, eased, person
+from jacsup.data.drawn import features as face_features
+from jacsup.data.drawn import hair as face_hair
+from jacsup.data.drawn import wear as face_wear
+from jacsup.data.drawn.canvas import Canvas, blank, ellipse, soft
+from jacsup.data.drawn.person import Face, eased, person
 
 # How many random numbers each part has. Grids (planes, rows, columns) weigh a texture's bumps; choices stand alone.
 GRIDS = {"field": (3, 4, 4), "mosaic": (2, 12, 12), "strands": (1, 5, 24), "relief": (1, 14, 14), "cloth": (1, 3, 14)}

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from jacsup.atomic import write_atomically
 from jacsup.recipes import ARMS, SUPERVISED_ARMS
-from jacsup.run import write_atomically
 
 MINUS = "\N{MINUS SIGN}"
 

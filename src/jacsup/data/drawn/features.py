@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jacsup.data.face_canvas import Canvas, ellipse, rgb, soft
-from jacsup.data.face_person import Face, between, eased
+from jacsup.data.drawn.canvas import Canvas, ellipse, rgb, soft
+from jacsup.data.drawn.person import Face, between, eased
 
 EYE_Y, BROW_Y, NOSE_Y, MOUTH_Y = -0.055, -0.136, 0.065, 0.158
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from jacsup.cli_table import print_table
+from jacsup.cli.table import print_table
 from jacsup.jsonable import set_field
 from jacsup.recipes import find
 

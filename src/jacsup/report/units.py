@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import UInt8
 from torch import Tensor
 
-from jacsup import figures, page
-from jacsup.arms import arm_label, last_lines, progress
 from jacsup.data.dataset import Dataset, Split
-from jacsup.face_report import write_face_report
-from jacsup.models import load, model_file
-from jacsup.page import Column, Report
+from jacsup.models import load
+from jacsup.report import html, unit_plots
+from jacsup.report.html import Column, Report
+from jacsup.report.siblings import arm_label, last_lines, progress
 
 MAX_UNITS = 14
 
@@ -33,18 +31,11 @@ TEST_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def write_report(run_path: Path, data: Dataset, metrics: dict[str, Any] | None) -> Path:
-    """Draws a run's figures into RUN/report and writes the page that shows them; returns the page's path.
+def write_units_report(report: Report, newest: Path, data: Dataset) -> None:
+    """Draws the figures of a run with an ordered code and writes the page that shows them.
 
-    data: the run's data set. metrics: the content of metrics.json, None where `jacsup evaluate` has not run.
-    Other arms of the same recipe and seed that lie beside the run are drawn into the same figures.
-    Raises ValueError for a folder that is no run or has no finished stage.
+    newest: the model of its newest finished stage. data: the run's data set.
     """
-    report = page.open_report(run_path, metrics)
-    newest = model_file(report.run.path)
-    if report.run.recipe.supervised:
-        write_face_report(report, newest, data)
-        return run_path / "report" / "index.html"
     images = _varied_images(data.test)
     sections = (
         _headline(report, newest),
@@ -56,8 +47,7 @@ def write_report(run_path: Path, data: Dataset, metrics: dict[str, Any] | None) 
         _stages(report),
         _arms(report),
     )
-    page.write_page(report, sections)
-    return run_path / "report" / "index.html"
+    html.write_page(report, sections)
 
 
 def _varied_images(split: Split, count: int = 10) -> UInt8[Tensor, "n c h w"]:
@@ -75,14 +65,14 @@ def _varied_images(split: Split, count: int = 10) -> UInt8[Tensor, "n c h w"]:
 def _headline(report: Report, newest: Path) -> str:
     metrics = report.metrics
     numbers = {
-        "mean squared error": page.number(metrics.get("mse"), ".4f"),
-        "PSNR": page.number(metrics.get("psnr"), ".2f", " dB"),
-        "SSIM": page.number(metrics.get("ssim"), ".3f"),
-        "swap score, classifier": page.number(metrics.get("swap_classifier"), ".1%"),
-        "swap score, label": page.number(metrics.get("swap_label"), ".1%"),
-        "judge's accuracy": page.number(metrics.get("classifier_accuracy"), ".1%"),
+        "mean squared error": html.number(metrics.get("mse"), ".4f"),
+        "PSNR": html.number(metrics.get("psnr"), ".2f", " dB"),
+        "SSIM": html.number(metrics.get("ssim"), ".3f"),
+        "swap score, classifier": html.number(metrics.get("swap_classifier"), ".1%"),
+        "swap score, label": html.number(metrics.get("swap_label"), ".1%"),
+        "judge's accuracy": html.number(metrics.get("classifier_accuracy"), ".1%"),
         "code size": str(load(newest).num_units),
-        "parameters": page.number(metrics.get("num_parameters"), ",d"),
+        "parameters": html.number(metrics.get("num_parameters"), ",d"),
     }
     closing = ""
     if numbers["swap score, classifier"]:
@@ -91,7 +81,7 @@ def _headline(report: Report, newest: Path) -> str:
             "two units; that class is what the judge sees in the partner's reconstruction (classifier) or the true one "
             "(label).</p>\n"
         )
-    return page.headline(report, numbers, closing)
+    return html.headline(report, numbers, closing)
 
 
 def _factors(report: Report) -> str:
@@ -105,28 +95,28 @@ def _factors(report: Report) -> str:
             grids.append((name, run.stage_file(finished[-1]), f"{arm_label(arm)}, {progress(run)}"))
     parts = []
     for name, file, words in grids:
-        figures.draw_factor_grid(report.folder / f"figure-{name}.png", file)
+        unit_plots.draw_factor_grid(report.folder / f"figure-{name}.png", file)
         caption = f"({name[1]}) {words}, code size {load(file).num_units}"
         parts.append(
-            page.figure(f"figure-{name}.png", f"Images decoded while the first two units change. {caption}", caption)
+            html.figure(f"figure-{name}.png", f"Images decoded while the first two units change. {caption}", caption)
         )
     text = (
         "The first two units go from &minus;2 to +2 standard deviations, all others stay at their training means. "
         "The more a grid shows what the first teacher's shows, the better these two units kept their meaning."
     )
-    return page.section("Figure 1: what the first two units control", text, page.grid(parts))
+    return html.section("Figure 1: what the first two units control", text, html.grid(parts))
 
 
 def _curves(report: Report) -> str:
     if not report.run.stats():
         return ""
-    figures.draw_curves(report.folder / "figure-1d.png", list(report.runs.values()))
+    unit_plots.draw_curves(report.folder / "figure-1d.png", list(report.runs.values()))
     text = (
         "Measured after each epoch on the first 2,000 test images. Grey bars mark where this run's code grew. The "
         "Jacobian loss (eq. 9) is taken against each stage's own teacher, so it starts anew at every bar."
     )
     alt = "Curves of test error, swap score and Jacobian loss over the epochs of all stages"
-    return page.section("Figure 1 (d): while the code grows", text, page.figure("figure-1d.png", alt, css="narrow"))
+    return html.section("Figure 1 (d): while the code grows", text, html.figure("figure-1d.png", alt, css="narrow"))
 
 
 def _units(report: Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> str:
@@ -136,34 +126,34 @@ def _units(report: Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> st
     for name, part in (("figure-2a.png", units[:half]), ("figure-2b.png", units[half:])):
         if not part:
             continue
-        figures.draw_units(report.folder / name, newest, part, images, report.metrics.get("drop_per_unit") or [])
-        parts.append(page.figure(name, f"Test images decoded while one unit changes: {', '.join(map(str, part))}"))
+        unit_plots.draw_units(report.folder / name, newest, part, images, report.metrics.get("drop_per_unit") or [])
+        parts.append(html.figure(name, f"Test images decoded while one unit changes: {', '.join(map(str, part))}"))
     text = (
         "Each unit that a student discovered, from its 1st to its 99th percentile in the training data, on three test "
         "images; all other units stay as the encoder read them. MSE: how the test error changes once the unit is kept."
     )
-    return page.section("Figure 2: the factors discovered one by one", text, page.grid(parts)) if parts else ""
+    return html.section("Figure 2: the factors discovered one by one", text, html.grid(parts)) if parts else ""
 
 
 def _reconstructions(report: Report, images: UInt8[Tensor, "n c h w"]) -> str:
     last = report.run.finished_stages()[-1]
     files = [report.run.stage_file(number) for number in sorted({0, last // 2, last})]
-    figures.draw_reconstructions(report.folder / "reconstructions.png", files, images)
+    unit_plots.draw_reconstructions(report.folder / "reconstructions.png", files, images)
     alt = "Test images, and below them their reconstructions after the first, a middle and the last stage"
     text = "Test images, and what the model makes of them as its code grows."
-    return page.section("Reconstructions", text, page.figure("reconstructions.png", alt, css="narrow"))
+    return html.section("Reconstructions", text, html.figure("reconstructions.png", alt, css="narrow"))
 
 
 def _order(report: Report) -> str:
     if not any(report.metrics.get(name) for name in ("prefix_mse", "drop_per_unit", "energy_per_unit")):
         return ""
-    figures.draw_order(report.folder / "order.png", report.metrics)
+    unit_plots.draw_order(report.folder / "order.png", report.metrics)
     text = (
         "The test error when only the first units are kept, what each unit takes off it, and the unit's Jacobian "
         "energy: the decoder's mean squared derivative times the unit's variance. In an ordered code all three fall."
     )
-    return page.section(
-        "The order of the units", text, page.figure("order.png", "Charts of what each unit adds", css="narrow")
+    return html.section(
+        "The order of the units", text, html.figure("order.png", "Charts of what each unit adds", css="narrow")
     )
 
 
@@ -173,11 +163,11 @@ def _stages(report: Report) -> str:
     for number, values in zip(report.run.finished_stages(), judged or last_lines(report.run), strict=False):
         stage = report.run.recipe.stages[number]
         minutes = sum(line["seconds"] for line in lines if line["stage"] == number) / 60
-        rows.append([stage.name, str(stage.num_units), *page.cells(values, columns), page.number(minutes, ".1f")])
+        rows.append([stage.name, str(stage.num_units), *html.cells(values, columns), html.number(minutes, ".1f")])
     text = f"On {'all' if judged else 'the first 2,000'} test images."
     if judged:
         text += " Jacobian error: the distance to the teacher's Jacobian as a share of its length."
-    return page.section("Stages", text, page.table(["Stage", "Units", *page.titles(columns), "Minutes"], rows))
+    return html.section("Stages", text, html.table(["Stage", "Units", *html.titles(columns), "Minutes"], rows))
 
 
 def _arms(report: Report) -> str:
@@ -185,7 +175,7 @@ def _arms(report: Report) -> str:
     for arm, run in report.runs.items():
         values = (last_lines(run) or [{}])[-1]
         columns = (("", "units", "d"), *TEST_COLUMNS)
-        rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), *page.cells(values, columns)])
+        rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), *html.cells(values, columns)])
     text = "Same recipe, seed and first teacher; on the first 2,000 test images, at the end of the last finished stage."
-    table = page.table(["Run", "Trained", "Units", *page.titles(TEST_COLUMNS)], rows)
-    return page.section("Side by side", text, table + page.missing(report))
+    table = html.table(["Run", "Trained", "Units", *html.titles(TEST_COLUMNS)], rows)
+    return html.section("Side by side", text, table + html.missing(report))

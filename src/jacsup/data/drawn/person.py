@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jacsup.data.face_canvas import MAX_TURN, Canvas, Planes, rgb
+from jacsup.data.drawn.canvas import MAX_TURN, Canvas, Planes, rgb
 
 Value = Float[Tensor, "n 1 1"]
 Colour = Float[Tensor, "n 3 1 1"]

@@ -8,20 +8,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jacsup import face_figures, page
-from jacsup.arms import arm_label, last_lines, progress, stage_letter
 from jacsup.config import Faces
-from jacsup.data import faces as drawn_faces
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.drawn import counterfactual
-from jacsup.drawing import MINUS
+from jacsup.data.drawn import faces as drawn_faces
 from jacsup.evaluate import current_metrics
-from jacsup.face_figures import Painter
-from jacsup.face_numbers import attribute_figures, distance, rank, stage_figures
-from jacsup.figures import draw_curves
 from jacsup.metrics.attributes import NUM_EDITED, RELIABLE_AUC
+from jacsup.metrics.table import attribute_figures, distance, rank, stage_figures
 from jacsup.models import LEARNED, Factor, load, load_info, num_parameters
-from jacsup.page import Column, Report
+from jacsup.report import attribute_plots, html
+from jacsup.report.attribute_plots import Painter
+from jacsup.report.html import Column, Report
+from jacsup.report.sheets import MINUS
+from jacsup.report.siblings import arm_label, last_lines, progress, stage_letter
+from jacsup.report.unit_plots import draw_curves
 
 NUM_FACES, NUM_COMPARED, NUM_SWEPT, NUM_EDITS, NUM_TRUTHS = 8, 3, 6, 6, 8
 ROWS_ON_SHEET = 20
@@ -77,7 +77,7 @@ class _Faces:
         return [columns[factor.name] for factor in self.factors if factor.learned]
 
 
-def write_face_report(report: Report, newest: Path, data: Dataset) -> None:
+def write_attributes_report(report: Report, newest: Path, data: Dataset) -> None:
     """Draws a supervised run's figures and writes the page that shows them.
 
     newest: the model of its newest finished stage. data: the run's data set.
@@ -96,21 +96,21 @@ def write_face_report(report: Report, newest: Path, data: Dataset) -> None:
     sections = [_headline(faces), _tradeoff(faces), _curves(faces)]
     if faces.learned:
         sections += [_sheets(faces), _sweep(faces), _models(faces), _truths(faces)]
-    page.write_page(report, [*sections, _attributes(faces), _stages(faces), _arms(faces), _correlations(data)])
+    html.write_page(report, [*sections, _attributes(faces), _stages(faces), _arms(faces), _correlations(data)])
 
 
 def _headline(faces: _Faces) -> str:
     metrics, model = faces.report.metrics, faces.painter.model
     newest = (faces.judged[faces.report.run.recipe.arm] or [{}])[-1]
     tiles = {
-        "PSNR": page.number(metrics.get("psnr"), ".2f", " dB"),
-        "SSIM": page.number(metrics.get("ssim"), ".3f"),
-        "edit accuracy at 2": page.number(newest.get("accuracy 2"), ".1%"),
-        "preservation error at 2": page.number(newest.get("preservation_error 2"), ".1%"),
-        "preservation error at 0": page.number(newest.get("preservation_error 0"), ".1%"),
-        "counterfactual gain": page.number(metrics.get("counterfactual_gain"), ".3f"),
+        "PSNR": html.number(metrics.get("psnr"), ".2f", " dB"),
+        "SSIM": html.number(metrics.get("ssim"), ".3f"),
+        "edit accuracy at 2": html.number(newest.get("accuracy 2"), ".1%"),
+        "preservation error at 2": html.number(newest.get("preservation_error 2"), ".1%"),
+        "preservation error at 0": html.number(newest.get("preservation_error 0"), ".1%"),
+        "counterfactual gain": html.number(metrics.get("counterfactual_gain"), ".3f"),
         "attributes learned": f"{len(faces.learned)} of {len(faces.factors)}",
-        "judge's accuracy": page.number(metrics.get("classifier_accuracy"), ".1%"),
+        "judge's accuracy": html.number(metrics.get("classifier_accuracy"), ".1%"),
         "code size": f"{model.code_size:,}",
         "parameters": f"{num_parameters(model):,}",
     }
@@ -122,20 +122,20 @@ def _headline(faces: _Faces) -> str:
     )
     if metrics.get("counterfactual_gain") is not None:
         closing += " Counterfactual gain, at strength 1: 1 is the change that drawing the face anew makes, 0 no change."
-    return page.headline(faces.report, tiles, f"{closing}</p>\n")
+    return html.headline(faces.report, tiles, f"{closing}</p>\n")
 
 
 def _tradeoff(faces: _Faces) -> str:
     judged = {arm: stages for arm, stages in faces.judged.items() if stages}
     if not any(stage.get("accuracy 2") is not None for stages in judged.values() for stage in stages):
         return ""
-    face_figures.draw_tradeoff(faces.report.folder / "tradeoff.png", judged)
+    attribute_plots.draw_tradeoff(faces.report.folder / "tradeoff.png", judged)
     text = (
         "One point for each stage, letters at this run's. Up is better control, right is a better reconstruction; the "
         "method is to get both. " + _letters(faces)
     )
     alt = "How well each stage edits against its PSNR, a line for each arm"
-    return page.section("Reconstruction against control", text, page.figure("tradeoff.png", alt, css="narrow"))
+    return html.section("Reconstruction against control", text, html.figure("tradeoff.png", alt, css="narrow"))
 
 
 def _curves(faces: _Faces) -> str:
@@ -148,7 +148,7 @@ def _curves(faces: _Faces) -> str:
         "taken against each stage's own teacher. " + _letters(faces)
     )
     alt = "Curves of test error, edit accuracy and Jacobian loss over the epochs of all stages"
-    return page.section("Figure 3 (b): while the code grows", text, page.figure("figure-3b.png", alt, css="narrow"))
+    return html.section("Figure 3 (b): while the code grows", text, html.figure("figure-3b.png", alt, css="narrow"))
 
 
 def _letters(faces: _Faces) -> str:
@@ -162,21 +162,21 @@ def _sheets(faces: _Faces) -> str:
     rows = -(-len(learned) // count)
     for number in range(count):
         file, some = f"figure-4{chr(ord('a') + number)}.png", learned[number * rows : (number + 1) * rows]
-        face_figures.draw_attributes(faces.report.folder / file, faces.painter, some, faces.shown)
-        parts.append(page.figure(file, f"Test faces with attributes turned over: {_names(faces, some)}"))
+        attribute_plots.draw_attributes(faces.report.folder / file, faces.painter, some, faces.shown)
+        parts.append(html.figure(file, f"Test faces with attributes turned over: {_names(faces, some)}"))
     text = (
         "Every learned attribute, from the best to the worst, set to strength 2 on test faces, or to &minus;2 (with a "
         f"minus sign) on those that have it.{_not_learned(faces)}"
     )
-    return page.section("Figure 4: attributes edited", text, page.grid(parts) if count > 1 else parts[0])
+    return html.section("Figure 4: attributes edited", text, html.grid(parts) if count > 1 else parts[0])
 
 
 def _sweep(faces: _Faces) -> str:
     some = faces.learned[:NUM_SWEPT]
-    face_figures.draw_sweep(faces.report.folder / "strengths.png", faces.painter, some, faces.shown.images)
+    attribute_plots.draw_sweep(faces.report.folder / "strengths.png", faces.painter, some, faces.shown.images)
     text = "The best learned attributes from strength &minus;3 to 3: &minus;1 is typical without it, 1 typical with it."
     alt = f"Test faces at seven strengths of one attribute each: {_names(faces, some)}"
-    return page.section("Strengths", text, page.figure("strengths.png", alt, css="narrow"))
+    return html.section("Strengths", text, html.figure("strengths.png", alt, css="narrow"))
 
 
 def _models(faces: _Faces) -> str:
@@ -187,10 +187,10 @@ def _models(faces: _Faces) -> str:
     if main and last and main.recipe.stages[last[0]].objective == "student":
         files = {"teacher": main.stage_file(main.recipe.teacher_of(last[0])), **files}
     painters = {name: Painter.of(file, faces.data.attributes) for name, file in files.items()}
-    face_figures.draw_models(faces.report.folder / "models.png", painters, some, faces.shown.first(NUM_COMPARED))
+    attribute_plots.draw_models(faces.report.folder / "models.png", painters, some, faces.shown.first(NUM_COMPARED))
     text = "The same edits by each model, to strength 2, or, with a minus sign, to &minus;2."
     alt = f"Test faces edited by {', '.join(painters)}: {_names(faces, some)}"
-    return page.section("Teacher, student and arms", text, page.figure("models.png", alt, css="narrow"))
+    return html.section("Teacher, student and arms", text, html.figure("models.png", alt, css="narrow"))
 
 
 def _truths(faces: _Faces) -> str:
@@ -199,8 +199,8 @@ def _truths(faces: _Faces) -> str:
         return ""
     some = _spread(faces.learned, NUM_TRUTHS)
     gains = [faces.measured.get(faces.painter.name(factor), {}).get("counterfactual_gain") for factor in some]
-    notes = ["" if gain is None else f"gain {page.number(gain, '.2f')}" for gain in gains]
-    face_figures.draw_truth(
+    notes = ["" if gain is None else f"gain {html.number(gain, '.2f')}" for gain in gains]
+    attribute_plots.draw_truth(
         faces.report.folder / "truth.png", faces.painter, some, notes, images,
         lambda factor: counterfactual(config, factor, len(images)),
     )  # fmt: skip
@@ -209,7 +209,7 @@ def _truths(faces: _Faces) -> str:
         "&minus;1. From the best attribute to the worst; grey is no change."
     )
     alt = f"Drawn faces, their true counterfactuals and the model's edits: {_names(faces, some)}"
-    return page.section("Against the truth", text, page.figure("truth.png", alt, css="narrow"))
+    return html.section("Against the truth", text, html.figure("truth.png", alt, css="narrow"))
 
 
 def _attributes(faces: _Faces) -> str:
@@ -217,9 +217,9 @@ def _attributes(faces: _Faces) -> str:
     for factor in faces.factors:
         values = {"distance": distance(factor), **faces.measured.get(factor.name, {})}
         learned = "yes" if factor.learned else "not learned"
-        rows.append([factor.name, learned, *page.cells(values, ATTRIBUTE_COLUMNS)])
+        rows.append([factor.name, learned, *html.cells(values, ATTRIBUTE_COLUMNS)])
     text = f"From the best to the worst.{_not_learned(faces)}"
-    return page.section("Attributes", text, page.table(["Attribute", "Learned", *page.titles(ATTRIBUTE_COLUMNS)], rows))
+    return html.section("Attributes", text, html.table(["Attribute", "Learned", *html.titles(ATTRIBUTE_COLUMNS)], rows))
 
 
 def _stages(faces: _Faces) -> str:
@@ -230,9 +230,9 @@ def _stages(faces: _Faces) -> str:
         size = load(run.stage_file(number)).code_size
         minutes = sum(line["seconds"] for line in lines if line["stage"] == number) / 60
         name = f"{stage_letter(number)} {run.recipe.stages[number].name}"
-        rows.append([name, f"{size:,}", *page.cells(values, columns), page.number(minutes, ".1f")])
+        rows.append([name, f"{size:,}", *html.cells(values, columns), html.number(minutes, ".1f")])
     text = "On all test images." if judged else "On the first 2,000 test images."
-    return page.section("Stages", text, page.table(["Stage", "Code", *page.titles(columns), "Minutes"], rows))
+    return html.section("Stages", text, html.table(["Stage", "Code", *html.titles(columns), "Minutes"], rows))
 
 
 def _arms(faces: _Faces) -> str:
@@ -242,13 +242,13 @@ def _arms(faces: _Faces) -> str:
         values = (faces.judged[arm] if judged else last_lines(run)) or [{}]
         newest = run.newest_model()
         size = f"{load(newest).code_size:,}" if newest else ""
-        rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), size, *page.cells(values[-1], columns)])
+        rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), size, *html.cells(values[-1], columns)])
     text = "Same recipe, seed and teachers, at the end of the last finished stage."
-    commands = [page.judge_command(run) for arm, run in runs.items() if judged and not faces.judged[arm]]
+    commands = [html.judge_command(run) for arm, run in runs.items() if judged and not faces.judged[arm]]
     if commands:
         commands.insert(0, "<p>Not judged yet; this does it:</p>\n")
-    table = page.table(["Run", "Trained", "Code", *page.titles(columns)], rows)
-    return page.section("Side by side", text, table + "".join(commands) + page.missing(faces.report))
+    table = html.table(["Run", "Trained", "Code", *html.titles(columns)], rows)
+    return html.section("Side by side", text, table + "".join(commands) + html.missing(faces.report))
 
 
 def _correlations(data: Dataset) -> str:
@@ -257,12 +257,12 @@ def _correlations(data: Dataset) -> str:
     values, names = drawn_faces.correlations(), drawn_faces.ATTRIBUTES
     pairs = [(i, j) for i in range(len(names)) for j in range(i) if j not in drawn_faces.rivals(i)]
     strongest = sorted(pairs, key=lambda pair: -abs(float(values[pair])))[:NUM_CORRELATIONS]
-    rows = [[names[j], names[i], page.number(float(values[i, j]), "+.2f")] for i, j in strongest]
+    rows = [[names[j], names[i], html.number(float(values[i, j]), "+.2f")] for i, j in strongest]
     text = (
         "Attributes of drawn faces go together as they do in photographs. The strongest correlations in 20,000 random "
         "faces, besides those of attributes that exclude each other:"
     )
-    return page.section("How the data are correlated", text, page.table(["Attribute", "with", "Correlation"], rows))
+    return html.section("How the data are correlated", text, html.table(["Attribute", "with", "Correlation"], rows))
 
 
 def _not_learned(faces: _Faces) -> str:

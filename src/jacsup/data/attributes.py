@@ -1,0 +1,76 @@
+"""What the columns of a table of attributes mean, and their values as training takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+# Attributes of CelebA that exclude each other, as a head has one colour of hair. Kinds of beard do not: of CelebA's
+# mustaches most come with a goatee.
+EXCLUSIVE = (
+    ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
+    ("5_o_Clock_Shadow", "No_Beard"),
+    ("Goatee", "No_Beard"),
+    ("Mustache", "No_Beard"),
+    ("Sideburns", "No_Beard"),
+    ("Straight_Hair", "Wavy_Hair"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """One column of a table of attributes.
+
+    rivals: attributes that this one excludes: setting it on takes them off.
+    mean, std: of a continuous attribute, whose values are stored as (value - mean) / std; std 0 marks a binary one.
+    """
+
+    name: str
+    rivals: tuple[str, ...] = ()
+    mean: float = 0.0
+    std: float = 0.0
+
+    @property
+    def continuous(self) -> bool:
+        """Whether values are numbers, not -1 and 1."""
+        return self.std > 0
+
+
+def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
+    """The values with each column of 0 and 1 turned into -1 and 1."""
+    zero_one = (np.isin(values, (0, 1)) | np.isnan(values)).all(axis=0)
+    return np.where(zero_one, 2 * values - 1, values)
+
+
+def learnable(
+    columns: Sequence[str], values: Float32[np.ndarray, "n k"], num_train: int
+) -> tuple[tuple[Attribute, ...], Float32[np.ndarray, "n k"]]:
+    """What the columns mean, and the values with continuous columns standardised by the first `num_train` rows.
+
+    A column of -1, 1 and nan is binary, any other continuous.
+    Raises ValueError for columns that have one value, or none, in all of the training rows.
+    """
+    train = values[:num_train].astype(np.float64)
+    constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
+    if constant.any():
+        names = ", ".join(np.asarray(columns)[constant])
+        raise ValueError(
+            f"{names}: the same in all {num_train:,} training images, which cannot be learned; "
+            f"leave these columns out (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
+        )
+    binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
+    means = np.where(binary, 0.0, np.nanmean(train, axis=0))
+    stds = np.where(binary, 0.0, np.nanstd(train, axis=0))
+    attributes = tuple(
+        Attribute(name=name, rivals=_rivals(name, columns), mean=float(mean), std=float(std))
+        for name, mean, std in zip(columns, means, stds, strict=True)
+    )
+    return attributes, ((values - means) / np.where(binary, 1.0, stds)).astype(np.float32, order="C")
+
+
+def _rivals(name: str, columns: Sequence[str]) -> tuple[str, ...]:
+    groups = [group for group in EXCLUSIVE if name in group]
+    return tuple(other for group in groups for other in group if other != name and other in columns)

@@ -1,0 +1,189 @@
+"""The one file that a model travels in: weights, factors and what is known of its training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from jacsup.atomic import write_atomically
+from jacsup.config import DataConfig, ModelConfig
+from jacsup.jsonable import from_dict, to_dict
+from jacsup.models.autoencoder import Model, build, pick_device
+from jacsup.models.fetch import HUB, download, shipped
+from jacsup.run import Run
+
+FORMAT = "jacsup-model-1"
+# An attribute whose m+ and m- differ by less was not learned.
+LEARNED = 0.2
+# What the names of tensors that are no weights start with.
+TYPICAL = "typical."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """A factor's name and its spread in the training data, in the units of y.
+
+    m_minus, m_plus: of an attribute, the mean y over training images without and with it.
+    rivals: attributes that this one excludes.
+    """
+
+    name: str
+    mean: float
+    std: float
+    p01: float
+    p99: float
+    m_minus: float | None = None
+    m_plus: float | None = None
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def learned(self) -> bool:
+        """Whether an attribute's values with and without it lie apart."""
+        return self.m_minus is not None and self.m_plus is not None and self.m_plus - self.m_minus >= LEARNED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typical:
+    """How training images look to a model: by these one tells an image that is unlike them.
+
+    mean, std: of each number of the code. distance, mse: the 99th percentiles of `distance_from` and of the
+    reconstruction's squared error in [0, 1] pixels.
+    """
+
+    mean: Float[Tensor, " u"]
+    std: Float[Tensor, " u"]
+    distance: float
+    mse: float
+
+    def distance_from(self, units: Float[Tensor, "n u"]) -> Float[Tensor, " n"]:
+        """How far codes lie from the mean code, in standard deviations, root mean square over the code's numbers."""
+        return ((units - self.mean) / self.std.clamp(min=1e-6)).square().mean(dim=1).sqrt()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a model file says of its model besides the weights."""
+
+    factors: tuple[Factor, ...]
+    recipe: str
+    data: DataConfig
+    metrics: dict[str, Any]
+    typical: Typical | None = None
+
+
+def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
+    """Mean, standard deviation, 1st and 99th percentile of each factor over a training set's codes."""
+    # Sorting is exact at any size; torch.quantile refuses more than 16 million values.
+    low, high = (y.sort(dim=0).values[round(share * (len(y) - 1))] for share in (0.01, 0.99))
+    rows = torch.stack([y.mean(0), y.std(0), low, high], dim=1).tolist()
+    return tuple(
+        Factor(name=f"unit {i}", mean=mean, std=std, p01=p01, p99=p99) for i, (mean, std, p01, p99) in enumerate(rows)
+    )
+
+
+def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = torch.float32) -> None:
+    """Writes weights and metadata as one safetensors file, whole or not at all.
+
+    dtype: of floating-point numbers in the file; float16 halves it.
+    """
+    metadata = {
+        "format": FORMAT,
+        "model": to_dict(model.config, ModelConfig),
+        "image_shape": list(model.image_shape),
+        "num_units": model.num_units,
+        "z_channels": model.z_channels,
+        "normalized": model.normalized,
+        "factors": [asdict(factor) for factor in info.factors],
+        "recipe": info.recipe,
+        "data": to_dict(info.data, DataConfig),
+        "metrics": info.metrics,
+    }
+    tensors = dict(model.state_dict())
+    if info.typical:
+        tensors |= {f"{TYPICAL}mean": info.typical.mean, f"{TYPICAL}std": info.typical.std}
+        metadata["typical"] = {"distance": info.typical.distance, "mse": info.typical.mse}
+    tensors = {
+        name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in tensors.items()
+    }
+    # One entry: safetensors writes several in random order, and equal models should be equal files.
+    write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
+
+
+def model_file(where: str | Path) -> Path:
+    """The file behind MODEL: a run folder (its newest finished stage), a model file, a shipped model, hf:owner/name."""
+    path = Path(where)
+    # A folder that happens to be called as a shipped model is, such as one of images, is not meant.
+    if path.is_dir() and ((path / "recipe.json").is_file() or str(where) not in shipped()):
+        run = Run(path)
+        newest = run.newest_model()
+        if newest is None:
+            raise ValueError(f"{path} has no finished stage yet; run `jacsup train {run.recipe.name}` again to go on")
+        return newest
+    if path.is_file():
+        return path
+    if str(where).startswith(HUB):
+        return download(str(where))
+    known = shipped()
+    if str(where) not in known:
+        others = f", shipped model ({', '.join(known)})" if known else ""
+        raise ValueError(f"{path}: there is no such run folder or model file{others}; the Hub's are hf:owner/name")
+    return known[str(where)]
+
+
+def load_metadata(path: Path) -> dict[str, Any]:
+    """A model file's metadata; ValueError when the file is not a model."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{path}: not a jacsup model: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a jacsup model: its format is {metadata.get('format')!r}, not '{FORMAT}'")
+    return metadata
+
+
+def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The trained model of a run folder or a model file, in eval mode. Never unpickles anything.
+
+    device: auto, cpu, cuda or cuda:N. Raises ValueError for what is no model, and for a device that is not there.
+    """
+    path = model_file(where)
+    metadata = load_metadata(path)
+    config = from_dict(ModelConfig, metadata["model"], "model")
+    shape = tuple(metadata["image_shape"])
+    sizes = metadata["num_units"], metadata.get("z_channels", 0)
+    model = build(config, shape, *sizes, normalized=metadata["normalized"])
+    with safe_open(path, "pt") as file:
+        weights = [name for name in file.keys() if not name.startswith(TYPICAL)]
+        model.load_state_dict({name: file.get_tensor(name) for name in weights})
+    model.source = path
+    return model.to(pick_device(str(device))).eval()
+
+
+def load_info(where: str | Path | Model) -> ModelInfo:
+    """Factor names, their statistics and the metrics stored with a model, which may be one that `load` has returned.
+
+    Raises ValueError for a model that comes from no file.
+    """
+    path = where.source if isinstance(where, Model) else model_file(where)
+    if path is None:
+        raise ValueError("this model comes from no file, so its factors have no names; load it with jacsup.load")
+    metadata = load_metadata(path)
+    factors = tuple(Factor(**{**factor, "rivals": tuple(factor.get("rivals", ()))}) for factor in metadata["factors"])
+    data = from_dict(DataConfig, metadata["data"], "data")
+    typical = None
+    if "typical" in metadata:
+        with safe_open(path, "pt") as file:
+            mean, std = (file.get_tensor(TYPICAL + name).float() for name in ("mean", "std"))
+        typical = Typical(mean=mean, std=std, **metadata["typical"])
+    recipe, metrics = metadata["recipe"], metadata["metrics"]
+    return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)

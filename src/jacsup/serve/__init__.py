@@ -1,0 +1,5 @@
+"""The editor in the browser."""
+
+from jacsup.serve.server import application, serve
+
+__all__ = ["application", "serve"]
