@@ -61,14 +61,23 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
 
 
-def factor(name: str, m_minus: float = -1.0, m_plus: float = 0.5, rivals: tuple[str, ...] = ()) -> Factor:
-    return Factor(name=name, mean=0.0, std=1.0, p01=-2.0, p99=2.0, m_minus=m_minus, m_plus=m_plus, rivals=rivals)
+def factor(name: str, m_minus: float = -1.0, m_plus: float = 0.5, mutually_exclusive: tuple[str, ...] = ()) -> Factor:
+    return Factor(
+        name=name,
+        mean=0.0,
+        std=1.0,
+        p01=-2.0,
+        p99=2.0,
+        m_minus=m_minus,
+        m_plus=m_plus,
+        mutually_exclusive=mutually_exclusive,
+    )
 
 
 FACTORS = (
     factor("Smiling"),
-    factor("Bald", rivals=("Blond_Hair", "Blurry")),
-    factor("Blond_Hair", m_minus=-2.0, m_plus=1.0, rivals=("Bald",)),
+    factor("Bald", mutually_exclusive=("Blond_Hair", "Blurry")),
+    factor("Blond_Hair", m_minus=-2.0, m_plus=1.0, mutually_exclusive=("Bald",)),
     factor("Blurry", m_plus=-0.9),
 )
 

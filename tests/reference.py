@@ -130,13 +130,19 @@ def attribute_mean(y: Sequence[Vector], labels: Sequence[Vector], factor: int, s
 
 
 def flip(
-    y: Vector, factor: int, sign: int, strength: float, rivals: Sequence[int], m_minus: Vector, m_plus: Vector
+    y: Vector,
+    factor: int,
+    sign: int,
+    strength: float,
+    mutually_exclusive: Sequence[int],
+    m_minus: Vector,
+    m_plus: Vector,
 ) -> list[float]:
     """One image's factors with an attribute turned on (sign 1) or off (sign -1)."""
     edited = list(y)
     edited[factor] = (m_plus[factor] + m_minus[factor]) / 2 + sign * strength * (m_plus[factor] - m_minus[factor]) / 2
-    for rival in rivals if sign > 0 else ():
-        edited[rival] = m_minus[rival]
+    for other in mutually_exclusive if sign > 0 else ():
+        edited[other] = m_minus[other]
     return edited
 
 

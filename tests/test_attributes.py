@@ -24,15 +24,19 @@ from jacsup.metrics.attributes import (
     attribute_means,
     counterfactual_gain,
     edit_scores,
-    excluded,
     flipped,
+    mutually_exclusive,
 )
 from jacsup.models.conv import ConvAutoencoder
 
 UNIT, RANGE = (0.0, 1.0), (-1.0, 1.0)
 NAMES = ("Hat", "Beard", "Smile")
 FREE = tuple(Attribute(name=name) for name in NAMES)
-RIVALS = (Attribute(name="Hat", rivals=("Beard",)), Attribute(name="Beard", rivals=("Hat",)), FREE[2])
+EXCLUSIVE = (
+    Attribute(name="Hat", mutually_exclusive=("Beard",)),
+    Attribute(name="Beard", mutually_exclusive=("Hat",)),
+    FREE[2],
+)
 # uint8 values of a patch without and with its attribute, and the same in a model's range.
 OFF, ON = 51, 204
 MEANS = torch.full((3,), -0.6), torch.full((3,), 0.6)
@@ -143,7 +147,7 @@ def test_entangled_attributes_are_not_preserved() -> None:
 
 
 def test_what_excludes_each_other_need_not_be_preserved() -> None:
-    scores = scores_of(patch_model(entangled()), attributes=RIVALS, strengths=(1,))
+    scores = scores_of(patch_model(entangled()), attributes=EXCLUSIVE, strengths=(1,))
     assert scores["per_attribute"]["Hat"] == {"accuracy": [1], "preservation_error": [0]}
 
 
@@ -186,12 +190,12 @@ def test_strengths() -> None:
 def test_a_flip_turns_rivals_off_where_it_turns_on() -> None:
     y = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
     means = torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([1.0, 2.0, 3.0])
-    assert excluded(0, RIVALS) == [1] and excluded(2, RIVALS) == []
-    after = flipped(y, 0, torch.tensor([True, False]), 2, RIVALS, means)
+    assert mutually_exclusive(0, EXCLUSIVE) == [1] and mutually_exclusive(2, EXCLUSIVE) == []
+    after = flipped(y, 0, torch.tensor([True, False]), 2, EXCLUSIVE, means)
     assert after.equal(torch.tensor([[2.0, -2.0, 0.3], [-2.0, 0.5, 0.6]]))
     assert y[0, 0] == 0.1, "the codes stay as they are"
     unknown = means[0].where(torch.tensor([True, False, True]), torch.nan), means[1]
-    after = flipped(y, 0, torch.tensor([True, False]), 2, RIVALS, unknown)
+    after = flipped(y, 0, torch.tensor([True, False]), 2, EXCLUSIVE, unknown)
     assert after.equal(torch.tensor([[2.0, 0.2, 0.3], [-2.0, 0.5, 0.6]]))
 
 
@@ -240,23 +244,23 @@ def test_edit_scores_agree_with_their_naive_twin(chunk: int, monkeypatch: pytest
 
     before, real = see(reconstructions), see((x + 1) / 2)
     expected = {}
-    for factor, rivals in enumerate(([1], [0], [])):
+    for factor, excluded in enumerate(([1], [0], [])):
         accuracy, errors = (
             [0.0],
-            [reference.changed_share(a, b, (factor, *rivals)) for a, b in zip(real, before, strict=True)],
+            [reference.changed_share(a, b, (factor, *excluded)) for a, b in zip(real, before, strict=True)],
         )
         error = [sum(errors) / len(errors)]
         for strength in (1, 2):
             rows = [
-                reference.flip(row, factor, -1 if seen[factor] else 1, strength, rivals, *(m.tolist() for m in means))
+                reference.flip(row, factor, -1 if seen[factor] else 1, strength, excluded, *(m.tolist() for m in means))
                 for row, seen in zip(code.y.tolist(), before, strict=True)
             ]
             after = see(((model.decoder(torch.tensor(rows), code.z) + 1) / 2).clamp(0, 1))
             accuracy.append(reference.edit_accuracy(before, after, factor))
-            errors = [reference.changed_share(a, b, (factor, *rivals)) for a, b in zip(before, after, strict=True)]
+            errors = [reference.changed_share(a, b, (factor, *excluded)) for a, b in zip(before, after, strict=True)]
             error.append(sum(errors) / len(errors))
         expected[NAMES[factor]] = {"accuracy": accuracy, "preservation_error": error}
-    found = edit_scores(model, Split(pictures), judge, RIVALS, means, strengths=(0, 1, 2))
+    found = edit_scores(model, Split(pictures), judge, EXCLUSIVE, means, strengths=(0, 1, 2))
     for name, each in expected.items():
         assert found["per_attribute"][name]["accuracy"] == pytest.approx(each["accuracy"])
         assert found["per_attribute"][name]["preservation_error"] == pytest.approx(each["preservation_error"])
@@ -268,15 +272,15 @@ def test_edit_scores_agree_with_their_naive_twin(chunk: int, monkeypatch: pytest
     )
 
 
-def truth(rivals: Sequence[Sequence[int]] = ((), (), ())) -> Callable[[int], tuple[Tensor, Tensor]]:
+def truth(mutually_exclusive: Sequence[Sequence[int]] = ((), (), ())) -> Callable[[int], tuple[Tensor, Tensor]]:
     """The true images of a flip of every face."""
 
     def counterfactual(factor: int) -> tuple[Tensor, Tensor]:
         rows = [list(row) for row in EVERY_FACE]
         for row in rows:
             row[factor] = not row[factor]
-            for rival in rivals[factor] if row[factor] else ():
-                row[rival] = False
+            for other in mutually_exclusive[factor] if row[factor] else ():
+                row[other] = False
         return faces(rows), torch.tensor([row[factor] for row in rows])
 
     return counterfactual
@@ -299,9 +303,9 @@ def test_the_full_gain_counts_what_reconstruction_misses() -> None:
 
 def test_an_edit_takes_rivals_off_as_the_truth_does() -> None:
     picture, model = faces(EVERY_FACE), patch_model()
-    of_rivals = truth(([1], [0], []))
-    assert counterfactual_gain(model, picture, RIVALS, MEANS, of_rivals)["mean"] == pytest.approx(1, abs=1e-5)
-    assert counterfactual_gain(model, picture, FREE, MEANS, of_rivals)["mean"] < 0.9
+    of_exclusive = truth(([1], [0], []))
+    assert counterfactual_gain(model, picture, EXCLUSIVE, MEANS, of_exclusive)["mean"] == pytest.approx(1, abs=1e-5)
+    assert counterfactual_gain(model, picture, FREE, MEANS, of_exclusive)["mean"] < 0.9
 
 
 def test_gains_that_nobody_knows_are_left_out() -> None:
@@ -322,13 +326,13 @@ def test_gains_agree_with_their_naive_twin(chunk: int, monkeypatch: pytest.Monke
     model, pictures, truths = random_model(), random_faces(), random_faces(24)[12:]
     turned_on = torch.arange(12) % 3 == 0
     means = torch.tensor([-3.0, -2.0, -4.0]), torch.tensor([2.0, 3.0, 4.0])
-    found = counterfactual_gain(model, pictures, RIVALS, means, lambda _: (truths, turned_on))
+    found = counterfactual_gain(model, pictures, EXCLUSIVE, means, lambda _: (truths, turned_on))
     code, full = model.encode(to_float(pictures, RANGE)), []
     before = ((model.decode(code) + 1) / 2).clamp(0, 1).flatten(1)
     source, true = pictures.flatten(1) / 255, truths.flatten(1) / 255
-    for factor, rivals in enumerate(([1], [0], [])):
+    for factor, excluded in enumerate(([1], [0], [])):
         rows = [
-            reference.flip(row, factor, 1 if on else -1, 1, rivals, *(m.tolist() for m in means))
+            reference.flip(row, factor, 1 if on else -1, 1, excluded, *(m.tolist() for m in means))
             for row, on in zip(code.y.tolist(), turned_on.tolist(), strict=True)
         ]
         after = ((model.decoder(torch.tensor(rows), code.z) + 1) / 2).clamp(0, 1).flatten(1)

@@ -53,8 +53,8 @@ def test_streamed_and_resumed_batches_are_the_same(
     monkeypatch.setattr(dataset, "DEVICE_BYTES", 1000)
     assert data.train.streamed
     for ours, theirs in zip(epoch(data, first_step), expected, strict=True):
-        assert ours.x.equal(theirs.x) and ours.taken is not None and theirs.taken is not None
-        assert ours.taken.equal(theirs.taken)
+        assert ours.x.equal(theirs.x) and ours.swap_mask is not None and theirs.swap_mask is not None
+        assert ours.swap_mask.equal(theirs.swap_mask)
 
 
 def test_a_stream_reads_a_few_batches_ahead_and_ends_with_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,11 @@ def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str
         ("stages.2.weights.cycle_y", 0.1, "stage 'units-4': weights.cycle_y is 0.1; allowed is 0.0 without attributes"),
         ("stages.2.weights.cycle_z", 0.1, "stage 'units-4': weights.cycle_z is 0.1; allowed is 0.0 without attributes"),
         ("stages.weights.adv", 0.1, "stage 'units-2': weights.adv is 0.1; allowed is 0.0 without attributes"),
-        ("stages.1.taken", 0.5, "stage 'units-3': taken is 0.5; allowed is 1.0 without attributes"),
+        (
+            "stages.1.swap_probability",
+            0.5,
+            "stage 'units-3': swap_probability is 0.5; allowed is 1.0 without attributes",
+        ),
     ],
 )
 def test_recipes_that_cannot_train_are_refused(path: str, value: Any, message: str) -> None:

@@ -13,7 +13,7 @@ from jacsup.config import Arrays, Digits
 from jacsup.data import load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Dataset
-from jacsup.data.draws import batch_order, flip_mask, taken_mask
+from jacsup.data.draws import batch_order, flip_mask, swap_mask
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -197,7 +197,7 @@ def test_batch_order_never_changes_silently() -> None:
 
 
 def test_a_batch_larger_than_the_set_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size is 11; allowed are up to 10, the number of training images"):
+    with pytest.raises(ValueError, match="batch_size is 11, but there are only 10 training images; use"):
         batch_order(10, 11, seed=0, stage=0, epoch=0)
 
 
@@ -238,7 +238,7 @@ def test_attributes_come_by_name() -> None:
     data = Dataset.from_arrays(FACES, attributes={"Hat": hats, "Goatee": beards, "No_Beard": hats, "Age": ages})
     assert [attribute.name for attribute in data.attributes] == ["Hat", "Goatee", "No_Beard", "Age"]
     assert [attribute.continuous for attribute in data.attributes] == [False, False, False, True]
-    assert data.attributes[1].rivals == ("No_Beard",)
+    assert data.attributes[1].mutually_exclusive == ("No_Beard",)
     assert data.train.attributes is not None and data.test.attributes is not None
     assert data.train.attributes.shape == (18, 4) and data.test.attributes.shape == (2, 4)
     assert data.train.attributes[:3, 0].tolist() == [-1, 1, -1]
@@ -280,8 +280,11 @@ def test_masks_are_pure_functions_with_their_shares() -> None:
     assert flips.shape == (10, 64) and flips.equal(flip_mask(640, 64, **where))
     assert not flips.equal(flip_mask(640, 64, **{**where, "epoch": 4}))
     assert 0.4 < flips.float().mean() < 0.6
-    hats = tuple(Attribute(name=name, rivals=rivals) for name, rivals in (("A", ("C",)), ("B", ()), ("C", ("A",))))
-    taken = taken_mask(640, 64, hats, 0.25, **where)
-    assert taken.shape == (10, 64, 3) and taken.equal(taken_mask(640, 64, hats, 0.25, **where))
-    assert taken.float().mean(dim=(0, 1)).tolist() == pytest.approx([0.25] * 3, abs=0.06)
-    assert taken[..., 0].equal(taken[..., 2]) and not taken[..., 0].equal(taken[..., 1])
+    hats = tuple(
+        Attribute(name=name, mutually_exclusive=mutually_exclusive)
+        for name, mutually_exclusive in (("A", ("C",)), ("B", ()), ("C", ("A",)))
+    )
+    mask = swap_mask(640, 64, hats, 0.25, **where)
+    assert mask.shape == (10, 64, 3) and mask.equal(swap_mask(640, 64, hats, 0.25, **where))
+    assert mask.float().mean(dim=(0, 1)).tolist() == pytest.approx([0.25] * 3, abs=0.06)
+    assert mask[..., 0].equal(mask[..., 2]) and not mask[..., 0].equal(mask[..., 1])

@@ -53,7 +53,7 @@ def test_onnx_agrees_with_torch_at_any_batch_size(model: Path, tmp_path: Path) -
         (image,) = sessions[1].run(None, dict(zip(names, values, strict=True)))
         np.testing.assert_allclose(image, x_hat, atol=1e-4)
     told = json.loads(description.read_text())
-    assert told["value_range"] == list(load(model).config.value_range)
+    assert told["value_range"] == list(load(model).value_range)
     assert told["factors"][0]["name"] in ("Smiling", "unit 0")
 
 
@@ -77,7 +77,7 @@ def test_the_example_edits_as_the_library_does(tmp_path: Path) -> None:
     face = editor.open(tmp_path / "face.png", align=False)
     with torch.no_grad():
         x_hat = editor.model.decode(editor.changed(face.code, {"Smiling": 2, "Bald": -1.5}))
-    drawn = to_uint8(x_hat, editor.model.config.value_range)[0].permute(1, 2, 0).numpy()
+    drawn = to_uint8(x_hat, editor.model.value_range)[0].permute(1, 2, 0).numpy()
     assert np.abs(np.asarray(Image.open(tmp_path / "out.png")).astype(int) - drawn).max() <= 1
 
 

@@ -53,7 +53,8 @@ def photos(num_attributes: int) -> Dataset:
     attributes[0, 0] = torch.nan
     images = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=generator)
     names = tuple(
-        Attribute(name=f"An_Attribute_{i}", rivals=("An_Attribute_1",) * (i == 0)) for i in range(num_attributes)
+        Attribute(name=f"An_Attribute_{i}", mutually_exclusive=("An_Attribute_1",) * (i == 0))
+        for i in range(num_attributes)
     )
     return Dataset(Split(images, None, attributes), Split(images, None, attributes), PHOTOS.data, names)
 
@@ -68,7 +69,8 @@ def make_run(folder: Path, recipe: Recipe, data: Dataset, *, num_stages: int = 9
         model = build(recipe.model, data.image_shape, len(data.attributes), stage.z_channels, normalized=False).eval()
         factors = tuple(
             Factor(
-                name=attribute.name, mean=0.0, std=1.0, p01=-2.0, p99=2.0, rivals=attribute.rivals,
+                name=attribute.name, mean=0.0, std=1.0, p01=-2.0, p99=2.0,
+                mutually_exclusive=attribute.mutually_exclusive,
                 m_minus=-1 - i / 100, m_plus=1.0 if learned and attribute.name != UNLEARNED else -0.9 - i / 100,
             )
             for i, attribute in enumerate(data.attributes)
@@ -151,16 +153,16 @@ def rows_of(page: Path, section: str) -> list[list[str]]:
 def naively_edited(run: Run, image: Tensor, factor: int, strength: float, attributes: tuple[Attribute, ...]) -> Tensor:
     """One image with one attribute at a strength, and those that it excludes at -1 where that is above 0."""
     model, factors = loaded(run.path)
-    code = model.encode(to_float(image[None], model.config.value_range))
+    code = model.encode(to_float(image[None], model.value_range))
     y = code.y.clone()
     for column, other in enumerate(factors):
         assert other.m_minus is not None and other.m_plus is not None
         if column == factor:
             y[0, column] = (other.m_plus + other.m_minus) / 2 + strength * (other.m_plus - other.m_minus) / 2
-        elif strength > 0 and other.name in attributes[factor].rivals:
+        elif strength > 0 and other.name in attributes[factor].mutually_exclusive:
             y[0, column] = other.m_minus
     with torch.no_grad():
-        return to_unit(model.decode(Code(y, code.z)), model.config.value_range)[0]
+        return to_unit(model.decode(Code(y, code.z)), model.value_range)[0]
 
 
 def test_every_figure_is_drawn_and_shown(run: Run, written: tuple[Path, dict[str, list[Group]]]) -> None:
@@ -302,7 +304,7 @@ def test_the_strongest_correlations_are_listed(written: tuple[Path, dict[str, li
         for j in range(i + 1, len(names)):
             if (names[i], names[j]) in listed:
                 assert listed[names[i], names[j]] == f"{float(values[i, j]):+.2f}".replace("-", MINUS)
-            elif j not in faces.rivals(i):
+            elif j not in faces.mutually_exclusive(i):
                 assert abs(float(values[i, j])) <= smallest + 0.006
 
 

@@ -86,7 +86,7 @@ def test_the_model_file_knows_its_attributes(finished: Path) -> None:
     info = load_info(finished)
     assert len(info.factors) == jacsup.load(finished).num_units == 36
     bald = next(factor for factor in info.factors if factor.name == "Bald")
-    assert "Blond_Hair" in bald.rivals
+    assert "Blond_Hair" in bald.mutually_exclusive
     assert all(f.m_minus is not None and f.m_plus is not None and f.p01 < f.mean < f.p99 for f in info.factors)
     typical = info.typical
     assert typical is not None and typical.mean.shape == typical.std.shape == (jacsup.load(finished).code_size,)
@@ -122,7 +122,7 @@ def test_an_attribute_is_learned_edited_and_kept_by_the_student(tmp_path: Path) 
     model = jacsup.load(jacsup.train(recipe, data, tmp_path / "run"))
     info = load_info(tmp_path / "run")
     assert all(factor.learned for factor in info.factors)
-    x = jacsup.code.to_float(data.test.images, model.config.value_range)
+    x = jacsup.code.to_float(data.test.images, model.value_range)
     code = model.encode(x)
     assert data.test.attributes is not None
     age_column = torch.stack([code.y[:, 1].detach(), data.test.attributes[:, 1]])

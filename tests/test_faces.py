@@ -13,13 +13,13 @@ from jacsup.data.drawn.canvas import Canvas, blank
 from jacsup.data.drawn.drawing import CHOICES
 from jacsup.data.drawn.faces import (
     ATTRIBUTES,
-    EXCLUSIVE,
+    MUTUALLY_EXCLUSIVE,
     NUM_NUISANCE,
     correlations,
     draw_set,
     flipped,
+    mutually_exclusive,
     render,
-    rivals,
     sample,
 )
 
@@ -39,9 +39,9 @@ def place(name: str) -> int:
 
 
 def without(name: str, num_images: int) -> tuple[Tensor, Tensor]:
-    """Sharp faces that have neither an attribute nor a rival of it, and their nuisance."""
+    """Sharp faces that have neither an attribute nor a other of it, and their nuisance."""
     attributes, nuisance = sample(400, seed=1)
-    off = attributes[:, [place(name), place("Blurry"), *rivals(place(name))]].sum(1) == 0
+    off = attributes[:, [place(name), place("Blurry"), *mutually_exclusive(place(name))]].sum(1) == 0
     rows = off.nonzero()[:num_images, 0]
     assert len(rows) == num_images
     return attributes[rows], nuisance[rows]
@@ -61,7 +61,7 @@ def message(call: Callable[[], Any]) -> str:
 def test_names_are_celebas_in_its_order() -> None:
     assert len(ATTRIBUTES) >= 32
     assert [name for name in CELEBA.split() if name in ATTRIBUTES] == list(ATTRIBUTES)
-    assert all(name in ATTRIBUTES for group in EXCLUSIVE for name in group)
+    assert all(name in ATTRIBUTES for group in MUTUALLY_EXCLUSIVE for name in group)
     assert NUM_NUISANCE >= 300
 
 
@@ -83,7 +83,7 @@ def test_attributes_are_neither_rare_nor_the_rule_and_strong_where_they_are_on()
     assert frequency.max() < 0.5
     assert attributes[on].min() >= 0.5 and attributes.max() <= 1
     assert attributes[on].mean() == pytest.approx(0.75, abs=0.01)
-    for group in EXCLUSIVE:
+    for group in MUTUALLY_EXCLUSIVE:
         assert on[:, [place(name) for name in group]].sum(1).max() == 1
 
 
@@ -135,13 +135,17 @@ def test_flipping_turns_over_one_attribute_and_removes_its_rivals() -> None:
         turned = flipped(attributes, factor)
         on = attributes[:, factor] > 0
         assert (turned[on, factor] == 0).all() and (turned[~on, factor] == 0.75).all()
-        assert (turned[~on][:, rivals(factor)] == 0).all()
-        kept = [other for other in range(len(ATTRIBUTES)) if other not in (factor, *rivals(factor))]
+        assert (turned[~on][:, mutually_exclusive(factor)] == 0).all()
+        kept = [other for other in range(len(ATTRIBUTES)) if other not in (factor, *mutually_exclusive(factor))]
         assert torch.equal(turned[:, kept], attributes[:, kept])
         back = flipped(turned, factor)
         assert torch.equal(back[:, factor] > 0, on) and torch.equal(back[on][:, kept], attributes[on][:, kept])
-    assert {ATTRIBUTES[rival] for rival in rivals(place("Goatee"))} == {"5_o_Clock_Shadow", "Mustache", "Sideburns"}
-    assert rivals(place("Smiling")) == []
+    assert {ATTRIBUTES[other] for other in mutually_exclusive(place("Goatee"))} == {
+        "5_o_Clock_Shadow",
+        "Mustache",
+        "Sideburns",
+    }
+    assert mutually_exclusive(place("Smiling")) == []
 
 
 def test_all_sizes_show_the_same_faces() -> None:

@@ -58,7 +58,7 @@ def _gradient(weight: Tensor) -> Tensor:
 def test_our_step_has_the_twins_loss_and_gradients(kind: str, norm: bool) -> None:
     model, teacher, images = make(kind)
     twin, weights = literal.literal(model), replace(WEIGHTS, xcov_norm=norm)
-    x = to_float(images, model.config.value_range)
+    x = to_float(images, model.value_range)
     of_teacher = TeacherOutputs(teacher, images).of(torch.arange(len(x)), x)
     loss = literal.student_loss(twin, literal.literal(teacher), x, K, weights)
     loss.backward()
@@ -75,7 +75,7 @@ def test_the_twin_has_weights_of_its_own_and_takes_steps(kind: str) -> None:
     model, teacher, images = make(kind)
     twin = literal.literal(model)
     before = [weight.detach().clone() for weight in model.parameters()]
-    x = to_float(images, model.config.value_range)
+    x = to_float(images, model.value_range)
     optimizer = literal.make_optimizer(twin, Adam())
     losses = []
     for _ in range(5):

@@ -77,7 +77,7 @@ def test_the_model_is_described(editor: Served) -> None:
     smiling, bald, _, blurry = model["factors"]
     # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
     assert (smiling["low"], smiling["high"]) == (pytest.approx(-2.33), pytest.approx(3))
-    assert smiling["group"] == "Mouth and nose" and bald["rivals"] == ["Blond_Hair", "Blurry"]
+    assert smiling["group"] == "Mouth and nose" and bald["mutually_exclusive"] == ["Blond_Hair", "Blurry"]
     assert not blurry["learned"] and "differ by less" in blurry["reason"]
 
 

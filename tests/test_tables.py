@@ -174,7 +174,7 @@ def test_columns_constant_in_training_cannot_be_learned(column: list[float]) -> 
 def test_rivals_are_the_others_of_a_group_that_the_table_has() -> None:
     columns = ("Bald", "Male", "Black_Hair", "Wavy_Hair", "Gray_Hair")
     values = np.repeat(np.array([[1], [-1]], np.float32), 5, 1)
-    assert {a.name: a.rivals for a in learnable(columns, values, 2)[0]} == {
+    assert {a.name: a.mutually_exclusive for a in learnable(columns, values, 2)[0]} == {
         "Bald": ("Black_Hair", "Gray_Hair"),
         "Male": (),
         "Black_Hair": ("Bald", "Gray_Hair"),

@@ -100,7 +100,11 @@ def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> N
         recipe = set_field(recipe, "stages.z_channels", 8)
         labels = torch.tensor([[-1.0, 1.0, 0.5], [1.0, -1.0, math.nan]] * 6)
         train, test = (replace(split, attributes=labels[: len(split)]) for split in (data.train, data.test))
-        attributes = Attribute(name="Hat"), Attribute(name="Tie", rivals=("Hat",)), Attribute(name="Age", std=2.0)
+        attributes = (
+            Attribute(name="Hat"),
+            Attribute(name="Tie", mutually_exclusive=("Hat",)),
+            Attribute(name="Age", std=2.0),
+        )
         data = replace(data, train=train, test=test, attributes=attributes)
     out = jacsup.train(recipe, data, tmp_path / "run")
     assert len(Run(out).finished_stages()) == len(recipe.stages)

@@ -57,13 +57,15 @@ class Code:
         return Code(y, self.z)
 
 
-def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
+def partners(
+    values: Float[Tensor, "*shape"], swap_mask: Bool[Tensor, "*shape"] | None = None
+) -> Float[Tensor, "*shape"]:
     """Each row's random partner in the batch: its neighbour, since a batch is already in random order.
 
-    taken: what comes from the partner; the rest stays the row's own. Everything without it.
+    swap_mask: what comes from the partner; the rest stays the row's own. Everything without it.
     """
     theirs = values.roll(1, dims=0)
-    return theirs if taken is None else torch.where(taken, theirs, values)
+    return theirs if swap_mask is None else torch.where(swap_mask, theirs, values)
 
 
 def at_strength(m_minus: float | Float[Tensor, "*k"], m_plus: float | Float[Tensor, "*k"], strength: Any) -> Any:

@@ -181,7 +181,7 @@ class Stage:
     z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
     Codes may not shrink from stage to stage; num_units must grow. epochs: 1 and more. batch_size: 2 and more.
     teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
-    taken: the probability, above 0, that an attribute is the partner's where eq. 9, 12 and 13 swap; the paper's is 1.
+    swap_probability: of each attribute to come from the partner where eq. 9, 12 and 13 swap, above 0; 1 in the paper.
     """
 
     name: str
@@ -194,7 +194,7 @@ class Stage:
     adam: Adam = Adam()
     growth: Growth = Growth()
     teacher: str = ""
-    taken: float = 1.0
+    swap_probability: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +289,7 @@ def _check_stage(stage: Stage) -> None:
 
     adam, weights = stage.adam, stage.weights
     require(stage.epochs >= 1, "epochs", stage.epochs, "1 and more")
-    require(0 < stage.taken <= 1, "taken", stage.taken, "numbers above 0, up to 1")
+    require(0 < stage.swap_probability <= 1, "swap_probability", stage.swap_probability, "numbers above 0, up to 1")
     require(stage.batch_size >= 2, "batch_size", stage.batch_size, "2 and more (partners)")
     require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "positive numbers")
     require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
@@ -315,7 +315,7 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
             f"stage '{stage.name}': a {stage.objective} learns attributes; give it z_channels, not num_units"
         )
     terms = {f"weights.{term}": (getattr(stage.weights, term), 0.0) for term in ("pred", "cycle_y", "cycle_z", "adv")}
-    for field, (value, needed) in {**terms, "taken": (stage.taken, 1.0)}.items():
+    for field, (value, needed) in {**terms, "swap_probability": (stage.swap_probability, 1.0)}.items():
         if not supervised and value != needed:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; allowed is {needed} without attributes")
     if stage.objective == "nested" and supervised:

@@ -39,7 +39,7 @@ def face_curriculum(
     cycles: dict[str, float | bool],
     student: Weights,
     adam: Adam,
-    taken: float = 1.0,
+    swap_probability: float = 1.0,
 ) -> tuple[Stage, ...]:
     """Section 4: a teacher without cycles (A) and with (B), then two students (C, D), all held to B's Jacobian.
 
@@ -54,7 +54,7 @@ def face_curriculum(
     return tuple(
         Stage(
             name=name, objective=objective, z_channels=channels, epochs=count, batch_size=batch_size, weights=weights,
-            adam=adam, teacher=held_to, taken=taken,
+            adam=adam, teacher=held_to, swap_probability=swap_probability,
         )
         for (name, objective, weights, held_to), channels, count in zip(plans, z_channels, epochs, strict=False)
     )  # fmt: skip

@@ -158,13 +158,15 @@ def mean(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return _Mean.apply(values) if size() > 1 else values
 
 
-def partners(values: Float[Tensor, "*shape"], taken: Bool[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
+def partners(
+    values: Float[Tensor, "*shape"], swap_mask: Bool[Tensor, "*shape"] | None = None
+) -> Float[Tensor, "*shape"]:
     """code.partners over the global batch: the partner of a rank's first row is the last row of the rank before."""
     if size() == 1:
-        return code.partners(values, taken)
+        return code.partners(values, swap_mask)
     last_rows = gather(values[-1:])
     theirs = torch.cat([last_rows[rank() - 1][None], values[:-1]])
-    return theirs if taken is None else torch.where(taken, theirs, values)
+    return theirs if swap_mask is None else torch.where(swap_mask, theirs, values)
 
 
 def mean_gradients(

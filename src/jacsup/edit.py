@@ -80,7 +80,7 @@ class Editor:
             raise ValueError(f"{name_of(photo)}: {error}") from None
         pixels = crop(image, place, self.model.image_shape[1])[None]
         with torch.no_grad():
-            code = self.model.encode(to_float(pixels.to(self._device), self.model.config.value_range))
+            code = self.model.encode(to_float(pixels.to(self._device), self.model.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels.to(self._device), UNIT)).square().mean())
         return Face(image, place, code, x_hat[0], self._warnings(code, error))
@@ -146,9 +146,9 @@ class Editor:
                 raise ValueError(
                     f"{name} is {strength:g}; allowed are numbers from {-MOST_STRENGTH} to {MOST_STRENGTH}"
                 )
-            for rival in self._learned(name).rivals if strength > 0 else ():
-                if rival not in strengths and rival in self.factors and self.factors[rival].learned:
-                    y[:, self._column(rival)] = _value(self.factors[rival], -1.0)
+            for other in self._learned(name).mutually_exclusive if strength > 0 else ():
+                if other not in strengths and other in self.factors and self.factors[other].learned:
+                    y[:, self._column(other)] = _value(self.factors[other], -1.0)
         for name, strength in strengths.items():
             y[:, self._column(name)] = _value(self._learned(name), strength)
         return Code(y, code.z)
@@ -173,7 +173,7 @@ class Editor:
 
     @torch.no_grad()
     def _decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        return to_unit(self.model.decode(code), self.model.config.value_range)
+        return to_unit(self.model.decode(code), self.model.value_range)
 
     def _warnings(self, code: Code, error: float) -> tuple[str, ...]:
         """What is unusual about a photo, against 99 % of the training images."""

@@ -96,7 +96,7 @@ def describe(model: Model) -> dict[str, Any]:
     return {
         "recipe": info.recipe,
         "image_shape": list(model.image_shape),
-        "value_range": list(model.config.value_range),
+        "value_range": list(model.value_range),
         "strength": "y = (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2",
         "factors": [asdict(factor) | {"learned": factor.learned} for factor in info.factors],
     }

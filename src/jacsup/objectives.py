@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from jacsup import distributed as dist
 from jacsup import losses
 from jacsup.code import Code
 from jacsup.config import Stage, Weights
-from jacsup.distributed import gather, mean, partners
 from jacsup.models import Autoencoder
 from jacsup.models.discriminator import Discriminator
 
@@ -25,7 +25,7 @@ class Batch:
     attributes: -1, 1 or nan (missing), standardised numbers in the continuous columns.
     teacher_y: the factors that the teacher reads. teacher_x_hat: its reconstructions D_T(y_T, z_T).
     teacher_x_hat_swapped: the same with the partners' factors, D_T(y_T', z_T).
-    taken: which factors y' takes from the partner; all of them without it.
+    swap_mask: which factors y' takes from the partner; all of them without it.
     kept: which units nested dropout leaves; the others are 0.
     """
 
@@ -34,7 +34,7 @@ class Batch:
     teacher_y: Float[Tensor, "b j"] | None = None
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
-    taken: Bool[Tensor, "b k"] | None = None
+    swap_mask: Bool[Tensor, "b k"] | None = None
     kept: Bool[Tensor, "b u"] | None = None
 
 
@@ -129,7 +129,7 @@ def student(weights: Weights, num_factors: int, labels: Labels | None = None) ->
         assert batch.teacher_y is not None
         assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
         code = code.split(num_factors)
-        both = _decode_with_swapped(model, code, batch.taken) if "diff" in active else (model.decode(code), None)
+        both = _decode_with_swapped(model, code, batch.swap_mask) if "diff" in active else (model.decode(code), None)
         x_hat, x_hat_swapped = both
         values = _code_terms(active, weights, batch, code, labels)
         if "rec" in active:
@@ -184,8 +184,8 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
 
     def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.attributes is not None
-        y = partners(code.y, batch.taken)
-        y_bar = y.sign() if weights.cycle_predicted else partners(batch.attributes, batch.taken)
+        y = dist.partners(code.y, batch.swap_mask)
+        y_bar = y.sign() if weights.cycle_predicted else dist.partners(batch.attributes, batch.swap_mask)
         # The encoder as it will be used: with its running statistics.
         with _in_eval_mode(model.encoder):
             swapped = model.decode(Code(y, code.z))
@@ -196,7 +196,7 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
         if "cycle_z" in active:
             squared = losses.cycle_nuisance(again.z, code.z)
             # The root of all ranks' mean, not the mean of their roots.
-            values["cycle_z"] = mean(squared).sqrt() if weights.cycle_z_norm else squared
+            values["cycle_z"] = dist.mean(squared).sqrt() if weights.cycle_z_norm else squared
         return values
 
     return Update(("decoder",), terms, active)
@@ -214,11 +214,11 @@ def _code_terms(
     if "xcov" in active:
         cross_covariance = losses.cross_covariance_norm if weights.xcov_norm else losses.cross_covariance
         # Covariances travel, not codes: their number does not grow with the batch.
-        values["xcov"] = cross_covariance(code.y, code.z, mean)
+        values["xcov"] = cross_covariance(code.y, code.z, dist.mean)
     if "pred" in active:
         assert batch.attributes is not None
         # All ranks' rows: the mean is over the labels that are known, which some ranks may have more of.
-        y, y_bar = gather(code.y), gather(batch.attributes)
+        y, y_bar = dist.gather(code.y), dist.gather(batch.attributes)
         values["pred"] = losses.prediction(y, y_bar, *_kinds(labels, weights, y_bar))
     return values
 
@@ -230,9 +230,9 @@ def _kinds(labels: Labels | None, weights: Weights, y_bar: Tensor) -> tuple[Tens
     return squared, labels.weights_of(y_bar) if labels and weights.balanced else None
 
 
-def _decode_with_swapped(model: Autoencoder, code: Code, taken: Tensor | None) -> tuple[Tensor, Tensor]:
+def _decode_with_swapped(model: Autoencoder, code: Code, swap_mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """D(y, z) and D(y', z) in one batch of 2B, so that both sides share one set of batch statistics."""
-    both = Code(torch.cat([code.y, partners(code.y, taken)]), torch.cat([code.z, code.z]))
+    both = Code(torch.cat([code.y, dist.partners(code.y, swap_mask)]), torch.cat([code.z, code.z]))
     x_hat, x_hat_swapped = model.decode(both).chunk(2)
     return x_hat, x_hat_swapped
 

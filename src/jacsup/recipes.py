@@ -86,7 +86,7 @@ def _faces(
     stages = face_curriculum(
         z_channels=z_channels, epochs=epochs, batch_size=64, teacher=_FACES_TEACHER,
         cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
-        student=student, adam=_FACES_ADAM, taken=0.5,
+        student=student, adam=_FACES_ADAM, swap_probability=0.5,
     )  # fmt: skip
     model = replace(conv_for(data.size, first), layers_without_y=2)
     return _recipe(name, data, stages, model, flips=not isinstance(data, Faces))

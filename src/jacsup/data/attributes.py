@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 # Attributes of CelebA that exclude each other, as a head has one colour of hair. Kinds of beard do not: of CelebA's
 # mustaches most come with a goatee.
-EXCLUSIVE = (
+MUTUALLY_EXCLUSIVE = (
     ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
     ("5_o_Clock_Shadow", "No_Beard"),
     ("Goatee", "No_Beard"),
@@ -24,12 +24,12 @@ EXCLUSIVE = (
 class Attribute:
     """One column of a table of attributes.
 
-    rivals: attributes that this one excludes: setting it on takes them off.
+    mutually_exclusive: attributes that this one excludes: setting it on takes them off.
     mean, std: of a continuous attribute, whose values are stored as (value - mean) / std; std 0 marks a binary one.
     """
 
     name: str
-    rivals: tuple[str, ...] = ()
+    mutually_exclusive: tuple[str, ...] = ()
     mean: float = 0.0
     std: float = 0.0
 
@@ -65,12 +65,12 @@ def learnable(
     means = np.where(binary, 0.0, np.nanmean(train, axis=0))
     stds = np.where(binary, 0.0, np.nanstd(train, axis=0))
     attributes = tuple(
-        Attribute(name=name, rivals=_rivals(name, columns), mean=float(mean), std=float(std))
+        Attribute(name=name, mutually_exclusive=_mutually_exclusive(name, columns), mean=float(mean), std=float(std))
         for name, mean, std in zip(columns, means, stds, strict=True)
     )
     return attributes, ((values - means) / np.where(binary, 1.0, stds)).astype(np.float32, order="C")
 
 
-def _rivals(name: str, columns: Sequence[str]) -> tuple[str, ...]:
-    groups = [group for group in EXCLUSIVE if name in group]
+def _mutually_exclusive(name: str, columns: Sequence[str]) -> tuple[str, ...]:
+    groups = [group for group in MUTUALLY_EXCLUSIVE if name in group]
     return tuple(other for group in groups for other in group if other != name and other in columns)

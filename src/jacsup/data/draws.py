@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -12,65 +13,142 @@ from torch import Tensor
 from jacsup.data.attributes import Attribute
 
 
+class Stream(IntEnum):
+    """The independent random streams of an epoch; a new draw takes the next number."""
+
+    ORDER = 0
+    FLIPS = 1
+    SWAPS = 2
+    KEPT_UNITS = 3
+
+
+def _generator(stream: Stream, seed: int, stage: int, epoch: int) -> np.random.Generator:
+    # The order has no number of its own: with seeds of many digits a last 0 would change it.
+    numbers = [seed, stage, epoch, *([stream] if stream else [])]
+    return np.random.default_rng(np.random.SeedSequence(numbers))
+
+
+def initial_seed(seed: int, stage: int) -> int:
+    """The seed of a stage's new weights, from 0 to below 2^63."""
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0] >> 1)
+
+
 def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
-    """Image numbers of each batch of an epoch: a pure function of its arguments; an incomplete batch is dropped."""
+    """Image numbers of each batch of an epoch. An incomplete last batch is dropped.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        Each image at most once, shape (steps, b).
+
+    Raises:
+        ValueError: There are fewer images than one batch holds.
+    """
     require_full_batch(num_images, batch_size)
-    order = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch])).permutation(num_images)
+    order = _generator(Stream.ORDER, seed, stage, epoch).permutation(num_images)
     return torch.from_numpy(order[: num_images // batch_size * batch_size].reshape(-1, batch_size))
 
 
 def flip_mask(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Bool[Tensor, "steps b"]:
-    """Which images of an epoch's batches are mirrored: one in two, a pure function of its arguments."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 1]))
+    """Which images of an epoch's batches are mirrored: each with probability one half.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        True where an image is mirrored, shape (steps, b).
+    """
+    rng = _generator(Stream.FLIPS, seed, stage, epoch)
     return torch.from_numpy(rng.random((num_images // batch_size, batch_size)) < 0.5)
 
 
-def taken_mask(
+def swap_mask(
     num_images: int,
     batch_size: int,
     attributes: Sequence[Attribute],
-    share: float,
+    probability: float,
     *,
     seed: int,
     stage: int,
     epoch: int,
 ) -> Bool[Tensor, "steps b k"]:
-    """Which attributes each image of an epoch's batches takes from its partner: a pure function of its arguments.
+    """Which attributes each image of an epoch's batches takes from its partner.
 
-    Each is taken with probability `share`; attributes that exclude each other are taken together.
+    Mutually exclusive attributes are swapped together.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        attributes: The columns of the table of attributes.
+        probability: Probability that an attribute is swapped.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        True where an attribute comes from the partner, shape (steps, b, k).
     """
-    groups = _groups(attributes)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 2]))
-    drawn = rng.random((num_images // batch_size, batch_size, len(attributes)), dtype=np.float32) < share
+    groups = _mutually_exclusive_groups(attributes)
+    rng = _generator(Stream.SWAPS, seed, stage, epoch)
+    drawn = rng.random((num_images // batch_size, batch_size, len(attributes)), dtype=np.float32) < probability
     return torch.from_numpy(drawn[:, :, groups])
 
 
 def kept_mask(
     num_images: int, batch_size: int, num_units: int, *, seed: int, stage: int, epoch: int
 ) -> Bool[Tensor, "steps b u"]:
-    """Which units nested dropout keeps of each image of an epoch's batches: the first ones, 1 to all, equally often.
+    """Which units nested dropout keeps of each image of an epoch's batches: the first 1, 2, ... or all of them.
 
-    A pure function of its arguments. Differs from Rippel et al. 2014: lengths are uniform, not geometric, so that late
-    units learn within few epochs.
+    Differs from Rippel et al. 2014: the number of kept units is uniform, not geometric, so that late units learn
+    within few epochs.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        num_units: Units of the code.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        True where a unit is kept, shape (steps, b, u).
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, stage, epoch, 3]))
+    rng = _generator(Stream.KEPT_UNITS, seed, stage, epoch)
     last = rng.integers(num_units, size=(num_images // batch_size, batch_size, 1))
     return torch.from_numpy(np.arange(num_units) <= last)
 
 
-def _groups(attributes: Sequence[Attribute]) -> list[int]:
-    """The number of each attribute's group: attributes linked by rivals share the smallest."""
+def _mutually_exclusive_groups(attributes: Sequence[Attribute]) -> list[int]:
+    """The number of each attribute's group: attributes that exclude each other, directly or not, share the smallest."""
     groups = list(range(len(attributes)))
     for i, attribute in enumerate(attributes):
-        linked = {groups[i], *(groups[j] for j, other in enumerate(attributes) if other.name in attribute.rivals)}
+        excluded = {groups[j] for j, other in enumerate(attributes) if other.name in attribute.mutually_exclusive}
+        linked = {groups[i], *excluded}
         groups = [min(linked) if group in linked else group for group in groups]
     return groups
 
 
 def require_full_batch(num_images: int, batch_size: int) -> None:
-    """ValueError where an epoch would have no complete batch."""
+    """Checks that an epoch has at least one complete batch.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+
+    Raises:
+        ValueError: There are fewer images than one batch holds.
+    """
     if num_images < batch_size:
         raise ValueError(
-            f"batch_size is {batch_size}; allowed are up to {num_images}, the number of training images: "
-            f"--set stages.batch_size={num_images}"
+            f"batch_size is {batch_size}, but there are only {num_images} training images; "
+            f"use --set stages.batch_size={num_images} or less"
         )

@@ -44,9 +44,9 @@ def stored_means(factors: Sequence[Factor]) -> Means:
     return means[:, 0], means[:, 1]
 
 
-def excluded(factor: int, attributes: Sequence[Attribute]) -> list[int]:
+def mutually_exclusive(factor: int, attributes: Sequence[Attribute]) -> list[int]:
     """The columns that attribute `factor` excludes."""
-    return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].rivals]
+    return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].mutually_exclusive]
 
 
 def flipped(
@@ -65,7 +65,7 @@ def flipped(
     m_minus, m_plus = means
     y = y.clone()
     y[:, factor] = at_strength(m_minus[factor], m_plus[factor], strength * (2 * turned_on - 1).to(y))
-    others = excluded(factor, attributes)
+    others = mutually_exclusive(factor, attributes)
     y[:, others] = torch.where(turned_on[:, None] & m_minus[others].isfinite(), m_minus[others], y[:, others])
     return y
 
@@ -98,7 +98,7 @@ def edit_scores(
     real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
 
     def flip(factor: int, strength: Number) -> tuple[float, float]:
-        others = [i for i in range(len(attributes)) if i not in (factor, *excluded(factor, attributes))]
+        others = [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
         if strength == 0:
             return 0.0, _share((real != seen)[:, others])
         if not (m_minus + m_plus).isfinite()[factor]:
@@ -173,7 +173,7 @@ def encoded_and_decoded(
     def decode(code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
         size = chunk_size(images)
         for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
-            yield to_unit(model.decode(Code(y, z)), model.config.value_range)
+            yield to_unit(model.decode(Code(y, z)), model.value_range)
 
     return code_of(model, images), decode
 

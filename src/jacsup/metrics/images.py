@@ -26,14 +26,14 @@ def chunks(model: Model, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Ten
     """The images in the model's value range, on the model's device, some at a time."""
     device = next(model.parameters()).device
     for part in images.split(chunk_size(images)):
-        yield to_float(part.to(device), model.config.value_range)
+        yield to_float(part.to(device), model.value_range)
 
 
 @torch.no_grad()
 def reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Reconstructions as pixels in [0, 1]."""
     outputs = [model.decode(model.encode(x)) for x in chunks(model, images)]
-    return to_unit(torch.cat(outputs), model.config.value_range)
+    return to_unit(torch.cat(outputs), model.value_range)
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ def jacobian_error(
     k = teacher.num_units if num_factors is None else min(num_factors, teacher.num_units)
     norms = []
     for part in images.split(JACOBIAN_CHUNK):
-        x = to_float(part, student.config.value_range)
+        x = to_float(part, student.value_range)
         with torch.no_grad():
             code_student, code_teacher = student.encode(x), teacher.encode(x)
         of_teacher = decoder_jacobian(teacher, code_teacher, k)

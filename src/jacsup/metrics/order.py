@@ -26,7 +26,7 @@ def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tens
         cut = torch.cat([units[:, :kept], means[kept:].expand(len(units), -1)], dim=1)
         total = 0.0
         for codes, part in zip(cut.split(size), images.split(size), strict=True):
-            pixels = to_unit(model.decode(Code.of_units(codes)), model.config.value_range)
+            pixels = to_unit(model.decode(Code.of_units(codes)), model.value_range)
             total += len(part) * mse(pixels, part)
         errors.append(total / len(images))
     return errors
@@ -45,9 +45,9 @@ def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Floa
     energies = []
     for part in images.split(JACOBIAN_CHUNK):
         with torch.no_grad():
-            code = model.encode(to_float(part, model.config.value_range))
+            code = model.encode(to_float(part, model.value_range))
         energies.append(decoder_jacobian(model, code, model.num_units).square().sum(dim=2))
-    energy, (low, high) = torch.cat(energies, dim=1).mean(dim=1), model.config.value_range
+    energy, (low, high) = torch.cat(energies, dim=1).mean(dim=1), model.value_range
     return (energy * (spread.to(energy) / (high - low)).square()).tolist()
 
 

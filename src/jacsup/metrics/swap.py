@@ -127,7 +127,7 @@ def swap_scores(
 
 
 def _classes(model: Model, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
-    pixels = (to_unit(model.decode(Code.of_units(part)), model.config.value_range) for part in parts)
+    pixels = (to_unit(model.decode(Code.of_units(part)), model.value_range) for part in parts)
     return torch.cat([judge(part) for part in pixels])
 
 

@@ -23,7 +23,7 @@ SMALLEST_SPLIT_SIDE = 8
 
 @final
 class ConvAutoencoder(nn.Module):
-    """Images (b, c, s, s) in `config.value_range` to a code of num_units factors y and z_channels maps z, and back.
+    """Images (b, c, s, s) in `value_range` to a code of num_units factors y and z_channels maps z, and back.
 
     z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), each layer halves the side.
     normalized: end y in a BatchNorm without affine part, as the first teacher of an ordered code does.
@@ -61,6 +61,11 @@ class ConvAutoencoder(nn.Module):
     def normalized(self) -> bool:
         """Whether y ends in a BatchNorm."""
         return self.encoder.norm is not None
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The lowest and the highest pixel value that images have."""
+        return self.config.value_range
 
     @property
     def code_size(self) -> int:

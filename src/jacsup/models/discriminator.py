@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jacsup.distributed import own, size
+from jacsup import distributed as dist
 
 DROPOUT = 0.3
 
@@ -42,8 +42,8 @@ class Discriminator(nn.Module):
         features = self.features(z.unflatten(1, self._shape))
         if self.training:
             generator = torch.Generator(z.device).manual_seed(self._seed + int(self.steps))
-            of_all = torch.rand(size() * len(z), features.shape[1], generator=generator, device=z.device)
-            kept = own(of_all) >= DROPOUT
+            of_all = torch.rand(dist.size() * len(z), features.shape[1], generator=generator, device=z.device)
+            kept = dist.own(of_all) >= DROPOUT
             features = features * kept / (1 - DROPOUT)
         return self.to_logits(features)
 

@@ -32,7 +32,7 @@ class Factor:
     """A factor's name and its spread in the training data, in the units of y.
 
     m_minus, m_plus: of an attribute, the mean y over training images without and with it.
-    rivals: attributes that this one excludes.
+    mutually_exclusive: attributes that this one excludes.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Factor:
     p99: float
     m_minus: float | None = None
     m_plus: float | None = None
-    rivals: tuple[str, ...] = ()
+    mutually_exclusive: tuple[str, ...] = ()
 
     @property
     def learned(self) -> bool:
@@ -178,7 +178,7 @@ def load_info(where: str | Path | Model) -> ModelInfo:
     if path is None:
         raise ValueError("this model comes from no file, so its factors have no names; load it with jacsup.load")
     metadata = load_metadata(path)
-    factors = tuple(Factor(**{**factor, "rivals": tuple(factor.get("rivals", ()))}) for factor in metadata["factors"])
+    factors = tuple(map(_factor, metadata["factors"]))
     data = from_dict(DataConfig, metadata["data"], "data")
     typical = None
     if "typical" in metadata:
@@ -187,3 +187,10 @@ def load_info(where: str | Path | Model) -> ModelInfo:
         typical = Typical(mean=mean, std=std, **metadata["typical"])
     recipe, metrics = metadata["recipe"], metadata["metrics"]
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
+
+
+def _factor(stored: dict[str, Any]) -> Factor:
+    """A factor from a model file; files of version 0.1 call what it excludes its rivals."""
+    others = {name: value for name, value in stored.items() if name not in ("mutually_exclusive", "rivals")}
+    excluded = stored.get("mutually_exclusive", stored.get("rivals", ()))
+    return Factor(**others, mutually_exclusive=tuple(excluded))

@@ -17,7 +17,7 @@ from jacsup.models.linear import Layers, Linear, lowered
 
 @final
 class MLPAutoencoder(nn.Module):
-    """Images (b, c, h, w) in `config.value_range` to a code of `num_units` ordered units and back.
+    """Images (b, c, h, w) in `value_range` to a code of `num_units` ordered units and back.
 
     normalized: end the encoder in a BatchNorm without affine part, as the first teacher does.
     Differs from the paper: the printed first layer of 768 inputs is a misprint for 784 = 28 * 28.
@@ -43,6 +43,11 @@ class MLPAutoencoder(nn.Module):
     def normalized(self) -> bool:
         """Whether the encoder ends in a BatchNorm."""
         return isinstance(self.encoder[-1], nn.BatchNorm1d)
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The lowest and the highest pixel value that images have."""
+        return self.config.value_range
 
     @property
     def code_size(self) -> int:

@@ -45,9 +45,9 @@ class Painter:
         self, images: UInt8[Tensor, "n c h w"], factor: int, turned_on: Bool[Tensor, " n"], strength: Number = STRENGTH
     ) -> Float[Tensor, "n c h w"]:
         """Images with an attribute at `strength` where it is turned on, at -strength elsewhere; pixels in [0, 1]."""
-        code = self.model.encode(to_float(images, self.model.config.value_range))
+        code = self.model.encode(to_float(images, self.model.value_range))
         y = flipped(code.y, factor, turned_on, strength, self.attributes, self.means)
-        return to_unit(self.model.decode(Code(y, code.z)), self.model.config.value_range)
+        return to_unit(self.model.decode(Code(y, code.z)), self.model.value_range)
 
     def name(self, factor: int) -> str:
         """What attribute number `factor` is called."""

@@ -255,7 +255,7 @@ def _correlations(data: Dataset) -> str:
     if not isinstance(data.config, Faces):
         return ""
     values, names = drawn_faces.correlations(), drawn_faces.ATTRIBUTES
-    pairs = [(i, j) for i in range(len(names)) for j in range(i) if j not in drawn_faces.rivals(i)]
+    pairs = [(i, j) for i in range(len(names)) for j in range(i) if j not in drawn_faces.mutually_exclusive(i)]
     strongest = sorted(pairs, key=lambda pair: -abs(float(values[pair])))[:NUM_CORRELATIONS]
     rows = [[names[j], names[i], html.number(float(values[i, j]), "+.2f")] for i, j in strongest]
     text = (

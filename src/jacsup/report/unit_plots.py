@@ -180,13 +180,13 @@ def _factor_grid(model: Model, factors: Sequence[Factor]) -> Float[Tensor, "rows
     units[..., 0] += factors[0].std * steps
     if len(factors) > 1:
         units[..., 1] += factors[1].std * steps.flip(0)[:, None]
-    pixels = to_unit(model.decode(Code.of_units(units.flatten(0, 1))), model.config.value_range)
+    pixels = to_unit(model.decode(Code.of_units(units.flatten(0, 1))), model.value_range)
     return pixels.unflatten(0, (rows, GRID_STEPS))
 
 
 @torch.no_grad()
 def _vary(model: Model, images: UInt8[Tensor, "n c h w"], unit: int, factor: Factor) -> Float[Tensor, "n s c h w"]:
-    code = model.encode(to_float(images, model.config.value_range))
+    code = model.encode(to_float(images, model.value_range))
     values = torch.linspace(factor.p01, factor.p99, UNIT_STEPS).tolist()
     changed = torch.stack([model.decode(code.with_factor(unit, value)) for value in values], dim=1)
-    return to_unit(changed, model.config.value_range)
+    return to_unit(changed, model.value_range)

@@ -19,28 +19,28 @@ class ForgottenError(LookupError):
 
 @dataclass
 class Sessions:
-    """The opened faces, each by a word that nobody guesses; the oldest go first."""
+    """The opened faces, each by a token that nobody guesses; the oldest go first."""
 
     _faces: OrderedDict[str, tuple[float, Face]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, face: Face) -> str:
-        """Keeps a face and returns its word."""
-        word = secrets.token_urlsafe(16)
+        """Keeps a face and returns its token."""
+        token = secrets.token_urlsafe(16)
         with self._lock:
-            self._faces[word] = time.monotonic(), face
+            self._faces[token] = time.monotonic(), face
             self._forget_old()
-        return word
+        return token
 
-    def get(self, word: object) -> Face:
-        """The face of a word, kept for longer by being asked for."""
+    def get(self, token: object) -> Face:
+        """The face of a token, kept for longer by being asked for."""
         with self._lock:
             self._forget_old()
-            if not isinstance(word, str) or word not in self._faces:
+            if not isinstance(token, str) or token not in self._faces:
                 raise ForgottenError("this photo is no longer kept; open it again")
-            face = self._faces[word][1]
-            self._faces[word] = time.monotonic(), face
-            self._faces.move_to_end(word)
+            face = self._faces[token][1]
+            self._faces[token] = time.monotonic(), face
+            self._faces.move_to_end(token)
             return face
 
     def forget(self) -> None:

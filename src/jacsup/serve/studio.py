@@ -63,7 +63,7 @@ class AttributeStudio:
         return self._starts[number]
 
     def open(self, content: bytes, *, align: bool) -> dict[str, Any]:
-        """Opens a photo: the word for it, the strengths that the model sees, and what is unusual about it."""
+        """Opens a photo: its token, the strengths that the model sees, and what is unusual about it."""
         face = self._editor.open(content, align=align)
         return {
             "session": self._sessions.add(preview(face, PREVIEW_SIDE)),
@@ -97,7 +97,11 @@ class AttributeStudio:
         if not factor.learned:
             return described | {"reason": f"its mean values with and without it differ by less than {LEARNED}"}
         low, high = self._editor.reach(factor.name)
-        return described | {"low": round(low, 2), "high": round(high, 2), "rivals": list(factor.rivals)}
+        return described | {
+            "low": round(low, 2),
+            "high": round(high, 2),
+            "mutually_exclusive": list(factor.mutually_exclusive),
+        }
 
 
 class UnitStudio:
@@ -136,7 +140,7 @@ class UnitStudio:
     @torch.no_grad()
     def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
         units = units.to(next(self._model.parameters()).device)
-        return to_uint8(self._model.decode(Code.of_units(units)), self._model.config.value_range).cpu()
+        return to_uint8(self._model.decode(Code.of_units(units)), self._model.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from jacsup import distributed as dist
 from jacsup.code import to_float
 from jacsup.config import Conv, Recipe
+from jacsup.data import draws
 from jacsup.data.dataset import Dataset
-from jacsup.data.draws import batch_order, flip_mask, kept_mask, taken_mask
 from jacsup.data.stream import batches_of_pixels
-from jacsup.distributed import own
 from jacsup.models import Model
 from jacsup.objectives import Batch
 from jacsup.training.teacher import TeacherOutputs
@@ -37,15 +37,15 @@ class Batches:
         stage, attributes = self._stage, self._data.train.attributes
         sizes = len(self._data.train), stage.batch_size
         drawn = {"seed": self._recipe.seed, "stage": self._number, "epoch": epoch}
-        order = self._own(batch_order(*sizes, **drawn))[first_step:]
-        mirrored = self._own(flip_mask(*sizes, **drawn)) if self._recipe.flips else None
-        kept = self._own(kept_mask(*sizes, stage.num_units, **drawn)) if stage.objective == "nested" else None
-        taken = None
-        if stage.taken < 1:
-            taken = self._own(taken_mask(*sizes, self._data.attributes, stage.taken, **drawn))
+        order = self._own(draws.batch_order(*sizes, **drawn))[first_step:]
+        mirrored = self._own(draws.flip_mask(*sizes, **drawn)) if self._recipe.flips else None
+        kept = self._own(draws.kept_mask(*sizes, stage.num_units, **drawn)) if stage.objective == "nested" else None
+        swapped = None
+        if stage.swap_probability < 1:
+            swapped = self._own(draws.swap_mask(*sizes, self._data.attributes, stage.swap_probability, **drawn))
         streamed = batches_of_pixels(self._data.train, order, self._device)
         for step, (index, pixels) in enumerate(zip(order, streamed, strict=True), first_step):
-            flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, taken, kept))
+            flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, swapped, kept))
             if flips is not None:
                 pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
             # As convolutions want them, so that losses meet images and outputs in one layout.
@@ -56,4 +56,4 @@ class Batches:
             yield Batch(x, None if attributes is None else attributes[index], *of_teacher, *masks)
 
     def _own(self, drawn: Tensor) -> Tensor:
-        return own(drawn, dim=1).to(self._device)
+        return dist.own(drawn, dim=1).to(self._device)

@@ -74,7 +74,13 @@ def describe(
         assert some.attributes is not None
         means = attribute_means(some.attributes.nan_to_num() if labels_are_y else y, some.attributes)
         factors = tuple(
-            replace(factor, name=attribute.name, rivals=attribute.rivals, m_minus=m_minus, m_plus=m_plus)
+            replace(
+                factor,
+                name=attribute.name,
+                mutually_exclusive=attribute.mutually_exclusive,
+                m_minus=m_minus,
+                m_plus=m_plus,
+            )
             for factor, attribute, m_minus, m_plus in zip(
                 factors, data.attributes, *(values.tolist() for values in means), strict=True
             )
@@ -88,7 +94,7 @@ def _typical(model: Model, images: UInt8[Tensor, "n c h w"]) -> Typical:
     codes, errors = [], []
     for x, part in zip(chunks(model, images), images.split(chunk_size(images)), strict=True):
         code = model.encode(x)
-        pixels = to_unit(model.decode(code), model.config.value_range)
+        pixels = to_unit(model.decode(code), model.value_range)
         codes.append(code.units)
         errors.append((pixels - to_float(part.to(pixels.device), UNIT)).square().mean(dim=(1, 2, 3)))
     units = torch.cat(codes)

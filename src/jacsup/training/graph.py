@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jacsup.distributed import size
+from jacsup import distributed as dist
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch
 from jacsup.training.state import tensors_by_name
@@ -59,7 +59,7 @@ class CapturedStep:
 
 def waits_for_python(model: nn.Module) -> bool:
     """Whether the model's steps are so short on its device that Python takes most of the time."""
-    return isinstance(model, MLPAutoencoder) and next(model.parameters()).is_cuda and size() == 1
+    return isinstance(model, MLPAutoencoder) and next(model.parameters()).is_cuda and dist.size() == 1
 
 
 @contextlib.contextmanager

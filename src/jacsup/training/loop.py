@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jacsup import distributed
+from jacsup import distributed as dist
 from jacsup.config import Precision, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
@@ -96,19 +96,19 @@ def train(
     if not 1 <= count <= len(recipe.stages):
         raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")
     path = Path(out or Path("runs") / recipe.run_name)
-    with distributed.joined(pick_device(device)) as chosen:
-        with distributed.main_first():
+    with dist.joined(pick_device(device)) as chosen:
+        with dist.main_first():
             data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
         recipe = replace(recipe, data=data.config)
         _require_trainable(recipe, data, count)
         with open_run(recipe, path, init, data) as (run, recipe, source):
             checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
             data = data.to(chosen)
-            if distributed.is_main():
+            if dist.is_main():
                 notes = describe_session(run, chosen, data_root, deterministic, precision, compiled=compile)
                 notes += take_over(run, recipe, source, count) if checkpoint is None else []
                 judge = get_judges(data, supervised=recipe.supervised)
-            distributed.barrier()
+            dist.barrier()
             with (
                 Reporter(run, recipe, count, tensorboard=tensorboard) as reporter,
                 _interruptible() as interrupted,
@@ -132,7 +132,7 @@ def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
         model = build(recipe.model, data.image_shape, 1, normalized=False)
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
-        distributed.require_divisible(stage.batch_size)
+        dist.require_divisible(stage.batch_size)
         if stage.objective == "fader" and isinstance(model, ConvAutoencoder) and model.decoder.map_side < 2:
             raise ValueError(
                 f"stage '{stage.name}': the code's map is 1x1, a discriminator needs 2x2; use fewer model.channels"
@@ -148,15 +148,15 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
     else:
         checkpoint = None
     # What the others read of the folder comes before the first change; slow file systems show some of them an old one.
-    distributed.require_same((start.stage, start.epoch, start.step), "where training goes on (stage, epoch, step)")
-    if distributed.is_main():
+    dist.require_same((start.stage, start.epoch, start.step), "where training goes on (stage, epoch, step)")
+    if dist.is_main():
         cut_stats(run, start.stage, start.epoch)
     for number in range(finished, count):
         _train_stage(session, number, checkpoint if number == finished else None)
-        distributed.barrier()
+        dist.barrier()
     newest = run.newest_model()
     assert newest
-    if distributed.is_main():
+    if dist.is_main():
         run.install_model(newest)
 
 
@@ -166,7 +166,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     recipe = session.recipe
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
     model = starting_model(run, recipe, number, data).to(session.device).train()
-    distributed.synchronise(model)
+    dist.synchronise(model)
     speed_up([model, teacher] if teacher else [model], session.precision, compiled=session.compiled)
     optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
@@ -188,7 +188,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     fast_step = CapturedStep(take_step, model, optimizer) if as_one else take_step
 
     def save(at: Position) -> None:
-        if not distributed.is_main():
+        if not dist.is_main():
             return
         tensors = {**capture(model, optimizer), "record": record.cpu().clone()}
         # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
@@ -226,7 +226,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         seconds, core_seconds = time.monotonic() - started_at, time.process_time() - cpu_started_at
         means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
         tests = {}
-        if distributed.is_main():
+        if dist.is_main():
             with as_they_will_be_used(model, teacher, compiled=session.compiled):
                 tests = test_figures(model, teacher, data, session.judge)
         session.reporter.epoch(
@@ -238,7 +238,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         )  # fmt: skip
         cpu_started_at = time.process_time()
     save(Position(stage=number, epoch=stage.epochs))
-    if not distributed.is_main():
+    if not dist.is_main():
         return
     if stage.objective == "fader":
         del model.discriminator
@@ -251,9 +251,9 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
 
 def _interrupted_anywhere(session: _Session, step: int) -> bool:
     """Ranks must stop after the same step; asking takes a message, so they do not ask after each."""
-    if distributed.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
+    if dist.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
         return False
-    return distributed.any_rank(session.interrupted.is_set())
+    return dist.any_rank(session.interrupted.is_set())
 
 
 def _labels(data: Dataset) -> Labels | None:

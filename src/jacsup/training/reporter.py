@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from jacsup import distributed
+from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
 from jacsup.config import Recipe, Stage
 from jacsup.run import Run
@@ -35,7 +35,7 @@ class Reporter:
         self._total = [stage.epochs for stage in recipe.stages[:num_stages]]
         self._bar: Any = None
         self._writer: Any = None
-        self._silent = not distributed.is_main()
+        self._silent = not dist.is_main()
         if tensorboard and not self._silent:
             from torch.utils.tensorboard import SummaryWriter
 

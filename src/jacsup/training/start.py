@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import jacsup
-from jacsup import distributed
+from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
 from jacsup.config import Recipe, Stage
 from jacsup.data.dataset import Dataset
+from jacsup.data.draws import initial_seed
 from jacsup.jsonable import differences
 from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.conv import ConvAutoencoder
@@ -54,17 +54,15 @@ def open_run(
         raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
     _refuse_other_content(run, recipe)
     path.mkdir(parents=True, exist_ok=True)
-    with run.lock() if distributed.is_main() else contextlib.nullcontext():
-        if distributed.is_main():
+    with run.lock() if dist.is_main() else contextlib.nullcontext():
+        if dist.is_main():
             # Again: another process may have come first.
             _refuse_other_content(run, recipe)
             if not (path / "recipe.json").exists():
                 run.write_recipe(recipe)
-        distributed.barrier()
+        dist.barrier()
         if not (path / "recipe.json").exists():
-            raise ValueError(
-                f"rank {distributed.rank()} does not see {path}; --out must be a folder that all machines share"
-            )
+            raise ValueError(f"rank {dist.rank()} does not see {path}; --out must be a folder that all machines share")
         yield run, recipe, source
 
 
@@ -103,7 +101,7 @@ def describe_session(
     session = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "processes": distributed.size(),
+        "processes": dist.size(),
         "deterministic": deterministic,
         "precision": precision,
         "compile": compiled,
@@ -195,9 +193,8 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     num_units = len(data.attributes) if recipe.supervised else stage.num_units
     # Loading draws random numbers too, so it comes before the seed.
     before = load(run.stage_file(number - 1, recipe)) if number else None
-    seed = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed >> 1))
+        torch.manual_seed(initial_seed(recipe.seed, number))
         if before:
             model = grow(before, num_units, stage.z_channels, stage.growth)
         else:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jacsup import distributed as dist
 from jacsup.code import Code
 from jacsup.config import Adam
-from jacsup.distributed import mean_gradients
 from jacsup.models import Model
 from jacsup.objectives import Batch, Update
 
@@ -68,7 +68,7 @@ def train_step(
         loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
         told = torch.stack([terms[name].detach() for name in update.weights])
-        gradients, told = mean_gradients(loss, weights, told)
+        gradients, told = dist.mean_gradients(loss, weights, told)
         # Weights without a gradient stay as they are, moments and all.
         optimizer.zero_grad()
         set_gradients(weights, gradients)

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from jacsup import distributed as dist
 from jacsup.code import Code, to_float
-from jacsup.distributed import partners
 from jacsup.models import Model
 
 # Constants, never a look at free memory: the same run must do the same arithmetic on every machine.
@@ -27,17 +27,17 @@ class TeacherOutputs:
         self._teacher = teacher
         self._cache: tuple[Tensor, ...] | None = None
         if not flips and 4 * (images.numel() + len(images) * teacher.code_size) <= cache_bytes:
-            parts = [self._compute(to_float(part, teacher.config.value_range)) for part in images.split(CHUNK)]
+            parts = [self._compute(to_float(part, teacher.value_range)) for part in images.split(CHUNK)]
             self._cache = tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     @torch.no_grad()
     def of(
-        self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], taken: Bool[Tensor, "b k"] | None = None
+        self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], swap_mask: Bool[Tensor, "b k"] | None = None
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of the images numbered `index`, which are x; see Batch for `taken`."""
+        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of the images numbered `index`, which are x; see Batch."""
         y, z, x_hat = (_rows(part, index) for part in self._cache) if self._cache else self._compute(x)
         # Without a z, D_T(y_T') is the partner's reconstruction.
-        swapped = self._teacher.decode(Code(partners(y, taken), z)) if z.shape[1] else partners(x_hat)
+        swapped = self._teacher.decode(Code(dist.partners(y, swap_mask), z)) if z.shape[1] else dist.partners(x_hat)
         return y, x_hat, swapped
 
     @torch.no_grad()

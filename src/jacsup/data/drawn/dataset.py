@@ -11,7 +11,7 @@ from torch import Tensor
 from jacsup.config import IMAGE_SIZES, Faces
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Dataset, Split
-from jacsup.data.drawn.faces import ATTRIBUTES, draw_set, flipped, render, rivals, sample
+from jacsup.data.drawn.faces import ATTRIBUTES, draw_set, flipped, mutually_exclusive, render, sample
 
 SEED = 0
 FEWEST = 100
@@ -29,7 +29,7 @@ def load_faces(config: Faces, cache: Path) -> Dataset:
     on = strengths.gt(0)
     everything = Split(images, None, on.float() * 2 - 1, on.long())
     attributes = tuple(
-        Attribute(name=name, rivals=tuple(ATTRIBUTES[rival] for rival in rivals(factor)))
+        Attribute(name=name, mutually_exclusive=tuple(ATTRIBUTES[other] for other in mutually_exclusive(factor)))
         for factor, name in enumerate(ATTRIBUTES)
     )
     first = num_train(config)

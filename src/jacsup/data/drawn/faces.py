@@ -5,7 +5,7 @@ pose, light, the build of the head, background, clothes, strands of hair and ski
 independent of each other. Attributes are not independent among themselves, as in photographs: each follows five hidden
 traits (masculine, age, cheer, weight, glamour), see LOADINGS. So beards and lipstick, smiles and high cheekbones, grey
 hair and bags under the eyes go or do not go together; `correlations` has the numbers. Where one attribute would hide
-another, sampling leaves one of the two out (EXCLUSIVE).
+another, sampling leaves one of the two out (MUTUALLY_EXCLUSIVE).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from jacsup.progress import track
 VERSION = 2
 
 TRAITS = ("masculine", "age", "cheer", "weight", "glamour")
-# Name -> how often it would be on without its rivals, and its correlation with each trait.
+# Name -> how often it would be on in the absence of those that exclude it, and its correlation with each trait.
 LOADINGS: dict[str, tuple[float, tuple[float, ...]]] = {
     "5_o_Clock_Shadow": (0.18, (0.80, 0.00, 0.00, 0.00, 0.00)),
     "Arched_Eyebrows": (0.28, (-0.50, 0.00, 0.00, 0.00, 0.30)),
@@ -71,8 +71,8 @@ LOADINGS: dict[str, tuple[float, tuple[float, ...]]] = {
 }
 ATTRIBUTES: tuple[str, ...] = tuple(LOADINGS)
 
-# At most one of a group is on. An attribute in several groups is a rival of all their members.
-EXCLUSIVE: tuple[tuple[str, ...], ...] = (
+# At most one of a group is on. An attribute in several groups excludes all of their members.
+MUTUALLY_EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
     ("Bald", "Bangs", "Receding_Hairline", "Wearing_Hat"),
     ("Bald", "Straight_Hair", "Wavy_Hair"),
@@ -102,7 +102,7 @@ def sample(num_images: int, seed: int) -> tuple[Float[Tensor, "n k"], Float[Tens
     loadings = torch.tensor([loading for _, loading in LOADINGS.values()])
     thresholds = torch.tensor([NormalDist().inv_cdf(1 - frequency) for frequency, _ in LOADINGS.values()])
     excess = traits @ loadings.T + own * (1 - loadings.square().sum(1)).sqrt() - thresholds
-    for group in EXCLUSIVE:
+    for group in MUTUALLY_EXCLUSIVE:
         members = [ATTRIBUTES.index(name) for name in group]
         lost = excess[:, members] < excess[:, members].amax(1, keepdim=True)
         excess[:, members] = excess[:, members].masked_fill(lost, -torch.inf)
@@ -120,14 +120,16 @@ def correlations() -> Float[Tensor, "k k"]:
     return attributes.gt(0).float().T.corrcoef()
 
 
-def rivals(factor: int) -> list[int]:
+def mutually_exclusive(factor: int) -> list[int]:
     """The attributes that cannot be on beside attribute `factor`: all others of its exclusive groups."""
     name = ATTRIBUTES[factor]
-    return sorted({ATTRIBUTES.index(rival) for group in EXCLUSIVE if name in group for rival in group} - {factor})
+    return sorted(
+        {ATTRIBUTES.index(other) for group in MUTUALLY_EXCLUSIVE if name in group for other in group} - {factor}
+    )
 
 
 def flipped(attributes: Float[Tensor, "n k"], factor: int) -> Float[Tensor, "n k"]:
-    """The same faces with one attribute turned over: on becomes 0; off becomes 0.75 and its rivals become 0.
+    """The same faces with one attribute flipped: on becomes 0; off becomes 0.75, and what it excludes becomes 0.
 
     Raises ValueError for an attribute that does not exist.
     """
@@ -136,8 +138,8 @@ def flipped(attributes: Float[Tensor, "n k"], factor: int) -> Float[Tensor, "n k
     result = attributes.clone()
     off = attributes[:, factor] == 0
     result[:, factor] = off * FLIPPED_ON
-    for rival in rivals(factor):
-        result[:, rival] *= ~off
+    for other in mutually_exclusive(factor):
+        result[:, other] *= ~off
     return result
 
 

@@ -79,10 +79,10 @@ function editPhotos() {
   function update() {
     // What an attribute that is set on excludes goes off with it.
     const on = learned.filter((factor) => set[factor.name] > 0);
-    const off = new Map(on.flatMap((factor) => factor.rivals.map((rival) => [rival, factor.name])));
+    const off = new Map(on.flatMap((factor) => factor.mutually_exclusive.map((other) => [other, factor.name])));
     for (const { name } of learned) {
-      const rival = name in set ? undefined : off.get(name), value = set[name] ?? (rival ? -1 : photo.own[name]);
-      if (value !== undefined) rows[name].set(value, name in set, rival && `off with ${readable(rival)}`);
+      const other = name in set ? undefined : off.get(name), value = set[name] ?? (other ? -1 : photo.own[name]);
+      if (value !== undefined) rows[name].set(value, name in set, other && `off with ${readable(other)}`);
     }
     byId("detail").nextElementSibling.textContent = detail.value;
     if (photo.session) { refresh(); if (swept) showSweep(); }
