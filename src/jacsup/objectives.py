@@ -14,7 +14,7 @@ from jacsup import distributed as dist
 from jacsup import losses
 from jacsup.code import Code
 from jacsup.config import Stage, Weights
-from jacsup.models import Autoencoder
+from jacsup.models import TrainableAutoencoder
 from jacsup.models.discriminator import Discriminator
 
 
@@ -38,7 +38,7 @@ class Batch:
     kept: Bool[Tensor, "b u"] | None = None
 
 
-Losses = Callable[[Autoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
+Losses = Callable[[TrainableAutoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
 def reconstruction(weights: Weights = Weights()) -> Update:
     """Eq. 8 alone."""
 
-    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         return {"rec": losses.reconstruction(batch.x, model.decode(code))}
 
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
@@ -103,7 +103,7 @@ def reconstruction(weights: Weights = Weights()) -> Update:
 def nested(weights: Weights = Weights()) -> Update:
     """Eq. 8 on codes whose last units are dropped: nested dropout (Rippel et al. 2014), a baseline."""
 
-    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.kept is not None
         return {"rec": losses.reconstruction(batch.x, model.decode(Code.of_units(code.units * batch.kept)))}
 
@@ -114,7 +114,7 @@ def teacher(weights: Weights, labels: Labels | None = None) -> Update:
     """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes."""
     active = _active(weights, "rec", "xcov", "pred")
 
-    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         values = _code_terms(active, weights, batch, code, labels)
         return {"rec": losses.reconstruction(batch.x, model.decode(code)), **values} if "rec" in active else values
 
@@ -125,7 +125,7 @@ def student(weights: Weights, num_factors: int, labels: Labels | None = None) ->
     """Eq. 8, 9, 10 and 11 for a student whose first `num_factors` units are its teacher's factors."""
     active = _active(weights, "rec", "y", "diff", "xcov", "pred")
 
-    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.teacher_y is not None
         assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
         code = code.split(num_factors)
@@ -153,11 +153,11 @@ def fader(weights: Weights, labels: Labels | None = None) -> tuple[Update, Updat
     """
     active = _active(weights, "rec", "pred", "adv")
 
-    def judged(model: Autoencoder, batch: Batch, code: Code, sign: int) -> Tensor:
+    def judged(model: TrainableAutoencoder, batch: Batch, code: Code, sign: int) -> Tensor:
         assert batch.attributes is not None
         return losses.attribute_cross_entropy(_discriminator(model)(code.z), sign * batch.attributes)
 
-    def autoencoder(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def autoencoder(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.attributes is not None
         values, network = _code_terms(active, weights, batch, code, labels), _discriminator(model)
         x_hat = model.decode(Code(batch.attributes.nan_to_num(), code.z))
@@ -165,13 +165,13 @@ def fader(weights: Weights, labels: Labels | None = None) -> tuple[Update, Updat
         network.steps += 1
         return {"rec": losses.reconstruction(batch.x, x_hat), "adv": fooled, **values}
 
-    def discriminator(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def discriminator(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         return {"disc": judged(model, batch, code, 1)}
 
     return Update(("encoder", "decoder"), autoencoder, active), Update(("discriminator",), discriminator, {"disc": 1.0})
 
 
-def _discriminator(model: Autoencoder) -> Discriminator:
+def _discriminator(model: TrainableAutoencoder) -> Discriminator:
     assert isinstance(model, nn.Module)
     network = model.get_submodule("discriminator")
     assert isinstance(network, Discriminator)
@@ -182,7 +182,7 @@ def cycle(weights: Weights, labels: Labels | None = None) -> Update:
     """Eq. 12 and 13: L2, for the decoder alone, on images decoded from the partners' factors and their own z."""
     active = _active(weights, "cycle_y", "cycle_z")
 
-    def terms(model: Autoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.attributes is not None
         y = dist.partners(code.y, batch.swap_mask)
         y_bar = y.sign() if weights.cycle_predicted else dist.partners(batch.attributes, batch.swap_mask)
@@ -230,7 +230,7 @@ def _kinds(labels: Labels | None, weights: Weights, y_bar: Tensor) -> tuple[Tens
     return squared, labels.weights_of(y_bar) if labels and weights.balanced else None
 
 
-def _decode_with_swapped(model: Autoencoder, code: Code, swap_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _decode_with_swapped(model: TrainableAutoencoder, code: Code, swap_mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """D(y, z) and D(y', z) in one batch of 2B, so that both sides share one set of batch statistics."""
     both = Code(torch.cat([code.y, dist.partners(code.y, swap_mask)]), torch.cat([code.z, code.z]))
     x_hat, x_hat_swapped = model.decode(both).chunk(2)

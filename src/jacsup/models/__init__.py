@@ -1,6 +1,14 @@
 """Autoencoders: what each must offer, how one is built, and the one file that one travels in."""
 
-from jacsup.models.autoencoder import Autoencoder, Model, build, num_parameters, pick_device
+from jacsup.models.autoencoder import (
+    Autoencoder,
+    Model,
+    TrainableAutoencoder,
+    build,
+    device_of,
+    num_parameters,
+    pick_device,
+)
 from jacsup.models.file import (
     LEARNED,
     Factor,
@@ -20,8 +28,10 @@ __all__ = [
     "Factor",
     "Model",
     "ModelInfo",
+    "TrainableAutoencoder",
     "Typical",
     "build",
+    "device_of",
     "factor_statistics",
     "load",
     "load_info",

@@ -20,20 +20,54 @@ Model = MLPAutoencoder | ConvAutoencoder
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What losses, metrics and figures need of a model."""
+    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, be it this package's or another.
+
+    A model whose factors are labelled attributes has a nuisance part z besides them, so that `code_size` is larger than
+    `num_units`. One with an ordered code hands out all units as y and an empty z.
+    """
 
     @property
-    def encoder(self) -> nn.Module:
-        """What encode runs on, batch statistics and all."""
+    def num_units(self) -> int:
+        """Number of factors y: the attributes, or all units of an ordered code."""
+        ...
+
+    @property
+    def code_size(self) -> int:
+        """How many numbers a code has, y and z together."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        ...
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The lowest and the highest pixel value that images have."""
         ...
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x), the code of images in the model's value range."""
+        """E(x): the code of images in the model's value range, y of shape (b, num_units)."""
         ...
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z), the images of a code."""
+        """D(y, z): the images of a code."""
         ...
+
+
+class TrainableAutoencoder(Autoencoder, Protocol):
+    """What losses need besides: the network that `encode` runs on, batch statistics and all."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder's network."""
+        ...
+
+
+def device_of(model: Autoencoder) -> torch.device:
+    """The device of a model's first parameter; the CPU for a model without any."""
+    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return torch.device("cpu") if first is None else first.device
 
 
 def build(
