@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from jacsup.config import Adam, Weights
+from jacsup.config import Adam, LossOptions, Weights
 from jacsup.models import Model
 from jacsup.models.conv import ConvAutoencoder, Up
 from jacsup.models.mlp import MLPAutoencoder
@@ -101,7 +101,14 @@ def literal(model: Model) -> Literal:
     return LiteralConv(model).train(model.training)
 
 
-def student_loss(student: Literal, teacher: Literal, x: Tensor, num_factors: int, weights: Weights) -> Tensor:
+def student_loss(
+    student: Literal,
+    teacher: Literal,
+    x: Tensor,
+    num_factors: int,
+    weights: Weights,
+    options: LossOptions = LossOptions(),
+) -> Tensor:
     """Eq. 8, 9 and 10 of a batch whose partners are its neighbours."""
     with torch.no_grad():
         teacher_y, teacher_z = teacher.encode(x, num_factors)
@@ -111,12 +118,12 @@ def student_loss(student: Literal, teacher: Literal, x: Tensor, num_factors: int
     # One batch, so that both share their statistics.
     x_hat, x_hat_swapped = student.decode(torch.cat([y, y.roll(1, 0)]), torch.cat([z, z])).chunk(2)
     change, teacher_change = x_hat_swapped - x_hat, teacher_x_hat_swapped - teacher_x_hat
-    loss = weights.rec * F.mse_loss(x_hat, x) + weights.diff * F.mse_loss(change, teacher_change)
+    loss = weights.rec * F.mse_loss(x_hat, x) + weights.jacobian * F.mse_loss(change, teacher_change)
     loss = loss + weights.y * F.mse_loss(y, teacher_y)
     if weights.xcov:
         covariance = (z - z.mean(0)).T @ (y - y.mean(0)) / len(x)
         squares = covariance.square().sum()
-        loss = loss + weights.xcov * (squares.sqrt() if weights.xcov_norm else squares)
+        loss = loss + weights.xcov * (squares.sqrt() if options.xcov_norm else squares)
     return loss
 
 

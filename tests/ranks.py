@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 from small_faces import small_faces
 
 from jacsup import distributed
+from jacsup.baselines.fader import Discriminator
 from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
 from jacsup.models import Model, build
-from jacsup.models.discriminator import Discriminator
 from jacsup.objectives import Labels, updates
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.training.batches import Batches
@@ -36,7 +36,7 @@ def digits() -> Recipe:
 
 def with_norms(recipe: Recipe) -> Recipe:
     for name in ("xcov_norm", "cycle_z_norm", "cycle_predicted"):
-        recipe = set_field(recipe, f"stages.1.weights.{name}", True)
+        recipe = set_field(recipe, f"stages.1.options.{name}", True)
     return set_field(recipe, "stages.1.adam.clip", 1.0)
 
 

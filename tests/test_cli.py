@@ -142,7 +142,7 @@ def test_settings_are_recorded_in_the_recipe(call: Call, tmp_path: Path) -> None
 def test_init_takes_stages_and_records_their_digest(call: Call, quick: Path, tmp_path: Path) -> None:
     result = call("train", "debug", "--epochs", 1, "--set", "stages.weights.y=0.5", "--init", quick / "units-3")
     assert result.code == 0
-    assert result.out.startswith(f"taken over from {quick}: units-2, units-3\n")
+    assert result.out.startswith(f"copied from {quick}: units-2, units-3\n")
     run = Run(tmp_path / "runs" / "debug")
     assert len(run.recipe.init) == 64
     assert run.stage_file(1).read_bytes() == Run(quick).stage_file(1).read_bytes()

@@ -22,6 +22,7 @@ from jacsup.config import (
     Stage,
     Weights,
 )
+from jacsup.curricula import face_curriculum
 from jacsup.jsonable import differences, from_dict, set_field, to_dict
 from jacsup.recipes import ARMS, RECIPES, SUPERVISED_ARMS, find, with_arm, with_size
 
@@ -94,8 +95,8 @@ def test_set_field_without_a_number_changes_all_stages() -> None:
 
 def test_set_field_with_a_number_changes_that_stage() -> None:
     first, second, third = DEBUG.stages
-    changed = set_field(DEBUG, "stages.1.weights.diff", 3.0)
-    assert changed == replace(DEBUG, stages=(first, replace(second, weights=Weights(diff=3.0)), third))
+    changed = set_field(DEBUG, "stages.1.weights.jacobian", 3.0)
+    assert changed == replace(DEBUG, stages=(first, replace(second, weights=Weights(jacobian=3.0)), third))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_set_field_with_a_number_changes_that_stage() -> None:
         ("sede", 1, "a recipe has no field 'sede'; did you mean 'seed'?"),
         ("stages.adam.rl", 1, "a recipe has no field 'stages.adam.rl'; did you mean 'lr'?"),
         ("stages.epoch", 1, "a recipe has no field 'stages.epoch'; did you mean 'epochs'?"),
-        ("model.type", "MLP", "a recipe has no field 'model.type'; allowed are hidden, value_range"),
+        ("model.type", "MLP", "a recipe has no field 'model.type'; allowed are value_range, hidden"),
         ("seed.low", 1, "a recipe has no field 'seed.low'; it is a single value"),
         ("stages.3.epochs", 1, "'stages.3.epochs': there is no number 3; allowed are 0 to 2"),
         ("seed", "1", "recipe.seed is '1'; allowed is one int"),
@@ -112,11 +113,11 @@ def test_set_field_with_a_number_changes_that_stage() -> None:
         ("stages.1.epochs", "many", "recipe.stages.1.epochs is 'many'; allowed is one int"),
         ("stages.adam.lr", None, "recipe.stages.0.adam.lr is None; allowed is one float"),
         ("stages.adam.lr", True, "recipe.stages.0.adam.lr is True; allowed is one float"),
-        ("stages.weights.xcov_norm", 1, "recipe.stages.0.weights.xcov_norm is 1; allowed is one bool"),
+        ("stages.options.xcov_norm", 1, "recipe.stages.0.options.xcov_norm is 1; allowed is one bool"),
         ("stages.growth.new", "ones", "recipe.stages.0.growth.new is 'ones'; allowed are 'zero', 'random'"),
         ("model.value_range", [0.0], "recipe.model.value_range has 1 values; allowed are 2"),
         ("model.hidden", 32, "recipe.model.hidden is 32; allowed is a list such as [1, 2]"),
-        ("stages.epochs", 0, "stage 'units-2': epochs is 0; allowed are 1 and more"),
+        ("stages.epochs", 0, "stage 'units-2': epochs is 0; it must be at least 1"),
     ],
 )
 def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str) -> None:
@@ -126,25 +127,25 @@ def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("stages", [], "recipe 'debug' has no stages; give it at least one"),
+        ("stages", [], "recipe 'debug' has no stages; it needs at least one"),
         ("stages.0.objective", "student", "recipe 'debug' starts with a student; its first stage has no teacher"),
-        ("stages.1.epochs", -1, "stage 'units-3': epochs is -1; allowed are 1 and more"),
-        ("stages.1.batch_size", 1, "stage 'units-3': batch_size is 1; allowed are 2 and more"),
-        ("stages.1.adam.lr", 0.0, "stage 'units-3': adam.lr is 0.0; allowed are positive numbers"),
-        ("stages.1.num_units", 1, "stage 'units-3': num_units is 1; allowed are 3 and more"),
-        ("stages.1.num_units", 2, "stage 'units-3': num_units is 2; allowed are 3 and more"),
-        ("stages.0.num_units", 0, "stage 'units-2': num_units is 0; allowed are 1 and more"),
-        ("model.value_range", [0.0, 2.0], "model.value_range is 0.0, 2.0; allowed is low < high inside [-1, 1]"),
-        ("model.value_range", [0.5, 0.5], "model.value_range is 0.5, 0.5; allowed is low < high inside [-1, 1]"),
-        ("seed", -1, "seed is -1; allowed are 0 and more"),
-        ("stages.1.weights.pred", 0.1, "stage 'units-3': weights.pred is 0.1; allowed is 0.0 without attributes"),
-        ("stages.2.weights.cycle_y", 0.1, "stage 'units-4': weights.cycle_y is 0.1; allowed is 0.0 without attributes"),
-        ("stages.2.weights.cycle_z", 0.1, "stage 'units-4': weights.cycle_z is 0.1; allowed is 0.0 without attributes"),
-        ("stages.weights.adv", 0.1, "stage 'units-2': weights.adv is 0.1; allowed is 0.0 without attributes"),
+        ("stages.1.epochs", -1, "stage 'units-3': epochs is -1; it must be at least 1"),
+        ("stages.1.batch_size", 1, "stage 'units-3': batch_size is 1; it must be at least 2"),
+        ("stages.1.adam.lr", 0.0, "stage 'units-3': adam.lr is 0.0; it must be a positive number"),
+        ("stages.1.num_units", 1, "stage 'units-3': num_units is 1; it must be at least 3"),
+        ("stages.1.num_units", 2, "stage 'units-3': num_units is 2; it must be at least 3"),
+        ("stages.0.num_units", 0, "stage 'units-2': num_units is 0; it must be at least 1"),
+        ("model.value_range", [0.0, 2.0], "model.value_range is 0.0, 2.0; it must be low < high within [-1, 1]"),
+        ("model.value_range", [0.5, 0.5], "model.value_range is 0.5, 0.5; it must be low < high within [-1, 1]"),
+        ("seed", -1, "seed is -1; it must be at least 0"),
+        ("stages.1.weights.pred", 0.1, "stage 'units-3': weights.pred is 0.1; without attributes it must be 0.0"),
+        ("stages.2.weights.cycle_y", 0.1, "stage 'units-4': weights.cycle_y is 0.1; without attributes it must be 0.0"),
+        ("stages.2.weights.cycle_z", 0.1, "stage 'units-4': weights.cycle_z is 0.1; without attributes it must be 0.0"),
+        ("stages.weights.adv", 0.1, "stage 'units-2': weights.adv is 0.1; without attributes it must be 0.0"),
         (
             "stages.1.swap_probability",
             0.5,
-            "stage 'units-3': swap_probability is 0.5; allowed is 1.0 without attributes",
+            "stage 'units-3': swap_probability is 0.5; without attributes it must be 1.0",
         ),
     ],
 )
@@ -153,7 +154,7 @@ def test_recipes_that_cannot_train_are_refused(path: str, value: Any, message: s
 
 
 def test_an_ordered_code_has_no_block_behind_it() -> None:
-    message = "recipe 'sprites' has num_units; model.code_block must be false, as its units have no activation"
+    message = "model.code_block must be false with num_units, as units have no activation"
     assert refusal(set_field, RECIPES["sprites"], "model.code_block", True) == message
 
 
@@ -170,7 +171,7 @@ def test_a_recipe_made_in_python_is_checked_too() -> None:
         ({"data": MNIST()}, ['data.type: "Digits" -> "MNIST"']),
         (
             {"model": MLP(hidden=(32, 8), value_range=(-1.0, 1.0))},
-            ["model.hidden.1: 16 -> 8", "model.value_range.0: 0.0 -> -1.0"],
+            ["model.value_range.0: 0.0 -> -1.0", "model.hidden.1: 16 -> 8"],
         ),
         ({"data": Arrays(sha256="ab")}, ['data.type: "Digits" -> "Arrays"', 'data.sha256: null -> "ab"']),
     ],
@@ -200,7 +201,7 @@ def test_a_recipe_is_found_in_a_python_file(tmp_path: Path) -> None:
     assert refusal(find, f"{path}:quikc") == f"{path} defines no recipe 'quikc'; it defines quick"
     assert refusal(find, f"{path}:RECIPES").startswith(f"{path} defines no recipe 'RECIPES'; ")
     missing = tmp_path / "missing.py"
-    assert refusal(find, f"{missing}:quick") == f"{missing}: there is no such file; give file.py:name"
+    assert refusal(find, f"{missing}:quick") == f"{missing}: no such file; pass file.py:name"
 
 
 def test_a_recipe_is_found_in_a_json_file(tmp_path: Path) -> None:
@@ -230,11 +231,11 @@ def test_a_broken_recipe_file_is_refused_with_its_path(tmp_path: Path, content: 
 
 def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
-    assert refusal(find, str(path)) == f"{path}: there is no such file; give the path of a recipe.json"
+    assert refusal(find, str(path)) == f"{path}: no such file; pass the path of a recipe.json"
 
 
 def test_an_unknown_recipe_is_answered_with_the_closest_name() -> None:
-    assert refusal(find, "mnits").startswith("there is no recipe 'mnits'; did you mean 'mnist'?")
+    assert refusal(find, "mnits").startswith("unknown recipe 'mnits'; did you mean 'mnist'?")
     assert all(re.search(rf"\b{name}\b", refusal(find, "qqq")) for name in (*RECIPES, "file.py:name", "recipe.json"))
 
 
@@ -244,7 +245,7 @@ SUPERVISED = {name: recipe for name, recipe in RECIPES.items() if recipe.supervi
 
 @pytest.mark.parametrize("count", [-1, 5])
 def test_some_layer_of_the_decoder_sees_y(count: int) -> None:
-    with pytest.raises(ValueError, match=f"model.layers_without_y is {count}; allowed are 0 to 4"):
+    with pytest.raises(ValueError, match=f"model.layers_without_y is {count}; it must be between 0 and 4"):
         set_field(RECIPES["celeba64"], "model.layers_without_y", count)
 
 
@@ -303,9 +304,9 @@ def test_the_paper_and_its_author_to_the_letter() -> None:
     assert paper.model == Conv(channels=(16, 32, 64, 128, 256, 512), code_block=True)
     assert {stage.adam for stage in paper.stages} == {Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)}
     assert {stage.batch_size for stage in paper.stages} == {128} and not paper.flips
-    assert a.weights == Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
+    assert a.weights == Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.1, pred=0.1)
     assert b.weights == replace(a.weights, cycle_y=1e-3, cycle_z=1e-4)
-    assert c.weights == d.weights == Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
+    assert c.weights == d.weights == Weights(rec=100.0, y=1.0, jacobian=50.0, xcov=0.0)
     assert author.flips and author.model == Conv(channels=(32, 64, 128, 256, 512, 512), code_block=True)
     assert {(stage.batch_size, stage.adam.clip) for stage in author.stages} == {(64, 10.0)}
 
@@ -334,11 +335,27 @@ def test_the_papers_codes_at_64_pixels() -> None:
 
 def test_a_size_that_no_model_has_is_refused() -> None:
     assert refusal(with_size, RECIPES["faces"], 48) == "size is 48; allowed are 32, 64, 128, 256, 512"
-    assert refusal(with_size, DEBUG, 64) == "recipe 'debug' has images of a fixed size; leave --size away"
+    assert refusal(with_size, DEBUG, 64) == "recipe 'debug' has images of a fixed size; omit --size"
 
 
 def test_an_arm_that_is_not_there_is_refused() -> None:
-    assert refusal(with_arm, DEBUG, "plian") == "there is no arm 'plian' of recipe 'debug'; did you mean 'plain'?"
-    assert refusal(with_arm, DEBUG, "longer").startswith("there is no arm 'longer' of recipe 'debug'; allowed are")
+    assert refusal(with_arm, DEBUG, "plian") == "recipe 'debug' has no arm 'plian'; did you mean 'plain'?"
+    assert refusal(with_arm, DEBUG, "longer").startswith("recipe 'debug' has no arm 'longer'; allowed are")
     one_stage = Recipe(name="one", data=Digits(), stages=(Stage(name="a", objective="reconstruction", num_units=2),))
     assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has no student; arms differ in these"
+
+
+@pytest.mark.parametrize(("channels", "epochs"), [((8, 8), (1, 1, 1)), ((), ()), ((8,) * 5, (1,) * 5)])
+def test_a_face_curriculum_needs_epochs_for_each_of_its_stages(
+    channels: tuple[int, ...], epochs: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="both need one for each of 1 to 4 stages"):
+        face_curriculum(
+            z_channels=channels,
+            epochs=epochs,
+            batch_size=8,
+            teacher=Weights(pred=1.0),
+            cycles={},
+            student=Weights(),
+            adam=Adam(),
+        )

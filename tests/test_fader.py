@@ -14,18 +14,25 @@ from torch.nn import functional as F
 
 import jacsup
 from jacsup import losses
-from jacsup.config import Conv, Weights
+from jacsup.baselines.fader import HOOK, Discriminator, fader
+from jacsup.config import Conv, Stage, Weights
 from jacsup.jsonable import set_field
 from jacsup.models import load_info, load_metadata
 from jacsup.models.conv import ConvAutoencoder
-from jacsup.models.discriminator import Discriminator
-from jacsup.objectives import Batch, fader
+from jacsup.objectives import Batch
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.report.siblings import find_siblings, missing_arms
 from jacsup.run import Run
-from jacsup.training import epoch_scores, start
+from jacsup.training import epoch_scores
 
-WEIGHTS = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.0, pred=1.0, adv=0.01)
+WEIGHTS = Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.0, pred=1.0, adv=0.01)
+STAGE = Stage(name="fader", objective="fader", z_channels=5, weights=WEIGHTS)
+
+
+def at_step(judge: Discriminator, steps: int) -> Discriminator:
+    """The discriminator as a checkpoint of that step has it."""
+    judge.load_state_dict({**judge.state_dict(), "steps": torch.tensor(steps)})
+    return judge
 
 
 def make() -> tuple[ConvAutoencoder, Discriminator, Batch]:
@@ -51,11 +58,12 @@ def test_cross_entropy_against_a_loop() -> None:
 def test_the_decoder_sees_labels_and_the_encoder_is_rewarded_for_errors() -> None:
     model, judge, batch = make()
     assert batch.attributes is not None
-    first, second = fader(WEIGHTS)
+    first, second = fader(STAGE)
     code = model.encode(batch.x)
-    judge.steps += 2
+    at_step(judge, 2)
     terms = first.losses(model, batch, code)
-    judge.steps -= 1
+    assert judge.steps == 3
+    at_step(judge, 2)
     logits, known = judge(code.z), ~batch.attributes.isnan()
     wrong = F.softplus(logits * batch.attributes.nan_to_num())[known].sum() / 4
     right = F.softplus(-logits * batch.attributes.nan_to_num())[known].sum() / 4
@@ -71,10 +79,11 @@ def test_dropout_is_a_function_of_the_step() -> None:
     model, judge, batch = make()
     z = model.encode(batch.x).z
     assert judge(z).equal(judge(z))
-    judge.steps += 1
-    later = judge(z)
-    judge.steps -= 1
-    assert not judge(z).allclose(later)
+    first = judge(z)
+    judge.advance()
+    assert not judge(z).allclose(first)
+    assert judge(z).equal(at_step(judge, 1)(z))
+    assert at_step(judge, 0)(z).equal(first)
     judge.eval()
     assert judge(z).equal(judge(z))
     features = judge.features(z.unflatten(1, (5, 2, 2)))
@@ -93,11 +102,10 @@ def test_the_reward_rises_for_half_of_the_stage() -> None:
     recipe = with_arm(small_faces(), "fader")
     model = make()[0]
     stage = replace(recipe.stages[0], epochs=5, batch_size=8, z_channels=5)
-    start._add_discriminator(model, recipe, stage, num_images=83)
+    HOOK.prepare(model, recipe, stage, num_images=83)
     judge = model.discriminator
     assert isinstance(judge, Discriminator)
-    judge.steps += 10
-    assert judge.strength.item() == pytest.approx(10 / (5 * 10 // 2))
+    assert at_step(judge, 10).strength.item() == pytest.approx(10 / (5 * 10 // 2))
 
 
 def test_the_reward_rises_and_stays() -> None:
@@ -105,7 +113,7 @@ def test_the_reward_rises_and_stays() -> None:
     strengths = []
     for _ in range(6):
         strengths.append(judge.strength.item())
-        judge.steps += 1
+        judge.advance()
     assert strengths == [0, 0.25, 0.5, 0.75, 1, 1]
 
 
@@ -122,7 +130,7 @@ def test_an_encoder_that_is_rewarded_hides_what_the_other_one_shows() -> None:
         x = labels[:, :1, None, None].expand(-1, 3, 32, 32) * 0.5 + 0.05 * torch.randn(16, 3, 32, 32)
         optimizer = make_optimizer(model, Adam(lr=2e-3, weight_decay=0.0))
         for _ in range(120):
-            train_step(model, fader(replace(WEIGHTS, adv=adv)), optimizer, Batch(x, labels))
+            train_step(model, fader(replace(STAGE, weights=replace(WEIGHTS, adv=adv))), optimizer, Batch(x, labels))
         judge.eval()
         with torch.no_grad():
             logits = judge(model.encode(x).z)[:, :1]
@@ -160,17 +168,33 @@ def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_its_discriminator_needs_room(tmp_path: Path) -> None:
     recipe = replace(with_arm(small_faces(), "fader"), model=Conv(channels=(4, 4, 4, 4)))
-    with pytest.raises(ValueError, match=r"code's map is 1x1, a discriminator needs 2x2; use fewer model\.channels"):
+    with pytest.raises(
+        ValueError, match=r"map of z is 1x1, but the discriminator needs 2x2; use fewer model\.channels"
+    ):
         jacsup.train(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_it_needs_attributes() -> None:
-    stage = replace(RECIPES["debug"].stages[0], objective="fader", weights=WEIGHTS)
-    with pytest.raises(ValueError, match="a fader learns attributes; give it z_channels"):
-        replace(RECIPES["debug"], stages=(stage,))
+def test_it_needs_a_discriminator(tmp_path: Path) -> None:
+    weights = replace(WEIGHTS, pred=0.0, adv=0.0)
+    recipe = replace(
+        RECIPES["debug"], stages=(replace(RECIPES["debug"].stages[0], objective="fader", weights=weights),)
+    )
     with pytest.raises(ValueError, match=r"weights.adv is 0; set it above 0"):
-        set_field(with_arm(small_faces(), "fader"), "stages.weights.adv", 0.0)
+        jacsup.train(recipe, out=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"weights.adv is 0.01; without attributes it must be 0.0"):
+        set_field(recipe, "stages.weights.adv", 0.01)
+    faces = set_field(with_arm(small_faces(), "fader"), "stages.weights.adv", 0.0)
+    with pytest.raises(ValueError, match=r"weights.adv is 0; set it above 0"):
+        jacsup.train(faces, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_objective_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    recipe = set_field(RECIPES["debug"], "stages.0.objective", "fade")
+    with pytest.raises(ValueError, match=r"unknown objective 'fade'; it must be one of reconstruction, .*, fader"):
+        jacsup.train(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_its_strengths_are_in_the_units_of_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import literal
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jacsup.code import to_float
-from jacsup.config import MLP, Adam, Conv, Weights
+from jacsup.config import MLP, Adam, Conv, LossOptions, Weights
 from jacsup.models import Model, build
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, student
@@ -19,7 +18,7 @@ from jacsup.training.step import make_optimizer, train_step
 from jacsup.training.teacher import TeacherOutputs
 
 K = 3
-WEIGHTS = Weights(rec=2.0, y=0.3, diff=0.7, xcov=0.01)
+WEIGHTS = Weights(rec=2.0, y=0.3, jacobian=0.7, xcov=0.01)
 MODELS = {
     "mlp": (MLP(), (1, 28, 28), (K, 5), (0, 0)),
     "conv": (Conv(channels=(6, 8, 10), layers_without_y=1), (3, 32, 32), (K, K), (2, 4)),
@@ -57,14 +56,16 @@ def _gradient(weight: Tensor) -> Tensor:
 @pytest.mark.parametrize("norm", [False, True])
 def test_our_step_has_the_twins_loss_and_gradients(kind: str, norm: bool) -> None:
     model, teacher, images = make(kind)
-    twin, weights = literal.literal(model), replace(WEIGHTS, xcov_norm=norm)
+    twin, options = literal.literal(model), LossOptions(xcov_norm=norm)
     x = to_float(images, model.value_range)
     of_teacher = TeacherOutputs(teacher, images).of(torch.arange(len(x)), x)
-    loss = literal.student_loss(twin, literal.literal(teacher), x, K, weights)
+    loss = literal.student_loss(twin, literal.literal(teacher), x, K, WEIGHTS, options)
     loss.backward()
-    terms = train_step(model, (student(weights, K),), make_optimizer(model, Adam()), Batch(x, None, *of_teacher))
-    named = dict(zip(("rec", "y", "diff", "xcov"), terms.tolist(), strict=True))
-    expected = sum(getattr(weights, name) * value for name, value in named.items())
+    terms = train_step(
+        model, (student(WEIGHTS, K, options),), make_optimizer(model, Adam()), Batch(x, None, *of_teacher)
+    )
+    named = dict(zip(("rec", "y", "jacobian", "xcov"), terms.tolist(), strict=True))
+    expected = sum(getattr(WEIGHTS, name) * value for name, value in named.items())
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     for ours, theirs in zip(plain_gradients(model), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, _gradient(theirs), rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 
 from jacsup import losses
 from jacsup.code import Code, partners
-from jacsup.config import MLP, Adam, Conv, Stage, Weights
+from jacsup.config import MLP, Adam, Conv, LossOptions, Stage, Weights
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch, cycle, student, teacher, updates
@@ -49,7 +49,7 @@ def naive_terms(model: MLPAutoencoder, batch: Batch, num_factors: int) -> dict[s
     return {
         "rec": reference.reconstruction(batch.x.flatten(1).tolist(), x_hat),
         "y": reference.reconstruction(y, batch.teacher_y.tolist()),
-        "diff": reference.jacobian(nothing, nothing, x_hat, swapped, teacher, rolled, 0, 1),
+        "jacobian": reference.jacobian(nothing, nothing, x_hat, swapped, teacher, rolled, 0, 1),
         "xcov": reference.cross_covariance(y, z),
     }
 
@@ -57,24 +57,24 @@ def naive_terms(model: MLPAutoencoder, batch: Batch, num_factors: int) -> dict[s
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_student_has_the_papers_losses(norm: bool) -> None:
     model, batch = make_student(), make_batch()
-    terms = student(Weights(xcov_norm=norm), 3).losses(model, batch, model.encode(batch.x))
+    terms = student(Weights(), 3, LossOptions(xcov_norm=norm)).losses(model, batch, model.encode(batch.x))
     expected = naive_terms(model, batch, 3)
     expected["xcov"] **= 0.5 if norm else 1
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("off", ["rec", "y", "diff", "xcov"])
+@pytest.mark.parametrize("off", ["rec", "y", "jacobian", "xcov"])
 def test_a_term_of_weight_zero_is_not_computed(off: str) -> None:
     update = student(replace(Weights(), **{off: 0.0}), 3)
     model, batch = make_student(), make_batch()
     terms = update.losses(model, batch, model.encode(batch.x))
-    assert set(terms) == set(update.weights) == {"rec", "y", "diff", "xcov"} - {off}
+    assert set(terms) == set(update.weights) == {"rec", "y", "jacobian", "xcov"} - {off}
 
 
 def test_gradients_flow_through_the_partners_factors() -> None:
     model, batch = make_student(), make_batch()
     terms = student(Weights(), 3).losses(model, batch, model.encode(batch.x))
-    (gradient,) = torch.autograd.grad(terms["diff"], model.encoder.get_parameter("0.weight"))
+    (gradient,) = torch.autograd.grad(terms["jacobian"], model.encoder.get_parameter("0.weight"))
     assert gradient.abs().max() > 0
 
 
@@ -88,10 +88,10 @@ def test_a_step_is_adam_on_the_weighted_sum() -> None:
     gradients = []
     for _ in range(3):
         terms = iteration[0].losses(model, batch, model.encode(batch.x))
-        loss = terms["rec"] + 0.1 * terms["y"] + terms["diff"] + 1e-3 * terms["xcov"]
+        loss = terms["rec"] + 0.1 * terms["y"] + terms["jacobian"] + 1e-3 * terms["xcov"]
         gradients.append(torch.autograd.grad(loss, model.get_parameter(name))[0][2].item())
         values = train_step(model, iteration, optimizer, batch)
-        assert values.tolist() == pytest.approx([terms[key].item() for key in ("rec", "y", "diff", "xcov")])
+        assert values.tolist() == pytest.approx([terms[key].item() for key in ("rec", "y", "jacobian", "xcov")])
     expected = reference.adam(start, gradients, 0.01, (0.9, 0.999), 0.1)
     assert model.get_parameter(name)[2].item() == pytest.approx(expected, rel=1e-9)
 
@@ -100,11 +100,11 @@ def test_a_stage_chooses_its_losses() -> None:
     plain = Stage(name="a", objective="reconstruction", num_units=2)
     assert [set(update.weights) for update in updates(plain, 0)] == [{"rec"}]
     assert [set(update.weights) for update in updates(Stage(name="b", num_units=3), 2)] == [
-        {"rec", "y", "diff", "xcov"}
+        {"rec", "y", "jacobian", "xcov"}
     ]
 
 
-FACES = Weights(rec=2.0, y=0.5, diff=3.0, xcov=0.1, pred=0.7, cycle_y=0.2, cycle_z=0.3)
+FACES = Weights(rec=2.0, y=0.5, jacobian=3.0, xcov=0.1, pred=0.7, cycle_y=0.2, cycle_z=0.3)
 
 
 def make_supervised(seed: int = 0) -> ConvAutoencoder:
@@ -149,8 +149,8 @@ def test_a_supervised_student_is_held_to_the_teachers_swapped_images() -> None:
     of_teacher = batch.teacher_x_hat.flatten(1).tolist(), batch.teacher_x_hat_swapped.flatten(1).tolist()
     nothing = [[0.0]]
     expected = reference.jacobian(nothing, nothing, x_hat, swapped, *of_teacher, 0, 1)
-    assert terms["diff"].item() == pytest.approx(expected)
-    assert set(terms) == {"rec", "y", "diff", "xcov", "pred"}
+    assert terms["jacobian"].item() == pytest.approx(expected)
+    assert set(terms) == {"rec", "y", "jacobian", "xcov", "pred"}
 
 
 @pytest.mark.parametrize("blurred", [False, True])
@@ -158,9 +158,9 @@ def test_a_supervised_student_is_held_to_the_teachers_swapped_images() -> None:
 def test_the_cycle_judges_swapped_images_with_the_encoder_as_it_will_be_used(predicted: bool, blurred: bool) -> None:
     model, batch = make_supervised(), supervised_batch()
     code = model.encode(batch.x)
-    weights = replace(FACES, cycle_predicted=predicted, cycle_blurred=blurred)
+    options = LossOptions(cycle_predicted=predicted, cycle_blurred=blurred)
     statistics = [value.clone() for value in model.encoder.buffers()]
-    terms = cycle(weights).losses(model, batch, code)
+    terms = cycle(FACES, options).losses(model, batch, code)
     assert all(a.equal(b) for a, b in zip(statistics, model.encoder.buffers(), strict=True))
     assert model.training and model.encoder.training
     fabricated = model.decode(Code(code.y.roll(1, 0), code.z))
@@ -176,7 +176,7 @@ def test_the_cycle_judges_swapped_images_with_the_encoder_as_it_will_be_used(pre
             "cycle_z": reference.cycle_nuisance(again.z.tolist(), code.z.tolist()),
         }
     )
-    norm = cycle(replace(weights, cycle_z_norm=True)).losses(model.train(), batch, code)
+    norm = cycle(FACES, replace(options, cycle_z_norm=True)).losses(model.train(), batch, code)
     assert norm["cycle_z"].item() == pytest.approx(terms["cycle_z"].item() ** 0.5)
 
 

@@ -256,7 +256,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(
         assert weights(other) == weights(finished) and stats(other) == stats(finished)
 
 
-@pytest.mark.parametrize("term", ["rec", "diff"])
+@pytest.mark.parametrize("term", ["rec", "jacobian"])
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     term: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +267,7 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
         values = original(*arguments)  # pyright: ignore[reportArgumentType]
         calls.append(0)
         if len(calls) == 40:
-            values[["rec", "y", "diff", "xcov"].index(term)] = float("nan")
+            values[["rec", "y", "jacobian", "xcov"].index(term)] = float("nan")
         return values
 
     monkeypatch.setattr(loop, "train_step", poisoned)
@@ -296,7 +296,7 @@ def test_an_arm_starts_from_the_same_first_teacher(finished: Path) -> None:
         assert stats(folder)[:3] == stats(finished)[:3]
         assert weights(folder) != weights(finished)
     assert [line["units"] for line in stats(folders["plain-jump"])] == [2] * 3 + [4] * 3
-    assert {"y", "diff", "xcov"}.isdisjoint(stats(folders["plain"])[-1])
+    assert {"y", "jacobian", "xcov"}.isdisjoint(stats(folders["plain"])[-1])
 
 
 def test_stages_stops_and_goes_on(tmp_path: Path, finished: Path) -> None:
@@ -328,7 +328,7 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
     again = weights(out)
     jacsup.train(recipe, out=out, init=finished / "stages" / "01-units-3")
     assert weights(out) == again
-    with pytest.raises(ValueError, match="has no finished stage 'units-9'; allowed are units-2, units-3, units-4"):
+    with pytest.raises(ValueError, match="has no finished stage 'units-9'; it must be one of units-2, units-3, units-4"):
         jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
     with pytest.raises(ValueError, match="'debug' and its data, which differ in model; these must agree"):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
@@ -442,7 +442,7 @@ def test_init_from_a_run_that_went_on_still_resumes(tmp_path: Path) -> None:
 def test_the_same_recipe_beside_a_run_is_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (jacsup.train(DEBUG, out=tmp_path / name, num_stages=1) for name in ("a", "b"))
     assert stats(first) == stats(second)
-    assert "taken over" not in capsys.readouterr().out
+    assert "copied from" not in capsys.readouterr().out
 
 
 def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from jacsup.run import Run
 from jacsup.training import epoch_scores
 from jacsup.tuning import Trial, hold_out, loss_of, search, with_values
 
-GRID = {"stages.weights.y": [0.1, 1.0], "stages.weights.diff": [0.1, 1.0]}
+GRID = {"stages.weights.y": [0.1, 1.0], "stages.weights.jacobian": [0.1, 1.0]}
 RECIPE = set_field(RECIPES["debug"], "stages.epochs", 1)
 
 
@@ -56,21 +56,23 @@ def test_a_point_of_the_frontier_as_one_number() -> None:
 
 
 def test_a_weight_changes_where_there_is_such_a_term() -> None:
-    changed = with_values(RECIPE, {"stages.weights.diff": 7.0})
-    assert [stage.weights.diff for stage in changed.stages][1:] == [7.0, 7.0]
+    changed = with_values(RECIPE, {"stages.weights.jacobian": 7.0})
+    assert [stage.weights.jacobian for stage in changed.stages][1:] == [7.0, 7.0]
     assert changed.stages[0] == RECIPE.stages[0]
     faces = RECIPES["faces"]
     changed = with_values(faces, {"stages.weights.cycle_y": 0.5, "stages.weights.y": 3.0, "stages.1.weights.pred": 9.0})
     assert [stage.weights.cycle_y for stage in changed.stages] == [0.5] * 4
     assert [stage.weights.y for stage in changed.stages] == [0.0, 0.0, 3.0, 3.0]
     assert [stage.weights.pred for stage in changed.stages][:2] == [faces.stages[0].weights.pred, 9.0]
-    with pytest.raises(ValueError, match="did you mean 'diff'"):
+    with pytest.raises(ValueError, match="did you mean 'jacobian'"):
         with_values(RECIPE, {"stages.weights.dif": 1.0})
 
 
 def test_every_choice_is_tried_once_and_the_best_comes_first(data: Dataset, tmp_path: Path) -> None:
     found = search(RECIPE, data, GRID, tmp_path, floor=0.0)
-    assert {tuple(trial.values.values()) for trial in found} == {(y, diff) for y in (0.1, 1.0) for diff in (0.1, 1.0)}
+    assert {tuple(trial.values.values()) for trial in found} == {
+        (y, jacobian) for y in (0.1, 1.0) for jacobian in (0.1, 1.0)
+    }
     assert all(trial.state == "complete" and trial.num_stages == 3 for trial in found)
     assert [trial.loss(0.0) for trial in found] == sorted(trial.mse or math.inf for trial in found)
     best = Run(tmp_path / tuning._name(found[0].values))
@@ -113,13 +115,15 @@ def test_hopeless_choices_are_given_up(
     monkeypatch.setattr(tuning, "NUM_WARM_UP_TRIALS", 1)
     monkeypatch.setattr(tuning, "NUM_WARM_UP_STAGES", 0)
     monkeypatch.setattr(
-        tuning, "_stages", lambda recipe, *_: ((recipe.stages[1].weights.diff / number, 1.0) for number in (1, 2, 3))
+        tuning,
+        "_stages",
+        lambda recipe, *_: ((recipe.stages[1].weights.jacobian / number, 1.0) for number in (1, 2, 3)),
     )
     # What is given up depends on what was seen before it.
     monkeypatch.setattr(tuning.random, "sample", lambda numbers, _: sorted(numbers, reverse=worst_first))
     values = [0.1, 0.2, 0.3, 0.4, 0.5]
-    found = search(RECIPE, data, {"stages.weights.diff": values}, tmp_path, floor=0.5)
-    assert [trial.values["stages.weights.diff"] for trial in found] == values
+    found = search(RECIPE, data, {"stages.weights.jacobian": values}, tmp_path, floor=0.5)
+    assert [trial.values["stages.weights.jacobian"] for trial in found] == values
     if worst_first:
         assert {(trial.state, trial.num_stages) for trial in found} == {("complete", 3)}
     else:
@@ -164,13 +168,13 @@ def test_where_no_attribute_can_be_judged(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jacsup", "tune", "debug", "--epochs", "1", "--stages", "2", "--floor", "0"]
-    command += ["--grid", "stages.weights.diff=0.1,1", "--out", str(tmp_path / "search")]
+    command += ["--grid", "stages.weights.jacobian=0.1,1", "--out", str(tmp_path / "search")]
     # Two at once share the work.
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     done = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert done.count("complete  2") == 2 and "jacsup train debug --set stages.weights.diff=" in done
+    assert done.count("complete  2") == 2 and "jacsup train debug --set stages.weights.jacobian=" in done
     assert any("stage 2/2" in output for output in outputs)
     assert (tmp_path / "search" / "frontier.png").stat().st_size > 5000
 
@@ -179,8 +183,8 @@ def test_the_command(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"storage": "nonsense"}, "--storage nonsense cannot be used"),
-        ({"grid": ("stages.weights.diff",)}, "allowed is FIELD=VALUE"),
-        ({"grid": ("stages.weights.diff=a,b",)}, "allowed is FIELD=VALUE"),
+        ({"grid": ("stages.weights.jacobian",)}, "allowed is FIELD=VALUE"),
+        ({"grid": ("stages.weights.jacobian=a,b",)}, "allowed is FIELD=VALUE"),
         ({"grid": ("stages.weights.nothing=1",)}, "no field"),
         ({"floor": 2.0}, "--floor is 2.0"),
         ({"trials": 0}, "--trials is 0"),

@@ -7,8 +7,9 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from jacsup import renamed
 from jacsup.jsonable import from_dict
 
 # Sides of images that the convolutional model takes.
@@ -16,7 +17,8 @@ IMAGE_SIZES = (32, 64, 128, 256, 512)
 
 # What layers compute in while they learn; no part of a recipe.
 Precision = Literal["float32", "bfloat16"]
-Objective = Literal["reconstruction", "teacher", "student", "nested", "fader"]
+# The objectives of the method and of nested dropout; those of other baselines are in hooks.BASELINES.
+Objective = Literal["reconstruction", "teacher", "student", "nested"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,35 +99,99 @@ def require_image_size(size: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLP:
-    """The paper's appendix A.1: encoder D-256-128-64-units, ReLU, mirrored decoder, tanh at its end."""
+class ModelConfig:
+    """What a recipe says of its autoencoder. Each backbone has a subclass; models.BACKBONES has its network.
 
-    hidden: tuple[int, ...] = (256, 128, 64)
+    Attributes:
+        value_range: Lowest and highest pixel value, within the tanh output's [-1, 1].
+        supports_attributes: Whether the code can have a nuisance part z besides the attributes.
+        channels_last: Whether its layers are fastest with the channels of a pixel side by side in memory.
+    """
+
     value_range: tuple[float, float] = (0.0, 1.0)
+    supports_attributes: ClassVar[bool] = False
+    channels_last: ClassVar[bool] = False
+
+    def require_valid(self, *, supervised: bool) -> None:
+        """Check the fields.
+
+        Args:
+            supervised: Whether the factors are the data's attributes.
+
+        Raises:
+            ValueError: A field has a value that cannot be built or trained.
+        """
+        low, high = self.value_range
+        if not -1 <= low < high <= 1:
+            raise ValueError(f"model.value_range is {low}, {high}; it must be low < high within [-1, 1] (tanh output)")
+        if supervised and not self.supports_attributes:
+            raise ValueError("z_channels need a convolutional model; set model to Conv, or use num_units")
+
+
+def _require_widths(name: str, widths: tuple[int, ...]) -> None:
+    if not widths or min(widths) < 1:
+        raise ValueError(f"model.{name} is {widths}; it must have at least one layer, each of at least 1 unit")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv:
-    """The paper's appendix A.2: convolutions of stride 2 with the given widths, then one to the code; mirrored decoder.
+class MLP(ModelConfig):
+    """The paper's appendix A.1: encoder D-256-128-64-units with ReLU, mirrored decoder with tanh at its end.
 
-    code_block: end the encoder in batch normalisation and LeakyReLU, as A.2 can be read, not in a bare convolution.
-    layers_without_y: how many of the decoder's last layers do not see y; in the paper all see it.
+    Attributes:
+        hidden: Widths of the encoder's hidden layers.
+        value_range: Lowest and highest pixel value.
+    """
+
+    hidden: tuple[int, ...] = (256, 128, 64)
+
+    def require_valid(self, *, supervised: bool) -> None:
+        """Check the fields; see ModelConfig."""
+        super().require_valid(supervised=supervised)
+        _require_widths("hidden", self.hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(ModelConfig):
+    """The paper's appendix A.2: convolutions of stride 2, then one to the code, and a mirrored decoder.
+
+    Attributes:
+        channels: Widths of the encoder's convolutions.
+        code_block: End the encoder in batch normalisation and LeakyReLU, as A.2 can be read, instead of a bare
+            convolution.
+        layers_without_y: How many of the decoder's last layers do not see y; in the paper all layers see it.
+        value_range: Lowest and highest pixel value.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     code_block: bool = False
     layers_without_y: int = 0
     value_range: tuple[float, float] = (-1.0, 1.0)
+    supports_attributes: ClassVar[bool] = True
+    channels_last: ClassVar[bool] = True
 
-
-ModelConfig = MLP | Conv
+    def require_valid(self, *, supervised: bool) -> None:
+        """Check the fields; see ModelConfig."""
+        super().require_valid(supervised=supervised)
+        _require_widths("channels", self.channels)
+        if not 0 <= self.layers_without_y <= len(self.channels):
+            raise ValueError(
+                f"model.layers_without_y is {self.layers_without_y}; it must be between 0 and {len(self.channels)}, as "
+                "the first layer sees y"
+            )
+        if self.code_block and not supervised:
+            raise ValueError("model.code_block must be false with num_units, as units have no activation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam with its L2 term; `one-cycle` warms up over 30 % of the stage, then falls to zero on a cosine.
+    """Settings of the Adam optimizer of a stage.
 
-    clip: the largest norm of an update's gradient; 0 does not clip.
+    Attributes:
+        lr: Learning rate, the highest one of a schedule.
+        betas: Decay rates of the moments.
+        weight_decay: Factor of the L2 penalty, which is added to the gradient.
+        schedule: `one-cycle` warms up over the first 30 % of the stage, then follows a cosine down to zero.
+        clip: Largest norm of an update's gradient; 0 disables clipping.
     """
 
     lr: float = 3e-4
@@ -135,26 +201,48 @@ class Adam:
     clip: float = 0.0
 
 
+@renamed.accepts(diff="jacobian")
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights of the loss terms: eq. 8 (rec), 9 (y, diff), 10 (xcov), 11 (pred), 12 (cycle_y) and 13 (cycle_z).
+    """Weights of the loss terms, each at least 0. A term of weight 0 is not computed.
 
-    All are 0 and more. adv: of what Fader Networks' encoder gains where the discriminator of z errs.
-    A term of weight 0 is not computed. As the author's code has them: `xcov_norm` and `cycle_z_norm` take the square
-    roots of eq. 10 and 13; `cycle_predicted` holds eq. 12 to the sign of the partner's prediction, not to its label.
-    Ours, in eq. 11 and 12: `balanced` makes rare labels count as much as common ones; `squared` takes (y - y_bar)^2 in
-    place of the hinge, beyond whose margin y is free to hold what is no attribute, which edits then change too;
-    `cycle_blurred` has the encoder read blurred images in eq. 12 and 13, against fine patterns that it alone sees.
+    Attributes:
+        rec: Reconstruction, eq. 8.
+        y: First term of eq. 9: the student's factors follow the teacher's.
+        jacobian: Second term of eq. 9: the student's decoder keeps the teacher's Jacobian in the factors.
+        xcov: Cross-covariance of y and z, eq. 10.
+        pred: Prediction of labelled attributes, eq. 11.
+        cycle_y: Cycle on attributes, eq. 12.
+        cycle_z: Cycle on the nuisance part, eq. 13.
+        adv: Adversarial term of a baseline, which the method itself does not have.
     """
 
     rec: float = 1.0
     y: float = 0.1
-    diff: float = 1.0
+    jacobian: float = 1.0
     xcov: float = 1e-3
     pred: float = 0.0
     cycle_y: float = 0.0
     cycle_z: float = 0.0
     adv: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """Variants of the loss terms; all are off in the paper.
+
+    Attributes:
+        xcov_norm: Take the square root of eq. 10, as the author's code does.
+        cycle_z_norm: Take the square root of eq. 13, as the author's code does.
+        cycle_predicted: Compare eq. 12 with the sign of the partner's prediction instead of its label, as the author's
+            code does.
+        cycle_blurred: Let the encoder read blurred images in eq. 12 and 13, so that the decoder cannot satisfy it with
+            fine patterns that only this encoder recognises.
+        balanced: Give rare labels the same total weight as common ones in eq. 11 and 12.
+        squared: Take (y - y_bar)^2 instead of the hinge in eq. 11 and 12. Beyond the hinge's margin y is free to encode
+            other content, which edits would then change too.
+    """
+
     xcov_norm: bool = False
     cycle_z_norm: bool = False
     cycle_predicted: bool = False
@@ -165,32 +253,49 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """How a student's new decoder columns start: `zero` keeps the teacher's output, `random` is the author's way."""
+    """How the weights of a student's new code entries start.
+
+    Attributes:
+        new: `zero` lets the decoder ignore them at first, so that the student starts with the teacher's output;
+            `random` initialises them like a new layer, as the author's code does.
+    """
 
     new: Literal["zero", "random"] = "zero"
 
 
+@renamed.accepts(taken="swap_probability")
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One phase of a curriculum; it starts from the weights of the stage before it.
+    """One stage of a curriculum. It starts from the weights of the stage before it.
 
-    objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on 12 and 13 too;
-    `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with codes cut short;
-    `fader` on eq. 8 with the labels as y, eq. 11, and an encoder that hides the labels from a discriminator of z.
-    num_units: units of an ordered code learned without labels; those of the stage before are the student's factors y.
-    z_channels: channels of the nuisance map of a code whose factors are the data's attributes. One of the two is 0.
-    Codes may not shrink from stage to stage; num_units must grow. epochs: 1 and more. batch_size: 2 and more.
-    teacher: name of the stage that a student's Jacobian is held to; the stage before it without one.
-    swap_probability: of each attribute to come from the partner where eq. 9, 12 and 13 swap, above 0; 1 in the paper.
+    Attributes:
+        name: Name of the stage, unique within its recipe.
+        objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on eq. 12 and 13;
+            `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with truncated codes.
+            Baselines have objectives of their own, see `hooks.BASELINES`.
+        num_units: Units of an ordered code learned without labels, 0 for a code with attributes. It must grow from
+            stage to stage; the units of the stage before are the student's factors y.
+        z_channels: Channels of the nuisance map of a code whose factors are the data's attributes, 0 for an ordered
+            code. It must not shrink from stage to stage.
+        epochs: Passes over the training images, at least 1.
+        batch_size: Images per step, at least 2.
+        weights: Weights of the loss terms.
+        options: Variants of the loss terms.
+        adam: Settings of the optimizer.
+        growth: How new weights start.
+        teacher: Name of the stage whose Jacobian a student keeps; defaults to the stage before it.
+        swap_probability: Probability, above 0, that an attribute comes from the partner where eq. 9, 12 and 13 swap;
+            1 in the paper.
     """
 
     name: str
-    objective: Objective = "student"
+    objective: str = "student"
     num_units: int = 0
     z_channels: int = 0
     epochs: int = 100
     batch_size: int = 128
     weights: Weights = Weights()
+    options: LossOptions = LossOptions()
     adam: Adam = Adam()
     growth: Growth = Growth()
     teacher: str = ""
@@ -201,9 +306,18 @@ class Stage:
 class Recipe:
     """A named run: data, model, curriculum and seed. Two runs with equal recipes give equal weights.
 
-    Raises ValueError for what cannot be trained, naming the field, its value and what is allowed.
-    seed: 0 and more. flips: mirror each image with probability one half whenever it is seen.
-    init: the SHA-256 of the model that the first stages were taken from, if any.
+    Attributes:
+        name: Name of the recipe, part of its run's folder name.
+        data: The data set.
+        model: The autoencoder's architecture.
+        stages: The curriculum, at least one stage.
+        flips: Mirror each image with probability one half whenever it is seen.
+        seed: Seed of everything that is drawn, at least 0.
+        arm: Name of the baseline that this recipe is of another, empty for the method itself.
+        init: SHA-256 of the model file that the first stages were copied from, if any.
+
+    Raises:
+        ValueError: The recipe cannot be trained; the message names the field, its value and what it must be.
     """
 
     name: str
@@ -217,35 +331,31 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; allowed are 0 and more")
+            raise ValueError(f"seed is {self.seed}; it must be at least 0")
         if not self.stages:
-            raise ValueError(f"recipe '{self.name}' has no stages; give it at least one")
+            raise ValueError(f"recipe '{self.name}' has no stages; it needs at least one")
         if self.stages[0].objective == "student":
             raise ValueError(f"recipe '{self.name}' starts with a student; its first stage has no teacher to follow")
-        _check_model(self.model)
+        self.model.require_valid(supervised=self.supervised)
         for stage in self.stages:
             _check_stage(stage)
         self._check_curriculum()
         names = [stage.name for stage in self.stages]
         for name in (self.name, self.arm or "plain", *names):
             if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
-                raise ValueError(f"'{name}' becomes a folder's name; allowed are letters, digits, '.', '_' and '-'")
+                raise ValueError(
+                    f"'{name}' cannot be a folder's name; it must consist of letters, digits, '.', '_' and '-'"
+                )
         if len({*names}) < len(names):
-            raise ValueError(f"recipe '{self.name}' has two stages of one name; give each its own")
+            raise ValueError(f"recipe '{self.name}' has two stages of the same name; names must be unique")
 
     def _check_curriculum(self) -> None:
-        if self.supervised and isinstance(self.model, MLP):
-            raise ValueError(f"recipe '{self.name}' has z_channels; its model must be Conv")
-        if not self.supervised and isinstance(self.model, Conv) and self.model.code_block:
-            raise ValueError(
-                f"recipe '{self.name}' has num_units; model.code_block must be false, as its units have no activation"
-            )
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
                 raise ValueError(
-                    f"stage '{stage.name}': teacher is '{stage.teacher}'; allowed are earlier stages' names"
+                    f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the name of an earlier stage"
                 )
 
     @property
@@ -268,38 +378,24 @@ class Recipe:
         return self.name + (f"-{self.arm}" if self.arm else "") + (f"-s{self.seed}" if self.seed else "")
 
 
-def _check_model(model: ModelConfig) -> None:
-    low, high = model.value_range
-    if not -1 <= low < high <= 1:
-        raise ValueError(f"model.value_range is {low}, {high}; allowed is low < high inside [-1, 1] (tanh output)")
-    name, widths = ("hidden", model.hidden) if isinstance(model, MLP) else ("channels", model.channels)
-    if not widths or min(widths) < 1:
-        raise ValueError(f"model.{name} is {widths}; allowed are one or more layers of 1 and more units")
-    if isinstance(model, Conv) and not 0 <= model.layers_without_y <= len(widths):
-        raise ValueError(
-            f"model.layers_without_y is {model.layers_without_y}; allowed are 0 to {len(widths)}, as the first layer "
-            "sees y"
-        )
-
-
 def _check_stage(stage: Stage) -> None:
-    def require(holds: bool, name: str, value: Any, allowed: str) -> None:
+    def require(holds: bool, name: str, value: Any, condition: str) -> None:
         if not holds:
-            raise ValueError(f"stage '{stage.name}': {name} is {value}; allowed are {allowed}")
+            raise ValueError(f"stage '{stage.name}': {name} is {value}; it must be {condition}")
 
     adam, weights = stage.adam, stage.weights
-    require(stage.epochs >= 1, "epochs", stage.epochs, "1 and more")
-    require(0 < stage.swap_probability <= 1, "swap_probability", stage.swap_probability, "numbers above 0, up to 1")
-    require(stage.batch_size >= 2, "batch_size", stage.batch_size, "2 and more (partners)")
-    require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "positive numbers")
-    require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "numbers from 0 to below 1")
+    require(stage.epochs >= 1, "epochs", stage.epochs, "at least 1")
+    require(0 < stage.swap_probability <= 1, "swap_probability", stage.swap_probability, "above 0 and at most 1")
+    require(stage.batch_size >= 2, "batch_size", stage.batch_size, "at least 2, as images are swapped in pairs")
+    require(0 < adam.lr < math.inf, "adam.lr", adam.lr, "a positive number")
+    require(all(0 <= beta < 1 for beta in adam.betas), "adam.betas", adam.betas, "at least 0 and below 1")
     for name, value in {"adam.weight_decay": adam.weight_decay, "adam.clip": adam.clip, **vars(weights)}.items():
-        require(0 <= value < math.inf, name, value, "0 and more")
-    needed = {"teacher": ("rec", "pred"), "student": ("rec", "diff")}.get(stage.objective, ("rec",))
-    if stage.objective == "fader" and not weights.adv:
-        raise ValueError(f"stage '{stage.name}': weights.adv is 0; set it above 0, or train a teacher")
+        require(0 <= value < math.inf, name, value, "at least 0")
+    needed = {"teacher": ("rec", "pred"), "student": ("rec", "jacobian")}.get(stage.objective, ("rec",))
     if not any(getattr(weights, name) for name in needed):
-        raise ValueError(f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; set one above 0")
+        raise ValueError(
+            f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; at least one must be above 0"
+        )
 
 
 def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
@@ -307,26 +403,34 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
     size = getattr(stage, name)
     smallest = 1 if before is None else getattr(before, name) + (0 if supervised else 1)
     if size < smallest:
-        raise ValueError(f"stage '{stage.name}': {name} is {size}; allowed are {smallest} and more")
+        raise ValueError(f"stage '{stage.name}': {name} is {size}; it must be at least {smallest}")
     if getattr(stage, other):
-        raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; allowed is 0 beside {name}")
-    if stage.objective in ("teacher", "fader") and not supervised:
-        raise ValueError(
-            f"stage '{stage.name}': a {stage.objective} learns attributes; give it z_channels, not num_units"
-        )
+        raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; with {name} it must be 0")
+    if stage.objective == "teacher" and not supervised:
+        raise ValueError(f"stage '{stage.name}': a teacher learns attributes; set z_channels instead of num_units")
     terms = {f"weights.{term}": (getattr(stage.weights, term), 0.0) for term in ("pred", "cycle_y", "cycle_z", "adv")}
     for field, (value, needed) in {**terms, "swap_probability": (stage.swap_probability, 1.0)}.items():
         if not supervised and value != needed:
-            raise ValueError(f"stage '{stage.name}': {field} is {value}; allowed is {needed} without attributes")
+            raise ValueError(f"stage '{stage.name}': {field} is {value}; without attributes it must be {needed}")
     if stage.objective == "nested" and supervised:
-        raise ValueError(f"stage '{stage.name}': nested dropout orders units; give it num_units, not z_channels")
+        raise ValueError(f"stage '{stage.name}': nested dropout orders units; set num_units instead of z_channels")
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from a recipe.json; ValueError when the file is missing or does not hold one."""
+    """Read a recipe from a recipe.json, of this version or of 0.1.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: The file is missing or does not hold a recipe.
+    """
     try:
-        return from_dict(Recipe, json.loads(path.read_text()))
+        return from_dict(Recipe, renamed.current_recipe(json.loads(path.read_text())))
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; give the path of a recipe.json") from None
+        raise ValueError(f"{path}: no such file; pass the path of a recipe.json") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a recipe: {error}") from None

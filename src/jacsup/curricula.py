@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from jacsup.config import Adam, Conv, Growth, Objective, Stage, Weights
+from jacsup.config import Adam, Conv, Growth, LossOptions, Objective, Stage, Weights
 
 
 def curriculum(
@@ -15,19 +15,29 @@ def curriculum(
     first_epochs: int = 0,
     batch_size: int = 128,
     weights: Weights = Weights(),
+    options: LossOptions = LossOptions(),
     adam: Adam = Adam(),
     growth: Growth = Growth(),
 ) -> tuple[Stage, ...]:
     """Section 3: a first teacher with 2 units, then one student for each further unit.
 
-    first_epochs: of the teacher, as many as the students' without it.
+    Args:
+        max_units: Units of the last student.
+        epochs: Epochs of each student.
+        first_epochs: Epochs of the first teacher; 0 stands for as many as the students'.
+        batch_size: Images per step.
+        weights: Weights of the students' losses.
+        options: Variants of the students' losses.
+        adam: Settings of the optimizer.
+        growth: How a student's new weights start.
+
+    Returns:
+        The stages, `units-2` to `units-MAX`.
     """
     shared: dict[str, Any] = {"batch_size": batch_size, "adam": adam}
+    student: dict[str, Any] = {**shared, "epochs": epochs, "weights": weights, "options": options, "growth": growth}
     first = Stage(name="units-2", objective="reconstruction", num_units=2, epochs=first_epochs or epochs, **shared)
-    return first, *(
-        Stage(name=f"units-{units}", num_units=units, epochs=epochs, weights=weights, growth=growth, **shared)
-        for units in range(3, max_units + 1)
-    )
+    return first, *(Stage(name=f"units-{units}", num_units=units, **student) for units in range(3, max_units + 1))
 
 
 def face_curriculum(
@@ -36,14 +46,30 @@ def face_curriculum(
     epochs: tuple[int, ...],
     batch_size: int,
     teacher: Weights,
-    cycles: dict[str, float | bool],
+    cycles: dict[str, float],
     student: Weights,
+    options: LossOptions = LossOptions(),
     adam: Adam,
     swap_probability: float = 1.0,
 ) -> tuple[Stage, ...]:
-    """Section 4: a teacher without cycles (A) and with (B), then two students (C, D), all held to B's Jacobian.
+    """Section 4: a teacher without cycles (A) and with cycles (B), then students (C, D) that keep B's Jacobian.
 
-    z_channels, epochs: of A, B, C and D. cycles: what B's weights add to A's.
+    Args:
+        z_channels: Channels of z in each stage; 1 to 4 stages.
+        epochs: Epochs of each stage.
+        batch_size: Images per step.
+        teacher: Weights of A's losses.
+        cycles: Weights that B has besides A's.
+        student: Weights of the students' losses.
+        options: Variants of the losses, of each stage those of terms that it has.
+        adam: Settings of the optimizer.
+        swap_probability: Probability that an attribute is swapped.
+
+    Returns:
+        The stages.
+
+    Raises:
+        ValueError: `z_channels` and `epochs` differ in length, or have none or more than 4 entries.
     """
     plans: tuple[tuple[str, Objective, Weights, str], ...] = (
         ("teacher", "teacher", teacher, ""),
@@ -51,23 +77,68 @@ def face_curriculum(
         ("student-1", "student", student, "teacher-cycles"),
         ("student-2", "student", student, "teacher-cycles"),
     )
+    if len(z_channels) != len(epochs) or not 1 <= len(epochs) <= len(plans):
+        raise ValueError(
+            f"z_channels has {len(z_channels)} entries and epochs {len(epochs)}; both need one for each of 1 to "
+            f"{len(plans)} stages"
+        )
     return tuple(
         Stage(
-            name=name, objective=objective, z_channels=channels, epochs=count, batch_size=batch_size, weights=weights,
-            adam=adam, teacher=held_to, swap_probability=swap_probability,
+            name=name,
+            objective=objective,
+            z_channels=channels,
+            epochs=count,
+            batch_size=batch_size,
+            weights=weights,
+            options=relevant(options, weights),
+            adam=adam,
+            teacher=jacobian_of,
+            swap_probability=swap_probability,
         )
-        for (name, objective, weights, held_to), channels, count in zip(plans, z_channels, epochs, strict=False)
-    )  # fmt: skip
+        for (name, objective, weights, jacobian_of), channels, count in zip(plans, z_channels, epochs, strict=False)
+    )
+
+
+def relevant(options: LossOptions, weights: Weights) -> LossOptions:
+    """Return the options of those terms that have a weight; the others stay off."""
+    terms = {
+        "xcov_norm": weights.xcov,
+        "cycle_z_norm": weights.cycle_z,
+        "cycle_predicted": weights.cycle_y,
+        "cycle_blurred": weights.cycle_y or weights.cycle_z,
+        "balanced": weights.pred or weights.cycle_y,
+        "squared": weights.pred or weights.cycle_y,
+    }
+    return LossOptions(**{name: getattr(options, name) and bool(weight) for name, weight in terms.items()})
 
 
 def split_epochs(total: int, parts: int) -> list[int]:
-    """`total` epochs shared out among stages, the rest among the first ones; ValueError if there are too few."""
+    """Divide epochs among stages; the first ones take the remainder.
+
+    Args:
+        total: Epochs in all.
+        parts: Number of stages.
+
+    Returns:
+        The epochs of each stage.
+
+    Raises:
+        ValueError: There are fewer epochs than stages.
+    """
     if total < parts:
-        raise ValueError(f"epochs is {total}; allowed are {parts} and more, one for each of {parts} stages")
+        raise ValueError(f"epochs is {total}; it must be at least {parts}, one for each stage")
     return [total // parts + (number < total % parts) for number in range(parts)]
 
 
 def conv_for(size: int, first: int = 16) -> Conv:
-    """The paper's encoder for images of a side of `size`: widths double up to 512, a map of 2x2 at the end."""
+    """Return the paper's convolutional model for a size of images.
+
+    Args:
+        size: Side of the images in pixels.
+        first: Width of the first convolution; widths double up to 512.
+
+    Returns:
+        A model whose last map is 2x2.
+    """
     num_layers = size.bit_length() - 3
     return Conv(channels=tuple(min(first << number, 512) for number in range(num_layers)))

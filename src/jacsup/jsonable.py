@@ -20,7 +20,7 @@ def to_dict(value: Any, kind: Any = None) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
         values = {field.name: to_dict(getattr(value, field.name), hints[field.name]) for field in fields(value)}
-        return {"type": type(value).__name__, **values} if get_origin(kind) in _UNIONS else values
+        return {"type": type(value).__name__, **values} if _alternatives(kind) else values
     if isinstance(value, tuple | list):
         return [to_dict(item, (get_args(kind) or (None,))[0]) for item in value]
     return value
@@ -29,8 +29,8 @@ def to_dict(value: Any, kind: Any = None) -> Any:
 def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
     """The inverse of to_dict. Raises ValueError with the field's path for anything that does not fit."""
     origin = get_origin(kind)
-    if origin in _UNIONS:
-        return _from_union(get_args(kind), value, path)
+    if alternatives := _alternatives(kind):
+        return _from_union(alternatives, value, path)
     if origin is Literal:
         if value not in get_args(kind):
             raise ValueError(f"{path} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}")
@@ -52,6 +52,13 @@ def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
     if type(value) is not kind:
         raise ValueError(f"{path} is {value!r}; allowed is one {kind.__name__}")
     return value
+
+
+def _alternatives(kind: Any) -> tuple[type, ...]:
+    """The dataclasses of a union, or those derived from an open base class; empty for any other type."""
+    if get_origin(kind) in _UNIONS:
+        return get_args(kind)
+    return tuple(kind.__subclasses__()) if isinstance(kind, type) and is_dataclass(kind) else ()
 
 
 def _from_union(kinds: Sequence[type], value: Any, path: str) -> Any:

@@ -19,6 +19,7 @@ from jacsup.config import (
     Faces,
     Folder,
     Growth,
+    LossOptions,
     ModelConfig,
     Recipe,
     Sprites,
@@ -28,6 +29,7 @@ from jacsup.config import (
     require_image_size,
 )
 from jacsup.curricula import conv_for, curriculum, face_curriculum
+from jacsup.hooks import BASELINES
 from jacsup.jsonable import suggestion
 
 ARMS = {
@@ -38,14 +40,25 @@ SUPERVISED_ARMS = {
     "plain": "the long code trained on as the teacher was, without Jacobian supervision",
     "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
     "longer": "the teacher's short code trained on for as many images as the students",
-    "fader": "Fader Networks: the long code, adversarial, from its first epoch on for as many images as all stages",
+    **{name: baseline.description for name, baseline in BASELINES.items()},
 }
 
 
 def with_size(recipe: Recipe, size: int) -> Recipe:
-    """The recipe for images of another side; smaller ones drop layers at the deep end, and have a smaller z."""
+    """Return a recipe for images of another size; smaller ones have fewer layers and a smaller z.
+
+    Args:
+        recipe: A recipe with a convolutional model, whose data come in several sizes.
+        size: Side of the images in pixels, one of IMAGE_SIZES.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: The recipe's images have a fixed size, or the size is not supported.
+    """
     if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
-        raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; leave --size away")
+        raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; omit --size")
     require_image_size(size)
     channels = conv_for(size, recipe.model.channels[0]).channels
     stages = tuple(replace(stage, z_channels=stage.z_channels * size // recipe.data.size) for stage in recipe.stages)
@@ -57,19 +70,22 @@ def _recipe(name: str, data: DataConfig, stages: tuple[Stage, ...], model: Model
     return Recipe(name=name, data=data, model=model, stages=stages, **more)
 
 
+# Eq. 10 as a norm, as the author's code has it.
+_NORM = LossOptions(xcov_norm=True)
 _PAPER_FACES_ADAM = Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)
-_PAPER_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=0.1)
-_STUDENT = Weights(rec=100.0, y=1.0, diff=50.0, xcov=0.0)
+_PAPER_TEACHER = Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.1, pred=0.1)
+_STUDENT = Weights(rec=100.0, y=1.0, jacobian=50.0, xcov=0.0)
 # Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor), rare
 # labels that count as much as common ones, y held to -1 and 1, swaps of half of the attributes, so that each one works
 # by itself, no y in the decoder's last two layers, and cycles that see no fine patterns. The weights of eq. 9 and 12
 # depend on the images.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
-_FACES_TEACHER = Weights(rec=100.0, y=0.0, diff=0.0, xcov=0.1, pred=30.0, xcov_norm=True, balanced=True, squared=True)
+_FACES_TEACHER = Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.1, pred=30.0)
+_FACES_OPTIONS = LossOptions(xcov_norm=True, balanced=True, squared=True, cycle_blurred=True)
 # Drawn faces keep their editing by eq. 9 alone. A sharper photograph needs larger changes than its teacher makes, so
 # this student is trained as its teacher was and held to it.
-_DRAWN_STUDENT = replace(_STUDENT, diff=25.0)
-_PHOTO_STUDENT = replace(_FACES_TEACHER, y=1.0, diff=100.0, cycle_y=0.4, cycle_z=0.01, cycle_blurred=True)
+_DRAWN_STUDENT = replace(_STUDENT, jacobian=25.0)
+_PHOTO_STUDENT = replace(_FACES_TEACHER, y=1.0, jacobian=100.0, cycle_y=0.4, cycle_z=0.01)
 
 
 def _faces(
@@ -84,10 +100,16 @@ def _faces(
 ) -> Recipe:
     """Our own curriculum for faces; three stages leave D out. cycle_y: of B."""
     stages = face_curriculum(
-        z_channels=z_channels, epochs=epochs, batch_size=64, teacher=_FACES_TEACHER,
-        cycles={"cycle_y": cycle_y, "cycle_z": 0.01, "cycle_blurred": True},
-        student=student, adam=_FACES_ADAM, swap_probability=0.5,
-    )  # fmt: skip
+        z_channels=z_channels,
+        epochs=epochs,
+        batch_size=64,
+        teacher=_FACES_TEACHER,
+        cycles={"cycle_y": cycle_y, "cycle_z": 0.01},
+        student=student,
+        options=_FACES_OPTIONS,
+        adam=_FACES_ADAM,
+        swap_probability=0.5,
+    )
     model = replace(conv_for(data.size, first), layers_without_y=2)
     return _recipe(name, data, stages, model, flips=not isinstance(data, Faces))
 
@@ -101,7 +123,7 @@ RECIPES = {
         _recipe(
             "mnist-author",
             MNIST(),
-            curriculum(weights=Weights(y=0.25, diff=0.1, xcov_norm=True), growth=Growth(new="random")),
+            curriculum(weights=Weights(y=0.25, jacobian=0.1), options=_NORM, growth=Growth(new="random")),
         ),
         # Ours: a good student in minutes.
         _recipe(
@@ -109,7 +131,8 @@ RECIPES = {
             MNIST(),
             curriculum(
                 epochs=12,
-                weights=Weights(y=0.25, diff=0.3, xcov_norm=True),
+                weights=Weights(y=0.25, jacobian=0.3),
+                options=_NORM,
                 adam=Adam(lr=2e-3, schedule="one-cycle"),
             ),
         ),
@@ -129,7 +152,8 @@ RECIPES = {
                 first_epochs=2,
                 epochs=1,
                 batch_size=64,
-                weights=Weights(y=0.25, diff=0.3, xcov_norm=True),
+                weights=Weights(y=0.25, jacobian=0.3),
+                options=_NORM,
                 adam=Adam(lr=2e-3, schedule="one-cycle"),
             ),
             conv_for(64),
@@ -167,17 +191,10 @@ RECIPES = {
                 z_channels=(512, 512, 1024, 2048),
                 epochs=(100, 100, 200, 200),
                 batch_size=64,
-                teacher=replace(_PAPER_TEACHER, pred=4.0, xcov_norm=True),
-                cycles={"cycle_y": 1e-4, "cycle_z": 1e-5, "cycle_z_norm": True, "cycle_predicted": True},
-                student=replace(
-                    _STUDENT,
-                    xcov=1e-2,
-                    xcov_norm=True,
-                    cycle_y=1e-3,
-                    cycle_z=1e-4,
-                    cycle_z_norm=True,
-                    cycle_predicted=True,
-                ),
+                teacher=replace(_PAPER_TEACHER, pred=4.0),
+                cycles={"cycle_y": 1e-4, "cycle_z": 1e-5},
+                student=replace(_STUDENT, xcov=1e-2, cycle_y=1e-3, cycle_z=1e-4),
+                options=LossOptions(xcov_norm=True, cycle_z_norm=True, cycle_predicted=True),
                 adam=replace(_PAPER_FACES_ADAM, clip=10.0),
             ),
             replace(conv_for(256, first=32), code_block=True),
@@ -190,30 +207,40 @@ RECIPES = {
 
 
 def find(name: str) -> Recipe:
-    """A recipe by built-in name, `file.py:name` or the path of a recipe.json; ValueError when there is none."""
+    """Find a recipe.
+
+    Args:
+        name: A built-in name, `file.py:name` or the path of a recipe.json.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: There is no such recipe, or its file cannot be read.
+    """
     if name in RECIPES:
         return RECIPES[name]
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _from_python(Path(path), attribute)
     if name.endswith(".py"):
-        raise ValueError(f"'{name}' names a file; name a recipe in it too: {name}:NAME")
+        raise ValueError(f"'{name}' is a file; name a recipe in it: {name}:NAME")
     if name.endswith(".json"):
         return read_recipe(Path(name))
     raise ValueError(
-        f"there is no recipe '{name}'; {suggestion(name, RECIPES)} "
-        "(a built-in name, file.py:name or a recipe.json; `jacsup list` shows them)"
+        f"unknown recipe '{name}'; {suggestion(name, RECIPES)} "
+        "(pass a built-in name, file.py:name or a recipe.json; `jacsup list` shows the built-in ones)"
     )
 
 
 def _from_python(path: Path, name: str) -> Recipe:
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; give file.py:name")
+        raise ValueError(f"{path}: no such file; pass file.py:name")
     try:
         values = runpy.run_path(str(path))
     # Whatever the user's own file raises, with the file's name.
     except Exception as error:
-        raise ValueError(f"{path}: {type(error).__name__}: {error}; give a Python file that defines recipes") from error
+        raise ValueError(f"{path}: {type(error).__name__}: {error}; pass a Python file that defines recipes") from error
     found = {key: value for key, value in values.items() if isinstance(value, Recipe)}
     if name not in found:
         raise ValueError(f"{path} defines no recipe '{name}'; it defines {', '.join(found) or 'none'}")
@@ -221,30 +248,41 @@ def _from_python(path: Path, name: str) -> Recipe:
 
 
 def arms_of(recipe: Recipe) -> dict[str, str]:
-    """The baselines of a recipe, and what each trains."""
+    """Return the baselines of a recipe, by name, with what each trains."""
     return SUPERVISED_ARMS if recipe.supervised else ARMS
 
 
 def with_arm(recipe: Recipe, arm: str) -> Recipe:
-    """The recipe's baseline called `arm`; it keeps the stages before the first student, so both share their teacher.
+    """Return a baseline of a recipe. Both share the stages before the first student, the teacher.
 
-    Only `fader` keeps none. Its stages still name that teacher: they are not held to it, but their Jacobians are
-    compared with its.
+    Those of `hooks.BASELINES` share none: their stages still name the teacher, with whose Jacobian theirs is compared.
+
+    Args:
+        recipe: A recipe with a student.
+        arm: Name of the baseline, one of `arms_of(recipe)`.
+
+    Returns:
+        The recipe of the baseline.
+
+    Raises:
+        ValueError: The recipe has no such baseline, no student, or is a baseline itself.
     """
     arms = arms_of(recipe)
     if arm not in arms:
-        raise ValueError(f"there is no arm '{arm}' of recipe '{recipe.name}'; {suggestion(arm, arms)}")
+        raise ValueError(f"recipe '{recipe.name}' has no arm '{arm}'; {suggestion(arm, arms)}")
     if recipe.arm:
         raise ValueError(f"recipe '{recipe.name}' already is the arm '{recipe.arm}'; start from the one without an arm")
     students = [stage for stage in recipe.stages if stage.objective == "student"]
     if not students:
         raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
-    if arm == "fader":
-        return replace(recipe, arm=arm, stages=(_fader(recipe.stages),))
+    if arm in BASELINES:
+        return replace(recipe, arm=arm, stages=BASELINES[arm].hook.arm(recipe))
     teachers = recipe.stages[: recipe.stages.index(students[0])]
     short = teachers[-1]
     on_images = [replace(stage, objective="reconstruction") for stage in students]
-    as_teacher = [replace(stage, objective="teacher", weights=short.weights) for stage in students]
+    as_teacher = [
+        replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
+    ]
     if not recipe.supervised:
         replaced = on_images if arm == "plain" else on_images[-1:]
     elif arm == "longer":
@@ -253,14 +291,3 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     else:
         replaced = as_teacher if arm == "plain" else on_images
     return replace(recipe, arm=arm, stages=(*teachers, *replaced))
-
-
-def _fader(stages: tuple[Stage, ...]) -> Stage:
-    """The last stage's code from scratch. The discriminator's weight is its paper's 1e-4 of the reconstruction's."""
-    weights = stages[0].weights
-    weights = Weights(
-        rec=weights.rec, pred=weights.pred, y=0.0, diff=0.0, xcov=0.0, adv=1e-4 * weights.rec,
-        balanced=weights.balanced, squared=weights.squared,
-    )  # fmt: skip
-    epochs = sum(stage.epochs for stage in stages)
-    return replace(stages[-1], name="fader", objective="fader", epochs=epochs, weights=weights, teacher="")

@@ -26,8 +26,8 @@ MOST_HELD_OUT = 10_000
 NUM_WARM_UP_TRIALS, NUM_WARM_UP_STAGES = 5, 2
 ALL_WEIGHTS = "stages.weights."
 # What is searched where nothing else is asked for: the weights of eq. 9.
-GRID = {"stages.weights.y": (0.1, 0.25, 1.0), "stages.weights.diff": (0.1, 0.3, 1.0)}
-SUPERVISED_GRID = {"stages.weights.y": (0.1, 1.0, 10.0), "stages.weights.diff": (12.5, 25.0, 50.0, 100.0)}
+GRID = {"stages.weights.y": (0.1, 0.25, 1.0), "stages.weights.jacobian": (0.1, 0.3, 1.0)}
+SUPERVISED_GRID = {"stages.weights.y": (0.1, 1.0, 10.0), "stages.weights.jacobian": (12.5, 25.0, 50.0, 100.0)}
 
 Values = Mapping[str, int | float]
 Grid = Mapping[str, Sequence[int | float]]

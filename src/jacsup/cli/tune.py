@@ -35,7 +35,7 @@ def tune(
 
     Args:
         recipe: A built-in name (see `jacsup list`), file.py:name, or the path of a recipe.json.
-        grid: A recipe field and numbers for it, such as stages.weights.diff=0.1,0.3,1; once for each field. A weight
+        grid: A recipe field and numbers for it, such as stages.weights.jacobian=0.1,0.3,1; once for each. A weight
             of all stages changes those that have it. Without any, the two weights of eq. 9.
         epochs: Epochs of each stage.
         stages: Train that many of the recipe's stages.
@@ -103,5 +103,7 @@ def _field_and_values(text: str) -> tuple[str, list[int | float]]:
     if not all(isinstance(number, int | float) for number in numbers):
         numbers = []
     if not equals or not numbers:
-        raise ValueError(f"--grid is '{text}'; allowed is FIELD=VALUE,VALUE,..., such as stages.weights.diff=0.1,0.3,1")
+        raise ValueError(
+            f"--grid is '{text}'; allowed is FIELD=VALUE,VALUE,..., such as stages.weights.jacobian=0.1,0.3,1"
+        )
     return field, numbers

@@ -55,6 +55,7 @@ class Autoencoder(Protocol):
         ...
 
 
+@runtime_checkable
 class TrainableAutoencoder(Autoencoder, Protocol):
     """What losses need besides: the network that `encode` runs on, batch statistics and all."""
 
@@ -80,6 +81,8 @@ def build(
             return MLPAutoencoder(config, image_shape, num_units, normalized=normalized)
         case Conv():
             return ConvAutoencoder(config, image_shape, num_units, z_channels, normalized=normalized)
+        case _:
+            raise ValueError(f"there is no model for {config}")
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.config import Arrays, CelebA, Recipe
+from jacsup.hooks import BASELINES
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, arms_of, with_arm
 from jacsup.run import Run
@@ -57,9 +58,9 @@ def find_siblings(run: Run) -> dict[str, Run]:
 def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
     """How many stages two arms share: those before the first student, which only a run without an arm has.
 
-    Fader Networks share none.
+    Those of hooks.BASELINES share none.
     """
-    if "fader" in (ours.arm, theirs.arm):
+    if not BASELINES.keys().isdisjoint((ours.arm, theirs.arm)):
         return 0
     objectives = [stage.objective for recipe in (ours, theirs) if not recipe.arm for stage in recipe.stages]
     return objectives.index("student") if "student" in objectives else 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jacsup import distributed as dist
 from jacsup.code import to_float
-from jacsup.config import Conv, Recipe
+from jacsup.config import Recipe
 from jacsup.data import draws
 from jacsup.data.dataset import Dataset
 from jacsup.data.stream import batches_of_pixels
@@ -49,7 +49,7 @@ class Batches:
             if flips is not None:
                 pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
             # As convolutions want them, so that losses meet images and outputs in one layout.
-            if isinstance(self._recipe.model, Conv):
+            if self._recipe.model.channels_last:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
             of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None, None, None)

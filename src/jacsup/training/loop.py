@@ -8,21 +8,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
 from jacsup import distributed as dist
-from jacsup.config import Precision, Recipe
+from jacsup.config import Precision, Recipe, Stage
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import require_full_batch
-from jacsup.models import build, load, pick_device, save_model
-from jacsup.models.conv import ConvAutoencoder
+from jacsup.hooks import hook_of
+from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
@@ -30,7 +30,7 @@ from jacsup.training.epoch_scores import Judges, describe, get_judges, test_figu
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
-from jacsup.training.start import describe_session, open_run, starting_model, take_over
+from jacsup.training.start import InitialStages, copy_stages, describe_session, open_run, starting_model
 from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 
@@ -38,13 +38,52 @@ SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
 ADVICE = (
-    "what was saved before is kept: start again in another folder with a lower rate or weight "
+    "checkpoints saved before are kept; start again in another folder with a lower learning rate or weight "
     "(--set stages.adam.lr=...)"
 )
 
 
 class DivergedError(RuntimeError):
     """A loss became infinite or not a number."""
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Where and how a run is trained, which no recipe says; every option has a default.
+
+    Attributes:
+        data_root: Folder with the data set's files.
+        num_stages: Stop after that many stages; defaults to all.
+        init: RUN or RUN/STAGE whose finished stages a new run starts from.
+        device: `auto` (default), `cpu`, `cuda` or `cuda:N`.
+        deterministic: Be bit-exact on a GPU too, which is slower.
+        precision: What the layers compute in while they learn, `float32` (default) or `bfloat16`.
+        compile: Use torch.compile, which first takes minutes, and on a CPU a C++ compiler. On a GPU a step of an MLP
+            becomes one CUDA graph.
+        tensorboard: Also write TensorBoard event files into the run folder.
+    """
+
+    data_root: str | Path | None
+    num_stages: int | None
+    init: str | Path | None
+    device: str
+    deterministic: bool
+    precision: Precision
+    compile: bool
+    tensorboard: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """TrainingOptions with their defaults."""
+
+    data_root: str | Path | None = None
+    num_stages: int | None = None
+    init: str | Path | None = None
+    device: str = "auto"
+    deterministic: bool = False
+    precision: Precision = "float32"
+    compile: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,73 +98,85 @@ class _Session:
     reporter: Reporter
     saver: Saver
     interrupted: threading.Event
-    precision: Precision
-    compiled: bool
+    options: _Options
 
 
 def train(
     recipe: Recipe,
     data: Dataset | None = None,
     out: str | Path | None = None,
-    *,
-    data_root: str | Path | None = None,
-    device: str = "auto",
-    num_stages: int | None = None,
-    init: str | Path | None = None,
-    deterministic: bool = False,
-    precision: Precision = "float32",
-    compile: bool = False,
-    tensorboard: bool = False,
+    **options: Unpack[TrainingOptions],
 ) -> Path:
-    """Trains a recipe's curriculum and returns its run folder; called again, it goes on where it stopped.
+    """Train a recipe's curriculum; called again, continue where it stopped.
 
-    data: replaces the recipe's data set. out: the run folder, `runs/RECIPE[-ARM][-sSEED]` without one.
-    data_root: folder with the data set's files. device: "auto", "cpu", "cuda" or "cuda:N".
-    num_stages: stop after that many. init: RUN or RUN/STAGE, whose finished stages the run starts from.
-    deterministic: bit-exact on CUDA too, slower. precision: what the layers compute in while they learn.
-    compile: by torch.compile, which takes minutes first and a C++ compiler on a CPU; an MLP on a GPU as one CUDA graph.
-    Raises ValueError for wrong input before anything is written, DivergedError for a loss that is not finite,
-    KeyboardInterrupt after Ctrl-C, with the work saved.
+    Args:
+        recipe: What to train.
+        data: Data set to use instead of the recipe's.
+        out: The run folder; defaults to `runs/RECIPE[-ARM][-sSEED]`.
+        **options: Where and how to train; see TrainingOptions.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: The input is wrong; nothing has been written.
+        DivergedError: A loss is not finite.
+        KeyboardInterrupt: Ctrl-C was pressed; the work is saved.
     """
-    if deterministic:
+    chosen = _Options(**options)
+    if chosen.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    if tensorboard and not importlib.util.find_spec("tensorboard"):
+    if chosen.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise ValueError("--tensorboard needs a package that is not installed; run `pip install tensorboard`")
-    count = len(recipe.stages) if num_stages is None else num_stages
+    count = len(recipe.stages) if chosen.num_stages is None else chosen.num_stages
     if not 1 <= count <= len(recipe.stages):
-        raise ValueError(f"stages is {count}; allowed are 1 to {len(recipe.stages)}, the stages of '{recipe.name}'")
+        raise ValueError(f"stages is {count}; it must be between 1 and {len(recipe.stages)}, those of '{recipe.name}'")
     path = Path(out or Path("runs") / recipe.run_name)
-    with dist.joined(pick_device(device)) as chosen:
+    with dist.joined(pick_device(chosen.device)) as device:
         with dist.main_first():
-            data = data or load_dataset(recipe.data, Path(data_root) if data_root else None)
+            data = data or load_dataset(recipe.data, Path(chosen.data_root) if chosen.data_root else None)
         recipe = replace(recipe, data=data.config)
         _require_trainable(recipe, data, count)
-        with open_run(recipe, path, init, data) as (run, recipe, source):
-            checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
-            data = data.to(chosen)
-            if dist.is_main():
-                notes = describe_session(run, chosen, data_root, deterministic, precision, compiled=compile)
-                notes += take_over(run, recipe, source, count) if checkpoint is None else []
-                judge = get_judges(data, supervised=recipe.supervised)
-            dist.barrier()
-            with (
-                Reporter(run, recipe, count, tensorboard=tensorboard) as reporter,
-                _interruptible() as interrupted,
-                Saver(run.checkpoint_file) as saver,
-            ):
-                for note in notes:
-                    reporter.note(note)
-                session = _Session(run, recipe, data, chosen, judge, reporter, saver, interrupted, precision, compile)
-                _train_stages(session, count, checkpoint)
+        with open_run(recipe, path, chosen.init, data) as (run, recipe, initial):
+            _train_run(run, recipe, initial, data.to(device), device, count, chosen)
     return path
+
+
+def _train_run(
+    run: Run,
+    recipe: Recipe,
+    initial: InitialStages | None,
+    data: Dataset,
+    device: torch.device,
+    count: int,
+    options: _Options,
+) -> None:
+    """Train the stages that are not finished yet, up to `count`, in a locked run folder."""
+    checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
+    if dist.is_main():
+        notes = describe_session(
+            run, device, options.data_root, options.deterministic, options.precision, compiled=options.compile
+        )
+        notes += copy_stages(run, recipe, initial, count) if checkpoint is None else []
+        judge = get_judges(data, supervised=recipe.supervised)
+    dist.barrier()
+    with (
+        Reporter(run, recipe, count, tensorboard=options.tensorboard) as reporter,
+        _interruptible() as interrupted,
+        Saver(run.checkpoint_file) as saver,
+    ):
+        for note in notes:
+            reporter.note(note)
+        session = _Session(run, recipe, data, device, judge, reporter, saver, interrupted, options)
+        _train_stages(session, count, checkpoint)
 
 
 def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
     if recipe.supervised and not data.attributes:
         raise ValueError(
-            f"recipe '{recipe.name}' learns attributes, and the images have none; pass a table with --attributes, "
-            "or --unsupervised"
+            f"recipe '{recipe.name}' learns attributes, but the images have none; pass a table with --attributes, or "
+            "--unsupervised"
         )
     # Layers that do not fit the images are refused here; on this device they cost nothing.
     with torch.device("meta"):
@@ -133,10 +184,8 @@ def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
     for stage in recipe.stages[:count]:
         require_full_batch(len(data.train), stage.batch_size)
         dist.require_divisible(stage.batch_size)
-        if stage.objective == "fader" and isinstance(model, ConvAutoencoder) and model.decoder.map_side < 2:
-            raise ValueError(
-                f"stage '{stage.name}': the code's map is 1x1, a discriminator needs 2x2; use fewer model.channels"
-            )
+        if hook := hook_of(stage.objective):
+            hook.require_trainable(stage, model)
 
 
 def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) -> None:
@@ -148,7 +197,7 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
     else:
         checkpoint = None
     # What the others read of the folder comes before the first change; slow file systems show some of them an old one.
-    dist.require_same((start.stage, start.epoch, start.step), "where training goes on (stage, epoch, step)")
+    dist.require_same((start.stage, start.epoch, start.step), "where training continues (stage, epoch, step)")
     if dist.is_main():
         cut_stats(run, start.stage, start.epoch)
     for number in range(finished, count):
@@ -162,91 +211,162 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
 
 def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) -> None:
     """One stage from its first step, or from a checkpoint, to its model file."""
-    run, data, stage = session.run, session.data, session.recipe.stages[number]
-    recipe = session.recipe
-    teacher = load(run.stage_file(recipe.teacher_of(number), recipe), session.device) if number else None
-    model = starting_model(run, recipe, number, data).to(session.device).train()
+    work = _prepare(session, number, checkpoint)
+    scores: dict[str, float] = {}
+    for epoch in range(work.start.epoch, work.stage.epochs):
+        _train_epoch(session, work, epoch)
+        scores = _report_epoch(session, work, epoch)
+    _save(session, work, Position(stage=number, epoch=work.stage.epochs))
+    if dist.is_main():
+        _finish(session, work, scores)
+
+
+class _Timer:
+    """Seconds since its last restart."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._started_at = time.monotonic()
+
+    def passed(self, seconds: int | float) -> bool:
+        return time.monotonic() - self._started_at > seconds
+
+
+@dataclass
+class _Work:
+    """What the loop over one stage's steps works on.
+
+    Attributes:
+        record: The unweighted losses of each step of the epoch.
+        start: Where this session starts within the stage.
+        epoch_started_at: When the epoch started, moved back by what earlier sessions spent on it.
+    """
+
+    number: int
+    stage: Stage
+    model: Model
+    teacher: Model | None
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+    take_step: Callable[[Batch], Tensor]
+    term_names: list[str]
+    record: Tensor
+    start: Position
+    cpu_started_at: float
+    epoch_started_at: float = 0.0
+    since_save: _Timer = field(default_factory=_Timer)
+    since_status: _Timer = field(default_factory=_Timer)
+
+    def require_finite(self, epoch: int, num_steps: int) -> None:
+        """DivergedError where a loss among an epoch's first steps is not finite."""
+        where = f"stage {self.number + 1} ({self.stage.name}), epoch {epoch + 1}"
+        _require_finite(self.record[:num_steps], self.term_names, where)
+
+
+def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _Work:
+    """Model, teacher, optimizer and batches of a stage, as they start or as the checkpoint has them."""
+    run, recipe, data, device = session.run, session.recipe, session.data, session.device
+    stage, compiled = recipe.stages[number], session.options.compile
+    teacher = load(run.stage_file(recipe.teacher_of(number), recipe), device) if number else None
+    model = starting_model(run, recipe, number, data).to(device).train()
     dist.synchronise(model)
-    speed_up([model, teacher] if teacher else [model], session.precision, compiled=session.compiled)
+    speed_up([model, teacher] if teacher else [model], session.options.precision, compiled=compiled)
     optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
     term_names = [name for update in iteration for name in update.weights]
     cpu_started_at = time.process_time()
-    batches = Batches(recipe, number, data, session.device, teacher)
-    num_steps = batches.num_steps
-    record = torch.zeros(num_steps, len(term_names), device=session.device)
-    position = Position(stage=number)
+    batches = Batches(recipe, number, data, device, teacher)
+    record, start = torch.zeros(batches.num_steps, len(term_names), device=device), Position(stage=number)
     if checkpoint:
-        position = checkpoint.position
+        start = checkpoint.position
         record.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizer)
 
     def take_step(batch: Batch) -> Tensor:
         return train_step(model, iteration, optimizer, batch, stage.adam.clip)
 
-    as_one = session.compiled and waits_for_python(model)
-    fast_step = CapturedStep(take_step, model, optimizer) if as_one else take_step
+    as_one = compiled and waits_for_python(model)
+    step = CapturedStep(take_step, model, optimizer) if as_one else take_step
+    return _Work(number, stage, model, teacher, optimizer, batches, step, term_names, record, start, cpu_started_at)
 
-    def save(at: Position) -> None:
-        if not dist.is_main():
-            return
-        tensors = {**capture(model, optimizer), "record": record.cpu().clone()}
-        # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
-        if all(bool(value.isfinite().all()) for value in tensors.values()):
-            session.saver.save(Checkpoint(at, tensors))
 
-    def check(steps: int) -> None:
-        _require_finite(record[:steps], term_names, f"stage {number + 1} ({stage.name}), epoch {epoch + 1}")
+def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
+    """The steps of one epoch, or those that are left of it; KeyboardInterrupt, with the work saved, on Ctrl-C."""
+    stage, num_steps = work.stage, work.batches.num_steps
+    resumed = epoch == work.start.epoch
+    first_step = work.start.step if resumed else 0
+    work.epoch_started_at = time.monotonic() - (work.start.seconds if resumed else 0)
+    for step, batch in enumerate(work.batches.epoch(epoch, first_step), first_step):
+        set_rate(work.optimizer, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
+        work.record[step] = work.take_step(batch)
+        if work.since_status.passed(SECONDS_BETWEEN_STATUS):
+            work.since_status.restart()
+            work.require_finite(epoch, step + 1)
+            losses = dict(zip(work.term_names, work.record[step].tolist(), strict=True))
+            session.reporter.status(work.number, stage, epoch, (step + 1) / num_steps, losses)
+        stopping = _interrupted_anywhere(session, step)
+        if stopping or work.since_save.passed(SECONDS_BETWEEN_CHECKPOINTS):
+            work.require_finite(epoch, step + 1)
+            seconds = time.monotonic() - work.epoch_started_at
+            _save(session, work, Position(stage=work.number, epoch=epoch, step=step + 1, seconds=seconds))
+            work.since_save.restart()
+        if stopping:
+            raise KeyboardInterrupt
+    work.require_finite(epoch, num_steps)
+    if not all(bool(weight.isfinite().all()) for weight in work.model.state_dict().values()):
+        raise DivergedError(f"the weights are not finite after stage {work.number + 1} ({stage.name}); {ADVICE}")
 
-    tests: dict[str, float] = {}
-    saved_at = status_at = time.monotonic()
-    for epoch in range(position.epoch, stage.epochs):
-        first_step = position.step if epoch == position.epoch else 0
-        started_at = time.monotonic() - (position.seconds if epoch == position.epoch else 0)
-        for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
-            rate = learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps)
-            set_rate(optimizer, rate)
-            record[step] = fast_step(batch)
-            now = time.monotonic()
-            if now - status_at > SECONDS_BETWEEN_STATUS:
-                status_at = now
-                check(step + 1)
-                losses = dict(zip(term_names, record[step].tolist(), strict=True))
-                session.reporter.status(number, stage, epoch, (step + 1) / num_steps, losses)
-            stopping = _interrupted_anywhere(session, step)
-            if now - saved_at > SECONDS_BETWEEN_CHECKPOINTS or stopping:
-                check(step + 1)
-                save(Position(stage=number, epoch=epoch, step=step + 1, seconds=now - started_at))
-                saved_at = time.monotonic()
-            if stopping:
-                raise KeyboardInterrupt
-        check(num_steps)
-        if not all(bool(weight.isfinite().all()) for weight in model.state_dict().values()):
-            raise DivergedError(f"the weights are not finite after stage {number + 1} ({stage.name}); {ADVICE}")
-        seconds, core_seconds = time.monotonic() - started_at, time.process_time() - cpu_started_at
-        means = dict(zip(term_names, record.mean(dim=0).tolist(), strict=True))
-        tests = {}
-        if dist.is_main():
-            with as_they_will_be_used(model, teacher, compiled=session.compiled):
-                tests = test_figures(model, teacher, data, session.judge)
-        session.reporter.epoch(
-            {
-                "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
-                "seconds": round(seconds, 3), "core_seconds": round(core_seconds, 3),
-                "peak_memory_mib": peak_memory(session.device),
-            }
-        )  # fmt: skip
-        cpu_started_at = time.process_time()
-    save(Position(stage=number, epoch=stage.epochs))
+
+def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float]:
+    """Write the epoch's line of stats.jsonl; return the scores on test images, which rank 0 alone has."""
+    seconds, core_seconds = time.monotonic() - work.epoch_started_at, time.process_time() - work.cpu_started_at
+    means = dict(zip(work.term_names, work.record.mean(dim=0).tolist(), strict=True))
+    scores = _test(session, work) if dist.is_main() else {}
+    session.reporter.epoch(
+        {
+            "stage": work.number,
+            "name": work.stage.name,
+            "units": work.stage.num_units,
+            "epoch": epoch,
+            **means,
+            **scores,
+            "seconds": round(seconds, 3),
+            "core_seconds": round(core_seconds, 3),
+            "peak_memory_mib": peak_memory(session.device),
+        }
+    )
+    work.cpu_started_at = time.process_time()
+    return scores
+
+
+def _test(session: _Session, work: _Work) -> dict[str, float]:
+    with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
+        return test_figures(work.model, work.teacher, session.data, session.judge)
+
+
+def _save(session: _Session, work: _Work, at: Position) -> None:
+    """Write a checkpoint, on rank 0."""
     if not dist.is_main():
         return
-    if stage.objective == "fader":
-        del model.discriminator
-    with as_they_will_be_used(model, teacher, compiled=session.compiled):
-        tests = tests or test_figures(model, teacher, data, session.judge)
-        model.eval()
-        info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
-    save_model(run.stage_file(number, recipe), model, info)
+    tensors = {**capture(work.model, work.optimizer), "record": work.record.cpu().clone()}
+    # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
+    if all(bool(value.isfinite().all()) for value in tensors.values()):
+        session.saver.save(Checkpoint(at, tensors))
+
+
+def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
+    """Write the stage's model file."""
+    recipe, hook = session.recipe, hook_of(work.stage.objective)
+    if hook:
+        hook.finish(work.model)
+    scores = scores or _test(session, work)
+    with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
+        work.model.eval()
+        labels_are_y = hook is not None and hook.labels_are_y
+        info = describe(work.model, session.data, recipe, scores, labels_are_y=labels_are_y)
+    save_model(session.run.stage_file(work.number, recipe), work.model, info)
 
 
 def _interrupted_anywhere(session: _Session, step: int) -> bool:

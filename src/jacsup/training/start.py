@@ -1,4 +1,4 @@
-"""What happens before the first step: the run folder, stages taken over from other runs, and the starting model."""
+"""What happens before the first step: the run folder, stages copied from other runs, and the initial model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ import torch
 import jacsup
 from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
-from jacsup.config import Recipe, Stage
+from jacsup.config import Recipe
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import initial_seed
+from jacsup.hooks import hook_of
 from jacsup.jsonable import differences
 from jacsup.models import Model, build, load, load_metadata
-from jacsup.models.conv import ConvAutoencoder
-from jacsup.models.discriminator import Discriminator
 from jacsup.models.grow import grow
 from jacsup.run import Run
 
@@ -30,7 +29,7 @@ MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Source:
+class InitialStages:
     """Where a new run's first stages come from: the first `count` stages of another run."""
 
     run: Run
@@ -40,16 +39,26 @@ class Source:
 @contextlib.contextmanager
 def open_run(
     recipe: Recipe, path: Path, init: str | Path | None, data: Dataset
-) -> Iterator[tuple[Run, Recipe, Source | None]]:
-    """The locked run folder of a recipe, new or resumed; the recipe with its `init` filled in; and init's source.
+) -> Iterator[tuple[Run, Recipe, InitialStages | None]]:
+    """Create or reopen the run folder of a recipe and hold its lock.
 
-    ValueError if the folder holds something else, another recipe's run, or is in use.
+    Args:
+        recipe: What is trained.
+        path: The run folder.
+        init: RUN or RUN/STAGE to start from, if any.
+        data: The data set.
+
+    Yields:
+        The run, the recipe with its `init` filled in, and the stages that `init` names.
+
+    Raises:
+        ValueError: The folder holds something else or another recipe's run, or is in use.
     """
-    run, source = Run(path), None
+    run, initial = Run(path), None
     resumed = (path / "recipe.json").exists()
     if init:
-        source = _init_source(init, recipe, data, run.recipe.init if resumed else "")
-        recipe = replace(recipe, init=source.run.stage_digest(source.count - 1))
+        initial = _initial_stages(init, recipe, data, run.recipe.init if resumed else "")
+        recipe = replace(recipe, init=initial.run.stage_digest(initial.count - 1))
     elif recipe.init and not resumed:
         raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
     _refuse_other_content(run, recipe)
@@ -63,7 +72,7 @@ def open_run(
         dist.barrier()
         if not (path / "recipe.json").exists():
             raise ValueError(f"rank {dist.rank()} does not see {path}; --out must be a folder that all machines share")
-        yield run, recipe, source
+        yield run, recipe, initial
 
 
 def _refuse_other_content(run: Run, recipe: Recipe) -> None:
@@ -97,7 +106,7 @@ def describe_session(
     *,
     compiled: bool,
 ) -> list[str]:
-    """Adds where and how this session runs to run.json; returns a note for each difference from the last one."""
+    """Add to run.json where and how this session runs; return a note for each difference from the last session."""
     session = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
@@ -120,24 +129,31 @@ def describe_session(
     return notes
 
 
-def take_over(run: Run, recipe: Recipe, source: Source | None, most: int) -> list[str]:
-    """Copies up to `most` finished stages into a run that has no work of its own yet; returns notes.
+def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: int) -> list[str]:
+    """Copy finished stages into a run that has not trained anything itself yet.
 
-    From `source`, or else from the run beside it that agrees with the recipe over the most stages.
+    Args:
+        run: The run.
+        recipe: Its recipe.
+        initial: The stages to copy; defaults to those of the run beside it that shares the most stages.
+        most: Largest number of stages to copy.
+
+    Returns:
+        A note of what was copied, if anything.
     """
-    source = source or _best_sibling(run, recipe)
-    count = min(source.count, most) if source else 0
-    if source is None or count <= len(run.finished_stages(recipe)):
+    initial = initial or _best_sibling(run, recipe)
+    count = min(initial.count, most) if initial else 0
+    if initial is None or count <= len(run.finished_stages(recipe)):
         return []
-    lines = [line for line in source.run.stats() if line["stage"] < count]
+    lines = [line for line in initial.run.stats() if line["stage"] < count]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
     for number in range(count):
-        write_atomically(run.stage_file(number, recipe), source.run.stage_file(number).read_bytes())
+        write_atomically(run.stage_file(number, recipe), initial.run.stage_file(number).read_bytes())
     names = ", ".join(stage.name for stage in recipe.stages[:count])
-    return [f"taken over from {source.run.path}: {names}"]
+    return [f"copied from {initial.run.path}: {names}"]
 
 
-def _best_sibling(run: Run, recipe: Recipe) -> Source | None:
+def _best_sibling(run: Run, recipe: Recipe) -> InitialStages | None:
     """An identical recipe's run is left alone: training it again is how one checks or times it."""
     best = None
     for sibling, theirs in run.neighbours():
@@ -145,18 +161,18 @@ def _best_sibling(run: Run, recipe: Recipe) -> Source | None:
         while count and theirs.prefix(count) != recipe.prefix(count):
             count -= 1
         if count > (best.count if best else 0):
-            best = Source(sibling, count)
+            best = InitialStages(sibling, count)
     return best
 
 
-def _init_source(init: str | Path, recipe: Recipe, data: Dataset, recorded: str) -> Source:
+def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: str) -> InitialStages:
     """What RUN or RUN/STAGE stands for. recorded: the digest that a resumed run began with, since RUN may go on."""
     path = Path(init)
     run = Run(path if (path / "recipe.json").exists() else path.parent)
     if run.path.name == "stages":
         run = Run(run.path.parent)
     if not (run.path / "recipe.json").exists():
-        raise ValueError(f"--init {init} is neither a run nor a stage of one; give RUN or RUN/STAGE")
+        raise ValueError(f"--init {init} is neither a run nor a stage of one; pass RUN or RUN/STAGE")
     theirs = run.recipe
     finished = {theirs.stages[number].name: number for number in run.finished_stages(theirs)}
     if not finished:
@@ -164,8 +180,8 @@ def _init_source(init: str | Path, recipe: Recipe, data: Dataset, recorded: str)
     folders = {name: run.stage_file(number).parent.name for name, number in finished.items()}
     names = [name for name in finished if run.path == path or path.name in (name, folders[name])]
     if not names:
-        raise ValueError(f"{run.path} has no finished stage '{path.name}'; allowed are {', '.join(finished)}")
-    sources = [Source(run, finished[name] + 1) for name in names]
+        raise ValueError(f"{run.path} has no finished stage '{path.name}'; it must be one of {', '.join(finished)}")
+    sources = [InitialStages(run, finished[name] + 1) for name in names]
     source = next((known for known in sources if run.stage_digest(known.count - 1) == recorded), sources[-1])
     metadata = load_metadata(run.stage_file(source.count - 1))
     same = {
@@ -181,14 +197,14 @@ def _init_source(init: str | Path, recipe: Recipe, data: Dataset, recorded: str)
     different = [name for name, (old, new) in same.items() if old != new]
     if different:
         raise ValueError(
-            f"--init {init}: its first {source.count} stages do not fit recipe '{recipe.name}' and its data, which "
-            f"differ in {' and '.join(different)}; these must agree"
+            f"--init {init}: its first {source.count} stages differ from recipe '{recipe.name}' and its data in "
+            f"{' and '.join(different)}; these must be equal"
         )
     return source
 
 
 def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Model:
-    """The stage's model before its first step: a new one, or the one before it, grown."""
+    """Return a stage's model before its first step: a new one, or the stage before it, grown."""
     stage = recipe.stages[number]
     num_units = len(data.attributes) if recipe.supervised else stage.num_units
     # Loading draws random numbers too, so it comes before the seed.
@@ -200,13 +216,6 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
         else:
             sizes = num_units, stage.z_channels
             model = build(recipe.model, data.image_shape, *sizes, normalized=not recipe.supervised)
-        if stage.objective == "fader":
-            _add_discriminator(model, recipe, stage, len(data.train))
+        if hook := hook_of(stage.objective):
+            hook.prepare(model, recipe, stage, len(data.train))
     return model
-
-
-def _add_discriminator(model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:
-    """A third network for the stage's time; its reward rises for the first half of it."""
-    assert isinstance(model, ConvAutoencoder)
-    ramp, side = max(1, stage.epochs * (num_images // stage.batch_size) // 2), model.decoder.map_side
-    model.add_module("discriminator", Discriminator(stage.z_channels, side, model.num_units, ramp, recipe.seed))

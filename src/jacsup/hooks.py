@@ -1,0 +1,90 @@
+"""Baselines that train in a way of their own: what such a stage may add to training, and where each is defined.
+
+The core imports none of them: a baseline is loaded when a recipe names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, get_args, runtime_checkable
+
+from jacsup.config import Objective, Recipe, Stage
+
+
+@runtime_checkable
+class StageHook(Protocol):
+    """What a stage with an objective of a baseline does besides what every stage does.
+
+    Attributes:
+        labels_are_y: Whether the decoder sees the labels in place of the predicted y.
+    """
+
+    labels_are_y: bool
+
+    def arm(self, recipe: Recipe) -> tuple[Stage, ...]:
+        """Return the stages of the recipe's arm that this baseline is."""
+        ...
+
+    def require_trainable(self, stage: Stage, model: Any) -> None:
+        """Check, before anything is written, that a model can be trained so; ValueError where it cannot."""
+        ...
+
+    def prepare(self, model: Any, recipe: Recipe, stage: Stage, num_images: int) -> None:
+        """Add to a new model what the stage's training needs."""
+        ...
+
+    def updates(self, stage: Stage, labels: Any) -> tuple[Any, ...]:
+        """Return the updates of one iteration; see objectives.Update."""
+        ...
+
+    def finish(self, model: Any) -> None:
+        """Remove from a trained model what only training needed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline whose stages need a hook.
+
+    Attributes:
+        module: The module that defines its StageHook as `HOOK`.
+        description: What the arm of its name trains.
+    """
+
+    module: str
+    description: str
+
+    @property
+    def hook(self) -> StageHook:
+        """The baseline's hook."""
+        return import_module(self.module).HOOK
+
+
+# By the name of the objective, which is the arm's too.
+BASELINES = {
+    "fader": Baseline(
+        "jacsup.baselines.fader",
+        "Fader Networks: the long code, adversarial, from its first epoch on for as many images as all stages",
+    ),
+}
+
+
+def hook_of(objective: str) -> StageHook | None:
+    """Find what a stage's objective adds to training.
+
+    Args:
+        objective: Name of the objective.
+
+    Returns:
+        The hook of a baseline; None for an objective of the method itself.
+
+    Raises:
+        ValueError: The objective is unknown.
+    """
+    own = get_args(Objective)
+    if objective in own:
+        return None
+    if objective not in BASELINES:
+        raise ValueError(f"unknown objective '{objective}'; it must be one of {', '.join((*own, *BASELINES))}")
+    return BASELINES[objective].hook
