@@ -23,7 +23,7 @@ def test_split_draws_the_line_anywhere_and_keeps_the_units() -> None:
         parts = code.split(num_factors)
         assert parts.y.shape == (3, num_factors)
         assert parts.units.equal(code.units)
-    with pytest.raises(ValueError, match="num_factors is 4; allowed are 0 to 3"):
+    with pytest.raises(ValueError, match="num_factors is 4; it must be between 0 and 3"):
         code.split(4)
 
 
@@ -33,7 +33,7 @@ def test_with_factor_changes_one_factor_of_a_copy() -> None:
     assert changed.y.tolist() == [[0, 7], [2, 8], [4, 9]]
     assert code.y[0, 1] == 1
     assert code.with_factor(0, 5.0).y[:, 0].tolist() == [5, 5, 5]
-    with pytest.raises(ValueError, match="factor is 2; allowed are 0 to 1"):
+    with pytest.raises(ValueError, match="factor is 2; it must be between 0 and 1"):
         code.with_factor(2, 0.0)
 
 

@@ -169,8 +169,8 @@ def test_gradients_travel_in_several_messages(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("device", "expected"),
-    [("cuda", "3 processes were started on a machine with 2 GPUs; --nproc-per-node may be up to 2"),
-     ("cuda:1", "device is cuda:1 for 3 processes; give cuda")],
+    [("cuda", "3 processes were started on a machine with 2 GPUs; --nproc-per-node must be at most 2"),
+     ("cuda:1", "device is cuda:1 for 3 processes; pass cuda")],
 )  # fmt: skip
 def test_every_process_needs_a_gpu_of_its_own(device: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", "3"), ("LOCAL_RANK", "2")):

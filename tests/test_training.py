@@ -328,7 +328,9 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
     again = weights(out)
     jacsup.train(recipe, out=out, init=finished / "stages" / "01-units-3")
     assert weights(out) == again
-    with pytest.raises(ValueError, match="has no finished stage 'units-9'; it must be one of units-2, units-3, units-4"):
+    with pytest.raises(
+        ValueError, match="has no finished stage 'units-9'; it must be one of units-2, units-3, units-4"
+    ):
         jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
     with pytest.raises(ValueError, match="'debug' and its data, which differ in model; these must agree"):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
@@ -426,7 +428,7 @@ def test_a_recipe_that_began_elsewhere_asks_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["units", "3", "its-3", "01", "01-units"])
 def test_init_matches_a_stages_whole_name(part: str, tmp_path: Path, finished: Path) -> None:
-    with pytest.raises(ValueError, match=f"no finished stage '{part}'; allowed are units-2, units-3, units-4"):
+    with pytest.raises(ValueError, match=f"no finished stage '{part}'; it must be one of units-2, units-3, units-4"):
         jacsup.train(DEBUG, out=tmp_path / "run", init=finished / part)
 
 

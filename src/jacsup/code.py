@@ -18,8 +18,12 @@ UNIT = (0.0, 1.0)
 class Code:
     """Factors y and nuisance part z of a batch of images.
 
-    A model that learned its factors without labels has one ordered row of units, unit 0 the most important.
-    It hands them all out as `y`, with an empty `z`; `split(k)` draws the line for a stage.
+    A model that learned its factors without labels has one ordered row of units, unit 0 being the most important. It
+    returns all of them as `y`, with an empty `z`; `split(k)` separates a stage's factors from the rest.
+
+    Attributes:
+        y: Factors, shape (b, k).
+        z: Nuisance part, shape (b, d).
     """
 
     y: Float[Tensor, "b k"]
@@ -27,31 +31,68 @@ class Code:
 
     @property
     def units(self) -> Float[Tensor, "b u"]:
-        """y and z side by side."""
+        """y and z in one row, shape (b, k + d)."""
         return torch.cat([self.y, self.z], dim=1) if self.z.shape[1] else self.y
 
     @classmethod
     def of_units(cls, units: Float[Tensor, "b u"]) -> Code:
-        """A code whose units are all factors."""
+        """Make a code whose units are all factors.
+
+        Args:
+            units: Units, shape (b, u).
+
+        Returns:
+            The code, with an empty z.
+        """
         return cls(units, units[:, :0])
 
     def split(self, num_factors: int) -> Code:
-        """The same code with its first `num_factors` units as y and the rest as z."""
+        """Return the same code with its first units as y and the rest as z.
+
+        Args:
+            num_factors: Number of units that become y.
+
+        Returns:
+            The code.
+
+        Raises:
+            ValueError: The code has fewer units.
+        """
         if num_factors == self.y.shape[1]:
             return self
         units = self.units
         if not 0 <= num_factors <= units.shape[1]:
-            raise ValueError(f"num_factors is {num_factors}; allowed are 0 to {units.shape[1]}, the units of this code")
+            raise ValueError(
+                f"num_factors is {num_factors}; it must be between 0 and {units.shape[1]}, the number of units"
+            )
         return Code(units[:, :num_factors], units[:, num_factors:])
 
     def swap(self, partner: Int[Tensor, " b"]) -> Code:
-        """The partners' factors with each image's own z (section 3)."""
+        """Give each image its partner's factors and keep its own z (section 3).
+
+        Args:
+            partner: Number of each image's partner, shape (b,).
+
+        Returns:
+            The swapped code.
+        """
         return Code(self.y[partner], self.z)
 
     def with_factor(self, factor: int, value: float | Float[Tensor, " b"]) -> Code:
-        """The code with factor number `factor` set to `value` for every image."""
+        """Set one factor of every image.
+
+        Args:
+            factor: Number of the factor, from 0.
+            value: Its new value, one for all images or one for each.
+
+        Returns:
+            The changed code.
+
+        Raises:
+            ValueError: There is no such factor.
+        """
         if not 0 <= factor < self.y.shape[1]:
-            raise ValueError(f"factor is {factor}; allowed are 0 to {self.y.shape[1] - 1}")
+            raise ValueError(f"factor is {factor}; it must be between 0 and {self.y.shape[1] - 1}")
         y = self.y.clone()
         y[:, factor] = value
         return Code(y, self.z)
@@ -60,32 +101,70 @@ class Code:
 def partners(
     values: Float[Tensor, "*shape"], swap_mask: Bool[Tensor, "*shape"] | None = None
 ) -> Float[Tensor, "*shape"]:
-    """Each row's random partner in the batch: its neighbour, since a batch is already in random order.
+    """Return the values of each row's random partner: its neighbour, since a batch is already in random order.
 
-    swap_mask: what comes from the partner; the rest stays the row's own. Everything without it.
+    Args:
+        values: One row per image.
+        swap_mask: Which values come from the partner; the others stay the row's own. All of them by default.
+
+    Returns:
+        The partners' values, in the shape of `values`.
     """
     theirs = values.roll(1, dims=0)
     return theirs if swap_mask is None else torch.where(swap_mask, theirs, values)
 
 
 def at_strength(m_minus: float | Float[Tensor, "*k"], m_plus: float | Float[Tensor, "*k"], strength: Any) -> Any:
-    """The y of attributes at a strength, a number or a tensor: -1 is typical without (m-), 1 typical with (m+)."""
+    """Convert strengths to values of y.
+
+    Args:
+        m_minus: Mean y of images without the attribute, the y of strength -1.
+        m_plus: Mean y of images with it, the y of strength 1.
+        strength: Strength, a number or a tensor.
+
+    Returns:
+        The values of y.
+    """
     return (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"], value_range: Sequence[float]) -> Float[Tensor, "*shape"]:
-    """uint8 pixels as floats in the model's `value_range` (low, high)."""
+    """Convert uint8 pixels to a model's values.
+
+    Args:
+        pixels: Pixels from 0 to 255.
+        value_range: The model's lowest and highest value.
+
+    Returns:
+        Floats in the value range, in torch's default dtype.
+    """
     low, high = value_range
     scaled = pixels.to(torch.get_default_dtype()).mul_((high - low) / 255)
     return scaled.add_(low) if low else scaled
 
 
 def to_unit(x: Float[Tensor, "*shape"], value_range: Sequence[float]) -> Float[Tensor, "*shape"]:
-    """Model values in `value_range` as floats clamped to [0, 1], in which errors are reported."""
+    """Convert a model's values to [0, 1], in which errors are reported.
+
+    Args:
+        x: Images in the model's value range.
+        value_range: The model's lowest and highest value.
+
+    Returns:
+        Floats, clamped to [0, 1].
+    """
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)
 
 
 def to_uint8(x: Float[Tensor, "*shape"], value_range: Sequence[float]) -> UInt8[Tensor, "*shape"]:
-    """Model values in `value_range` as uint8 pixels, rounded and clamped."""
+    """Convert a model's values to uint8 pixels.
+
+    Args:
+        x: Images in the model's value range.
+        value_range: The model's lowest and highest value.
+
+    Returns:
+        Pixels from 0 to 255, rounded and clamped.
+    """
     return to_unit(x, value_range).mul(255).round().to(torch.uint8)

@@ -1,7 +1,7 @@
-"""Many processes, one batch: what a rank must ask the others, so that a recipe means the same on 1 or 64 devices.
+"""Several processes, one batch: what ranks exchange so that a recipe gives the same results on 1 or 64 devices.
 
-Each rank holds an equal share of the global batch, its rows in the order of ranks. Every function here is the plain
-one where a single process runs.
+Each rank has an equal share of the global batch, whose rows are in the order of ranks. With a single process every
+function here is the plain one.
 """
 
 from __future__ import annotations
@@ -22,42 +22,49 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from jacsup import code
 
-# What one message holds at least: worth its delay, and on its way early.
+# Least size of a message of gradients: large enough to be worth its latency, small enough to be sent early.
 MESSAGE_BYTES = 8 * 2**20
 
-# The others wait while rank 0 prepares images or describes a stage's model.
+# The other ranks wait while rank 0 prepares images or describes a stage's model.
 LONGEST_WAIT = timedelta(days=2)
 
-# Small words between hosts, which must not wait for the devices, and gradients, for which small messages must not wait.
+# Two groups of processes: small messages between hosts must not wait for the devices, nor for gradients.
 _control: Any = None
 _gradients: Any = None
 
 
 def rank() -> int:
-    """This process's number among all."""
+    """Number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and tells."""
+    """Whether this is the process that writes files and reports."""
     return rank() == 0
 
 
 def num_started() -> int:
-    """How many processes torchrun started, joined or not."""
+    """Number of processes that torchrun started, whether they have joined or not."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """This process among those that torchrun started, on its own device; alone without torchrun.
+    """Join the processes that torchrun started; do nothing without torchrun.
 
-    Raises ValueError where not every process can have a GPU of its own.
+    Args:
+        device: The device asked for.
+
+    Yields:
+        This process's own device.
+
+    Raises:
+        ValueError: There are fewer GPUs than processes.
     """
     global _control, _gradients
     if num_started() == 1:
@@ -68,14 +75,14 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     _control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
-    # NCCL's messages of two groups may not be under way at once.
+    # With NCCL, messages of two groups must not be in flight at the same time.
     _gradients = dist.new_group() if device.type == "cpu" else None
     try:
         yield device
     except KeyboardInterrupt:
         _left()
         raise
-    # After an error of this rank alone the others do not leave: NCCL would wait for them, torchrun stops them.
+    # Not after an error of this rank alone: NCCL would wait for the others, which torchrun stops.
     _left()
 
 
@@ -88,18 +95,20 @@ def _left() -> None:
 def _own_gpu(asked: torch.device) -> torch.device:
     number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if asked.index is not None:
-        raise ValueError(f"device is {asked} for {num_started()} processes; give cuda, and each takes one of its own")
+        raise ValueError(
+            f"device is {asked} for {num_started()} processes; pass cuda, so that each takes a GPU of its own"
+        )
     if number >= there:
         started = os.environ["LOCAL_WORLD_SIZE"]
         raise ValueError(
-            f"{started} processes were started on a machine with {there} GPUs; --nproc-per-node may be up to {there}"
+            f"{started} processes were started on a machine with {there} GPUs; --nproc-per-node must be at most {there}"
         )
     return torch.device("cuda", number)
 
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Lets rank 0 do it first, then one process of each other machine: what they download or prepare, the rest find."""
+    """Let rank 0 go first, then one process of each other machine; the others find what these download or prepare."""
     turn = 0 if is_main() else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     for _ in range(turn):
         barrier()
@@ -109,13 +118,13 @@ def main_first() -> Iterator[None]:
 
 
 def barrier() -> None:
-    """Waits for all ranks."""
+    """Wait for all ranks."""
     if size() > 1:
         dist.barrier(_control)
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether the flag is set on any rank; all ranks must ask."""
+    """Whether a flag is set on any rank. All ranks must call this."""
     if size() == 1:
         return flag
     word = torch.tensor(int(flag))
@@ -124,7 +133,15 @@ def any_rank(flag: bool) -> bool:
 
 
 def require_same(numbers: Sequence[int], what: str) -> None:
-    """RuntimeError where ranks have different numbers; all ranks must ask."""
+    """Check that all ranks have the same numbers. All ranks must call this.
+
+    Args:
+        numbers: This rank's numbers.
+        what: What they are, for the message.
+
+    Raises:
+        RuntimeError: They differ.
+    """
     if size() == 1:
         return
     everyones = [torch.empty(len(numbers), dtype=torch.long) for _ in range(size())]
@@ -135,33 +152,46 @@ def require_same(numbers: Sequence[int], what: str) -> None:
 
 
 def require_divisible(batch_size: int) -> None:
-    """ValueError where a batch cannot be shared out evenly."""
+    """Check that a batch can be divided evenly among the ranks; ValueError where it cannot."""
     if batch_size % size():
         raise ValueError(
             f"batch_size is {batch_size} for {size()} processes; it must be a multiple of their number: start fewer, "
-            "or --set stages.batch_size=..."
+            "or use --set stages.batch_size=..."
         )
 
 
 def own(values: Tensor, dim: int = 0) -> Tensor:
-    """This rank's share of a global batch that all ranks know, which lies along `dim`."""
+    """Return this rank's rows of a global batch that all ranks have.
+
+    Args:
+        values: The global batch.
+        dim: Dimension of the batch.
+    """
     return values.chunk(size(), dim)[rank()]
 
 
 def gather(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*gathered"]:
-    """The rows (b, ...) of all ranks, in their order, as (b * size, ...), with their gradients."""
+    """Return the rows (b, ...) of all ranks, in their order, as (b * size, ...); differentiable."""
     return _Gather.apply(values) if size() > 1 else values
 
 
 def mean(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The mean of each number over all ranks, with its gradients."""
+    """Return the mean of each number over all ranks; differentiable."""
     return _Mean.apply(values) if size() > 1 else values
 
 
 def partners(
     values: Float[Tensor, "*shape"], swap_mask: Bool[Tensor, "*shape"] | None = None
 ) -> Float[Tensor, "*shape"]:
-    """code.partners over the global batch: the partner of a rank's first row is the last row of the rank before."""
+    """code.partners over the global batch: the partner of a rank's first row is the last row of the previous rank.
+
+    Args:
+        values: One row per image of this rank.
+        swap_mask: Which values come from the partner; all by default.
+
+    Returns:
+        The partners' values, in the shape of `values`.
+    """
     if size() == 1:
         return code.partners(values, swap_mask)
     last_rows = gather(values[-1:])
@@ -172,9 +202,17 @@ def partners(
 def mean_gradients(
     loss: Float[Tensor, ""], weights: Sequence[Tensor], told: Float[Tensor, " n"]
 ) -> tuple[list[Tensor], Float[Tensor, " n"]]:
-    """The loss's gradients in the weights, and `told`, as means over all ranks.
+    """Average a loss's gradients over all ranks.
 
-    Gradients travel while the backward pass makes the next ones: all ranks make them in the same order.
+    Gradients are sent while the backward pass computes the next ones; all ranks compute them in the same order.
+
+    Args:
+        loss: This rank's loss.
+        weights: The weights to differentiate with respect to.
+        told: Numbers to average along with the gradients.
+
+    Returns:
+        The mean gradients and the mean of `told`.
     """
     if size() == 1:
         return list(torch.autograd.grad(loss, weights)), told
@@ -223,7 +261,7 @@ class _Messages:
 
 
 def synchronise(model: nn.Module) -> None:
-    """From now on all ranks start from rank 0's weights, and BatchNorm sees the global batch."""
+    """Copy rank 0's weights to all ranks, and let BatchNorm use the statistics of the global batch from now on."""
     if size() == 1:
         return
     for tensor in model.state_dict().values():
@@ -234,7 +272,7 @@ def synchronise(model: nn.Module) -> None:
 
 
 def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-    """BatchNorm whose statistics, and their gradients, are those of all ranks' rows together."""
+    """BatchNorm with the statistics of all ranks' rows, through which gradients flow."""
     if not norm.training:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     # Statistics in float32, as torch's own layer keeps them.
@@ -268,7 +306,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # Every rank's loss depends on these rows.
+        # The loss of every rank depends on these rows, so their gradient is the sum over ranks; the mean that
+        # mean_gradients takes of the weights' gradients makes it that of the global loss.
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return own(gradient)
@@ -281,7 +320,8 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # Every rank's loss depends on these numbers.
+        # The loss of every rank depends on these numbers through the mean, whose own factor is 1 / size: the sum over
+        # ranks times it is the mean of the gradients.
         return _mean(gradient)
 
 

@@ -14,12 +14,28 @@ Whole = Callable[[Tensor], Tensor]
 
 
 def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -> Scalar:
-    """Eq. 8: (x - D(E(x)))^2, mean over pixels and batch."""
+    """Eq. 8: (x - D(E(x)))^2, mean over pixels and batch.
+
+    Args:
+        x: Images.
+        x_hat: Their reconstructions, in the same shape.
+
+    Returns:
+        The loss.
+    """
     return F.mse_loss(x_hat, x)
 
 
 def factor_difference(y: Float[Tensor, "b k"], y_teacher: Float[Tensor, "b k"]) -> Scalar:
-    """Eq. 9, first term: (y_S - y_T)^2, mean over factors and batch."""
+    """Eq. 9, first term: (y_S - y_T)^2, mean over factors and batch.
+
+    Args:
+        y: The student's factors, shape (b, k).
+        y_teacher: The teacher's factors, shape (b, k).
+
+    Returns:
+        The loss.
+    """
     return F.mse_loss(y, y_teacher)
 
 
@@ -31,8 +47,16 @@ def jacobian_difference(
 ) -> Scalar:
     """Eq. 9, second term: [D_T(y') - D_T(y)] - [D_S(y', z) - D_S(y, z)], squared, mean over pixels and batch.
 
-    `swapped` images are decoded from a partner's factors y' and the image's own z.
     Differs from the paper: the printed equation lost the brackets around the student's difference; eq. 6 has them.
+
+    Args:
+        x_hat: The student's reconstructions, D_S(y, z).
+        x_hat_swapped: The student's images of a partner's factors y' and the image's own z, D_S(y', z).
+        teacher_x_hat: The teacher's reconstructions, D_T(y).
+        teacher_x_hat_swapped: The teacher's images of the partner's factors, D_T(y').
+
+    Returns:
+        The loss.
     """
     return F.mse_loss(x_hat_swapped - x_hat, teacher_x_hat_swapped - teacher_x_hat)
 
@@ -48,13 +72,24 @@ def jacobian(
     w_y: float = 0.1,
     w_diff: float = 1.0,
 ) -> Scalar:
-    """Eq. 9: holds the student decoder's Jacobian in the factors to the teacher's.
+    """Eq. 9: keep the student decoder's Jacobian in the factors close to the teacher's.
 
-    y, y_teacher: the factors that student and teacher read in the images, shape (b, k).
-    x_hat, teacher_x_hat: their reconstructions, D_S(y, z) and D_T(y_T), shape (b, ...), any value range.
-    x_hat_swapped, teacher_x_hat_swapped: the same with the factors of a random partner, D_S(y', z) and D_T(y_T').
-    Gradients are meant to flow through all that is the student's; compute the teacher's under torch.no_grad().
-    The default weights are those of the paper's Figure 1.
+    For training loops of your own. `jacsup.train` weighs and reports the two terms one by one, so it calls
+    `factor_difference` and `jacobian_difference` instead. Gradients are meant to flow through all outputs of the
+    student; compute the teacher's under torch.no_grad().
+
+    Args:
+        y: Factors that the student predicts, shape (b, k).
+        y_teacher: Factors that the teacher predicts, shape (b, k).
+        x_hat: The student's reconstructions D_S(y, z), shape (b, ...), any value range.
+        x_hat_swapped: The same with the factors of a random partner, D_S(y', z).
+        teacher_x_hat: The teacher's reconstructions D_T(y_T).
+        teacher_x_hat_swapped: The same with the factors of the same partner, D_T(y_T').
+        w_y: Weight of the first term; the default is that of the paper's Figure 1.
+        w_diff: Weight of the second term, likewise.
+
+    Returns:
+        The loss.
     """
     return w_y * factor_difference(y, y_teacher) + w_diff * jacobian_difference(
         x_hat, x_hat_swapped, teacher_x_hat, teacher_x_hat_swapped
@@ -64,18 +99,33 @@ def jacobian(
 def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Whole = lambda mean: mean) -> Scalar:
     """Eq. 10: sum over i, j of (batch mean of centred z_i times centred y_j)^2.
 
-    whole: turns means over these rows into means over the whole batch, where others have its other rows.
+    Args:
+        y: Factors, shape (b, k).
+        z: Nuisance part, shape (b, d).
+        whole: Turns a mean over these rows into the mean over the whole batch, whose other rows other processes have.
+
+    Returns:
+        The loss.
     """
     return _covariances(y, z, whole).square().sum()
 
 
 def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Whole = lambda mean: mean) -> Scalar:
-    """The square root of eq. 10, as the author's public code has it; its gradient at zero is zero."""
+    """The square root of eq. 10, as the author's public code has it. Its gradient at zero is zero.
+
+    Args:
+        y: Factors, shape (b, k).
+        z: Nuisance part, shape (b, d).
+        whole: Turns a mean over these rows into the mean over the whole batch.
+
+    Returns:
+        The loss.
+    """
     return torch.linalg.vector_norm(_covariances(y, z, whole))
 
 
 def _covariances(y: Tensor, z: Tensor, whole: Whole) -> Tensor:
-    # Through the means no gradient comes: it is that of a sum of centred values, which is zero.
+    # The means need no gradient: it would be that of a sum of centred values, which is zero.
     y_centred, z_centred = (values - whole(values.detach().mean(dim=0)) for values in (y, z))
     return whole(z_centred.T @ y_centred / len(y))
 
@@ -86,10 +136,16 @@ def prediction(
     continuous: Bool[Tensor, " k"] | None = None,
     weights: Float[Tensor, "b k"] | None = None,
 ) -> Scalar:
-    """Eq. 11: max(1 - y_i * y_bar_i, 0) between predicted attributes and labels, mean over what is known.
+    """Eq. 11: max(1 - y_i * y_bar_i, 0) between predicted attributes and labels, mean over known labels.
 
-    y_bar: -1 or 1; nan where the label is missing. continuous: columns that hold standardised numbers; their error is
-    squared (the paper has binary attributes alone). weights: of each label, such as `balance` gives.
+    Args:
+        y: Predicted attributes, shape (b, k).
+        y_bar: Labels -1 and 1; nan where a label is missing.
+        continuous: Columns that hold standardised numbers, whose error is squared. The paper has binary ones only.
+        weights: Weight of each label, such as `balance` returns.
+
+    Returns:
+        The loss.
     """
     errors, num_known = _attribute_errors(y, y_bar, continuous, weights)
     return errors.sum() / num_known.clamp(min=1)
@@ -101,30 +157,61 @@ def cycle_factors(
     continuous: Bool[Tensor, " k"] | None = None,
     weights: Float[Tensor, "b k"] | None = None,
 ) -> Scalar:
-    """Eq. 12: the same errors of E(D(y_2, z_1)) against image 2's labels y_bar; sum over attributes, batch mean."""
+    """Eq. 12: the errors of eq. 11 between E(D(y_2, z_1)) and the labels of image 2; sum over attributes, batch mean.
+
+    Args:
+        y_again: Attributes that the encoder predicts for the swapped image, shape (b, k).
+        y_bar: Labels of the partner, -1 and 1; nan where a label is missing.
+        continuous: Columns that hold standardised numbers, whose error is squared.
+        weights: Weight of each label.
+
+    Returns:
+        The loss.
+    """
     errors, _ = _attribute_errors(y_again, y_bar, continuous, weights)
     return errors.sum() / len(y_again)
 
 
 def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Scalar:
-    """Eq. 13: (z_1 - z_1')^2 with z_1' from E(D(y_2, z_1)); sum over z, mean over batch."""
+    """Eq. 13: (z_1 - z_1')^2 with z_1' from E(D(y_2, z_1)); sum over z, mean over batch.
+
+    Args:
+        z_again: Nuisance part that the encoder predicts for the swapped image, shape (b, d).
+        z: The image's own nuisance part.
+
+    Returns:
+        The loss.
+    """
     return (z_again - z).square().sum() / len(z)
 
 
 def attribute_cross_entropy(logits: Float[Tensor, "b k"], y_bar: Float[Tensor, "b k"]) -> Scalar:
-    """Cross-entropy of logits against labels -1 and 1, sum over what is known, batch mean; of a number its sign counts.
+    """Cross-entropy between logits and labels -1 and 1, sum over known labels, mean over batch.
 
     Not in the paper: the loss of Fader Networks' discriminator, a baseline.
+
+    Args:
+        logits: Logits, shape (b, k).
+        y_bar: Labels; only the sign of a continuous one counts; nan where a label is missing.
+
+    Returns:
+        The loss.
     """
     errors = F.binary_cross_entropy_with_logits(logits, (y_bar > 0).to(logits.dtype), reduction="none")
     return (errors * ~y_bar.isnan()).sum() / len(logits)
 
 
 def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The images through a binomial filter of 5x5 pixels, borders continued: what is finer than 4 pixels goes.
+    """Blur images with a binomial filter of 5x5 pixels, which removes detail finer than 4 pixels.
 
-    For eq. 12 and 13, whose decoder otherwise learns patterns that only the encoder takes for an attribute. Not in the
-    paper.
+    For eq. 12 and 13, whose decoder otherwise learns patterns that only the encoder recognises as an attribute. Not in
+    the paper.
+
+    Args:
+        images: Images, shape (b, c, h, w); their borders are repeated outwards.
+
+    Returns:
+        The blurred images.
     """
     colours = images.shape[1]
     filter_ = images.new_tensor([1, 4, 6, 4, 1]) / 16
@@ -134,10 +221,17 @@ def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 def balance(y_bar: Float[Tensor, "b k"], frequency: Float[Tensor, " k"]) -> Float[Tensor, "b k"]:
-    """Weights that make rare labels count as much as common ones: 1 / (2 * the label's frequency), at most 10.
+    """Weights that give rare labels the same total weight as common ones: 1 / (2 * the label's frequency), at most 10.
 
-    frequency: the share of images with each attribute. An attribute's weights have mean 1 over the data, cut aside.
-    Not in the paper, whose 30 million image-steps wait for rare attributes.
+    Apart from this limit an attribute's weights have mean 1 over the data. Not in the paper, whose 30 million
+    image-steps suffice for rare attributes.
+
+    Args:
+        y_bar: Labels -1 and 1, shape (b, k).
+        frequency: Share of the images that have each attribute, shape (k,).
+
+    Returns:
+        The weights, shape (b, k).
     """
     of_label = torch.where(y_bar > 0, frequency, 1 - frequency)
     return 1 / (2 * of_label.clamp(min=0.05))

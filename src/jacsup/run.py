@@ -1,4 +1,4 @@
-"""A run folder: what lies where, and how a file is put there whole or not at all."""
+"""A run folder: which file lies where, and its lock."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from jacsup.jsonable import to_dict
 
 
 class InUseError(ValueError):
-    """Another process trains this run."""
+    """Another process is training this run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The files of one run. Reading from a folder that is not a run raises ValueError."""
+    """The files of one run. Reading from a folder that is not a run raises ValueError.
+
+    Attributes:
+        path: The run folder.
+    """
 
     path: Path
 
     @property
     def recipe(self) -> Recipe:
-        """What was asked for."""
+        """The recipe that is trained."""
         self.require()
         return read_recipe(self.path / "recipe.json")
 
@@ -38,7 +42,7 @@ class Run:
 
     @property
     def checkpoint_file(self) -> Path:
-        """Where training stands."""
+        """The last checkpoint."""
         return self.path / "checkpoint.safetensors"
 
     @property
@@ -50,11 +54,11 @@ class Run:
         """ValueError unless this folder is a run."""
         if not (self.path / "recipe.json").is_file():
             raise ValueError(
-                f"{self.path} is not a run: it has no recipe.json; give a folder that `jacsup train` wrote"
+                f"{self.path} is not a run: it has no recipe.json; pass a folder that `jacsup train` wrote"
             )
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Writes recipe.json."""
+        """Write recipe.json."""
         write_atomically(self.path / "recipe.json", json.dumps(to_dict(recipe), indent=2).encode())
 
     def stage_file(self, number: int, recipe: Recipe | None = None) -> Path:
@@ -80,13 +84,13 @@ class Run:
         return self.stage_file(finished[-1]) if finished else None
 
     def install_model(self, stage_file: Path) -> None:
-        """Puts a stage's model in place as the run's model.safetensors."""
+        """Copy a stage's model to the run's model.safetensors."""
         content = stage_file.read_bytes()
         if not self.model_file.exists() or self.model_file.read_bytes() != content:
             write_atomically(self.model_file, content)
 
     def stats(self) -> list[dict[str, Any]]:
-        """The lines of stats.jsonl, oldest first; a line that a crash left torn is dropped."""
+        """The lines of stats.jsonl, oldest first, without one that a crash left incomplete."""
         lines: list[dict[str, Any]] = []
         if self.stats_file.exists():
             for line in self.stats_file.read_text().splitlines():
@@ -100,7 +104,7 @@ class Run:
         return json.loads(path.read_text())["sessions"] if path.exists() else []
 
     def add_session(self, session: dict[str, Any]) -> None:
-        """Appends to run.json."""
+        """Append a session to run.json."""
         text = json.dumps({"sessions": [*self.sessions(), session]}, indent=2)
         write_atomically(self.path / "run.json", text.encode())
 
@@ -116,7 +120,11 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder against a second process; InUseError when one has it. The lock dies with its process."""
+        """Lock the folder against a second process. The lock ends with its process.
+
+        Raises:
+            InUseError: Another process has the lock.
+        """
         import fcntl
 
         with open(self.path / ".lock", "w") as file:

@@ -1,4 +1,4 @@
-"""The arms beside a run, and the commands that train the missing ones."""
+"""The arms of a run that lie beside it, and the commands that train the missing ones."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from jacsup.run import Run
 
 
 def arm_label(arm: str) -> str:
-    """What legends and tables call a run of this arm."""
+    """Name of an arm in legends and tables."""
     return arm or "Jacobian supervision"
 
 
 def stage_letter(number: int) -> str:
-    """What section 4 calls stage `number`: A, B, C, D."""
+    """Letter of a stage in section 4: A, B, C, D."""
     return chr(ord("A") + number)
 
 
 def purpose(recipe: Recipe) -> str:
-    """What sets a run of this recipe's arm apart."""
-    return arms_of(recipe).get(recipe.arm, "each student's decoder is held to its teacher's Jacobian")
+    """What a run of this recipe's arm trains."""
+    return arms_of(recipe).get(recipe.arm, "each student's decoder keeps its teacher's Jacobian")
 
 
 def progress(run: Run) -> str:
@@ -41,9 +41,15 @@ def last_lines(run: Run) -> list[dict[str, Any]]:
 
 
 def find_siblings(run: Run) -> dict[str, Run]:
-    """The runs in the same folder that differ in their arm alone, by arm; of several the furthest trained one.
+    """Find the runs in the same folder that differ from a run in their arm only.
 
     They share the recipe's name, data, model, seed and teachers.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Runs by arm; of several the one that has trained furthest.
     """
     ours = run.recipe
     found: dict[str, Run] = {}
@@ -58,7 +64,7 @@ def find_siblings(run: Run) -> dict[str, Run]:
 def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
     """How many stages two arms share: those before the first student, which only a run without an arm has.
 
-    Those of hooks.BASELINES share none.
+    The arms of hooks.BASELINES share none.
     """
     if not BASELINES.keys().isdisjoint((ours.arm, theirs.arm)):
         return 0
@@ -67,7 +73,7 @@ def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
 
 
 def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
-    """The command that trains each arm that is not there yet, beside the run."""
+    """Return the commands that train the missing arms beside a run, by arm."""
     ours = run.recipe
     if len(ours.stages) < 2:
         return {}
@@ -77,7 +83,7 @@ def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
 
 
 def shown(path: Path) -> str:
-    """A path as the user would type it: relative to the working folder where it lies in there."""
+    """A path as the user would type it: relative to the working folder if it lies within."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
@@ -105,7 +111,7 @@ def _train_command(run: Run, siblings: dict[str, Run], arm: str) -> str:
 
 
 def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
-    """The run's recipe without its arm, as `jacsup train` takes it; empty where no file here holds it."""
+    """The run's recipe without its arm, as arguments of `jacsup train`; empty if no file has it."""
     ours = run.recipe
     if ours.name in RECIPES and ours.arm in ("", *arms_of(ours)):
         builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)

@@ -1,4 +1,4 @@
-"""The batches of a stage: drawn, mirrored, masked, and seen by the teacher."""
+"""The batches of a stage: shuffled, mirrored, masked, and with the teacher's outputs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ from jacsup.training.teacher import TeacherOutputs
 
 
 class Batches:
-    """What one stage's steps see: pure functions of seed, stage and epoch; of each batch a rank sees its own rows.
+    """The batches of one stage, pure functions of seed, stage and epoch. Each rank gets its own rows of a batch.
 
-    teacher: whose outputs a student is held to.
+    Args:
+        recipe: The recipe.
+        number: Number of the stage, from 0.
+        data: The data set.
+        device: Where batches are needed.
+        teacher: The model whose outputs a student's losses compare with.
     """
 
     def __init__(self, recipe: Recipe, number: int, data: Dataset, device: torch.device, teacher: Model | None):
@@ -33,7 +38,12 @@ class Batches:
             self._outputs = TeacherOutputs(teacher, data.train.images, flips=recipe.flips)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """An epoch's batches from step `first_step` on."""
+        """Yield an epoch's batches.
+
+        Args:
+            epoch: Number of the epoch within the stage, from 0.
+            first_step: Number of the first batch to yield.
+        """
         stage, attributes = self._stage, self._data.train.attributes
         sizes = len(self._data.train), stage.batch_size
         drawn = {"seed": self._recipe.seed, "stage": self._number, "epoch": epoch}

@@ -1,4 +1,4 @@
-"""A whole training step as one CUDA graph: the GPU repeats it without waiting for Python."""
+"""A whole training step as one CUDA graph, which the GPU repeats without waiting for Python."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from jacsup.models.mlp import MLPAutoencoder
 from jacsup.objectives import Batch
 from jacsup.training.state import tensors_by_name
 
-# Steps that let the libraries choose their algorithms, which they cannot while a graph is recorded.
+# Steps in which libraries choose their algorithms, which they cannot while a graph is recorded.
 WARM_UP_STEPS = 3
 
 
 class CapturedStep:
-    """`take_step`, recorded at the first batch and played back for that and all later ones, whose shapes are the same.
+    """A step that is recorded with the first batch and replayed for it and all later ones of the same shapes.
 
-    It must train `model` with `optimizer`, draw no random numbers and read nothing from the device; what it returns is
-    overwritten by the next call.
+    Args:
+        take_step: The step, a function of a batch. It must draw no random numbers and read nothing from the device;
+            what it returns is overwritten by the next call.
+        model: The model that it trains.
+        optimizer: The optimizer that it uses.
     """
 
     def __init__(self, take_step: Callable[[Batch], Tensor], model: nn.Module, optimizer: torch.optim.Optimizer):
@@ -32,7 +35,7 @@ class CapturedStep:
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch) -> Float[Tensor, " terms"]:
-        """One step; the losses before it."""
+        """Take one step and return the losses before it."""
         if self._replay is None:
             self._batch = Batch(**{name: value.clone() for name, value in _tensors(batch).items()})
             with side_stream(batch.x.device) as stream:
@@ -45,7 +48,13 @@ class CapturedStep:
         return self._losses
 
     def _warm_up(self) -> None:
-        """Leaves everything as it was, but for moments that start at zero and a rate that lies on the device."""
+        """Take a few steps and undo them, so that a graph can be recorded.
+
+        A graph repeats addresses and constants. So the optimizer's moments, which its first step creates, must exist;
+        the learning rate must be a tensor on the device, as a number would stay what it is now; and the libraries must
+        have chosen their algorithms. Weights and moments are then put back in place: moments that did not exist
+        before start at zero, as they do in a step without a graph.
+        """
         before = {name: value.clone() for name, value in tensors_by_name(self._model, self._optimizer).items()}
         for group in self._optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"], device=self._batch.x.device)
@@ -53,18 +62,19 @@ class CapturedStep:
             self._take_step(self._batch)
         for name, value in tensors_by_name(self._model, self._optimizer).items():
             value.copy_(before.get(name, torch.zeros_like(value)))
+        # Only now: outside of a recording, steps of a capturable optimizer wait for the device.
         for group in self._optimizer.param_groups:
             group["capturable"] = True
 
 
 def waits_for_python(model: nn.Module) -> bool:
-    """Whether the model's steps are so short on its device that Python takes most of the time."""
+    """Whether a step of the model on its device is so short that Python takes most of the time."""
     return isinstance(model, MLPAutoencoder) and next(model.parameters()).is_cuda and dist.size() == 1
 
 
 @contextlib.contextmanager
 def side_stream(device: torch.device) -> Iterator[Any]:
-    """A stream of its own on the device, where a graph is to be recorded, and nothing that runs before is missed."""
+    """A separate stream on the device for recording a graph; it waits for earlier work, and later work waits for it."""
     with torch.cuda.device(device):
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
@@ -74,9 +84,9 @@ def side_stream(device: torch.device) -> Iterator[Any]:
 
 
 def record(run: Callable[[], Tensor], stream: Any) -> tuple[Callable[[], None], Tensor]:
-    """What repeats the work of `run`, and where its result will lie; recording does none of it."""
+    """Record the work of `run` without doing it; return what repeats it, and the tensor that holds its result."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads may go on with what a recording thread may not do: they read images ahead.
+    # Other threads read images ahead, which the recording thread may not do.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = run()
     return graph.replay, result

@@ -1,4 +1,4 @@
-"""What training tells while it runs: the progress bar, stats.jsonl and TensorBoard."""
+"""What training reports while it runs: the progress bar, stats.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ from jacsup.run import Run
 
 
 def cut_stats(run: Run, stage: int, epoch: int) -> None:
-    """Drops the lines of stats.jsonl from (stage, epoch) on: they will be written anew."""
+    """Drop the lines of stats.jsonl from (stage, epoch) on, which will be written again."""
     kept = [line for line in run.stats() if (line["stage"], line["epoch"]) < (stage, epoch)]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 class Reporter:
-    """Writes an epoch's line to stats.jsonl, to TensorBoard if asked, and to the terminal.
+    """Writes each epoch's losses and scores to stats.jsonl, to the terminal and, if asked to, to TensorBoard.
 
-    A terminal gets one live bar over the whole curriculum; a log file gets one plain line per epoch. Of many processes
-    the first one tells.
+    A terminal shows one live bar over the whole curriculum; a log file gets one plain line per epoch. Of several
+    processes only the first one reports.
+
+    Args:
+        run: The run.
+        recipe: Its recipe.
+        num_stages: How many stages are trained.
+        tensorboard: Whether to write TensorBoard event files.
     """
 
     def __init__(self, run: Run, recipe: Recipe, num_stages: int, *, tensorboard: bool):
@@ -46,7 +52,7 @@ class Reporter:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-            # The rate is taken over the last minutes: later stages may cost more than the first.
+            # The speed is that of the last minutes, as later stages may cost more than the first.
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
                 TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
@@ -63,7 +69,15 @@ class Reporter:
             self._writer.close()
 
     def status(self, number: int, stage: Stage, epoch: int, share: float, losses: dict[str, float]) -> None:
-        """Moves the bar to `share` of an epoch and shows the latest losses."""
+        """Move the bar and show the latest losses.
+
+        Args:
+            number: Number of the stage, from 0.
+            stage: The stage.
+            epoch: Number of the epoch within the stage, from 0.
+            share: Share of the epoch that is done.
+            losses: The latest losses by name.
+        """
         if self._bar:
             self._bar.update(
                 self._task,
@@ -73,7 +87,11 @@ class Reporter:
             )
 
     def epoch(self, line: dict[str, Any]) -> None:
-        """Records a finished epoch."""
+        """Record a finished epoch.
+
+        Args:
+            line: What stats.jsonl gets.
+        """
         if self._silent:
             return
         with open(self._run.stats_file, "a") as file:
@@ -90,7 +108,7 @@ class Reporter:
             print(f"{where}: {_format(values)}", flush=True)
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self._bar:
             self._bar.console.print(text, markup=False)
         elif not self._silent:
@@ -102,7 +120,7 @@ def _format(values: dict[str, float]) -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Peak memory in MiB: of the device's tensors, or of the process on a CPU."""
+    """Return the peak memory in MiB: of the tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""What makes steps faster and leaves the recipe alone."""
+"""How layers compute while they learn: precision and compilation, which no recipe says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from jacsup.models import Model
 
 
 def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -> None:
-    """Sets how the models' layers are computed from now on; weights, statistics and losses stay in float32."""
+    """Set how the layers of models compute from now on; weights, statistics and losses stay in float32.
+
+    Args:
+        models: The models.
+        precision: What their layers compute in.
+        compiled: Whether encoders and decoders are compiled by torch.compile.
+    """
     if compiled:
-        # What earlier stages compiled is of no use, and only so much is kept.
+        # Code compiled for earlier stages is useless now, and torch keeps a limited amount of it.
         torch.compiler.reset()
     for model in models:
         model.in_bfloat16 = precision == "bfloat16"
@@ -25,7 +31,10 @@ def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -
 
 @contextlib.contextmanager
 def as_they_will_be_used(*models: Model | None, compiled: bool) -> Iterator[None]:
-    """In float32 and uncompiled: torch.compile would count each shape of a test against the few that it keeps."""
+    """Run models in float32 and uncompiled, as users will run them.
+
+    torch.compile keeps code for a limited number of shapes, on which tests would draw.
+    """
     speeds = [(model, model.in_bfloat16) for model in models if model]
     for model, _ in speeds:
         model.in_bfloat16 = False

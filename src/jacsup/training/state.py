@@ -19,7 +19,7 @@ from jacsup.atomic import sync_folder, write_atomically
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where training stands: `step` batches of epoch `epoch` of stage `stage` are done, `seconds` into the epoch."""
+    """How far training is: `step` batches of epoch `epoch` of stage `stage` are done, `seconds` into the epoch."""
 
     stage: int
     epoch: int = 0
@@ -29,14 +29,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A position and the tensors that go with it."""
+    """A position, and the weights, moments and losses at it."""
 
     position: Position
     tensors: dict[str, Tensor]
 
 
 def tensors_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The model's weights and the optimiser's moments, where they lie."""
+    """The model's weights and the optimizer's moments, not copied."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for weight_name, weight in model.named_parameters():
         tensors |= {f"adam.{weight_name}.{name}": value for name, value in optimizer.state[weight].items()}
@@ -44,7 +44,7 @@ def tensors_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
 
 
 def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Copies of them on the CPU."""
+    """Copy the model's weights and the optimizer's moments to the CPU."""
     tensors = tensors_by_name(model, optimizer)
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
@@ -59,7 +59,7 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Puts a checkpoint in place; the one before it stays as `.prev`. A full disk leaves both as they were."""
+    """Write a checkpoint and keep the previous one as `.prev`. A full disk leaves both as they were."""
     position = json.dumps(asdict(checkpoint.position))
     metadata = {"position": position, "sha256": _digest(position, checkpoint.tensors)}
     fresh = path.with_name(f"{path.name}.new")
@@ -71,9 +71,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 class Saver:
-    """Writes checkpoints while training goes on, one at a time; leaving it waits for the last one.
+    """Writes checkpoints in the background, one at a time; leaving the context waits for the last one.
 
-    What goes wrong with one is raised by the next call, or on leaving.
+    An error while writing is raised by the next call, or on leaving.
     """
 
     def __init__(self, path: Path):
@@ -81,7 +81,7 @@ class Saver:
         self._last: Future[None] | None = None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Starts to write, once the one before is in place; the tensors must stay as they are."""
+        """Start writing, once the previous checkpoint is in place. The tensors must not change afterwards."""
         self._wait()
         self._last = self._writer.submit(save_checkpoint, self._path, checkpoint)
 
@@ -97,7 +97,7 @@ class Saver:
         try:
             self._writer.shutdown()
         except KeyboardInterrupt:
-            # Whoever holds the folder's lock next would take the unfinished file away.
+            # The next holder of the folder's lock would delete the unfinished file.
             self._writer.shutdown()
             raise
         if kind is None or issubclass(kind, KeyboardInterrupt):
@@ -105,7 +105,7 @@ class Saver:
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The newest undamaged checkpoint, or None where training has not written one."""
+    """Return the newest undamaged checkpoint, or None if there is none."""
     for candidate in (path, _previous(path)):
         checkpoint = _read(candidate)
         if checkpoint:

@@ -19,17 +19,29 @@ WARM_UP = 0.3
 
 
 def make_adam(weights: Sequence[Tensor], adam: Adam) -> torch.optim.Optimizer:
-    """Adam with a config's settings."""
+    """Return an Adam optimizer of some weights with a config's settings."""
     return torch.optim.Adam(weights, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True)
 
 
 def make_optimizer(model: Model, adam: Adam) -> torch.optim.Optimizer:
-    """One Adam for all updates: a second one for the same weights would cancel the losses' weights."""
+    """Return one Adam for all updates of a model.
+
+    A second Adam for the same weights would cancel the weights of its losses, as Adam is invariant to their scale.
+    """
     return make_adam(list(model.parameters()), adam)
 
 
 def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
-    """The rate at `step` of a stage of `num_steps`."""
+    """Return the learning rate of a step.
+
+    Args:
+        adam: Settings of the optimizer.
+        step: Number of the step within its stage, from 0.
+        num_steps: Steps of the stage.
+
+    Returns:
+        The rate.
+    """
     if adam.schedule == "constant":
         return adam.lr
     progress = step / num_steps
@@ -39,15 +51,15 @@ def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The rate of the steps to come; one that a graph reads stays where it lies."""
+    """Set the learning rate of the next steps, in place where a CUDA graph reads it."""
     for group in optimizer.param_groups:
         group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
 
 
 def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    """Hands gradients to an optimiser, each in its weight's memory layout.
+    """Pass gradients to an optimizer, each in the memory layout of its weight.
 
-    torch's fused Adam walks through memory: a gradient in another layout would go to the wrong weights, unnoticed.
+    torch's fused Adam reads memory linearly: it would silently apply a gradient in another layout to the wrong weights.
     """
     for weight, gradient in zip(weights, gradients, strict=True):
         same = gradient.stride() == weight.stride()
@@ -57,9 +69,19 @@ def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 def train_step(
     model: Model, updates: Sequence[Update], optimizer: torch.optim.Optimizer, batch: Batch, clip: float = 0
 ) -> Float[Tensor, " terms"]:
-    """Takes each update's step and returns all unweighted losses, on the device, in the updates' order.
+    """Take the step of each update.
 
-    The first update sees E(x) with its gradient, the others as a constant. clip: the largest norm of a gradient, or 0.
+    The first update sees E(x) with its gradient, later ones see it as a constant.
+
+    Args:
+        model: The model.
+        updates: The updates of an iteration.
+        optimizer: The optimizer of all weights.
+        batch: The batch.
+        clip: Largest norm of an update's gradient; 0 disables clipping.
+
+    Returns:
+        All unweighted losses, on the device, in the order of the updates.
     """
     values: list[Tensor] = []
     code = model.encode(batch.x)

@@ -1,4 +1,4 @@
-"""One teacher pass per image and stage."""
+"""The teacher's outputs, computed once per image and stage where they fit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from jacsup import distributed as dist
 from jacsup.code import Code, to_float
 from jacsup.models import Model
 
-# Constants, never a look at free memory: the same run must do the same arithmetic on every machine.
+# Constants rather than a share of free memory: the same run must do the same arithmetic on every machine.
 CACHE_BYTES = 2 * 2**30
 CHUNK = 500
 
 
 class TeacherOutputs:
-    """What a teacher makes of each training image: computed once if it fits CACHE_BYTES, else per batch.
+    """A teacher's outputs for the training images: computed once if they fit into CACHE_BYTES, else for each batch.
 
-    flips: images come mirrored at times, so that nothing can be kept.
+    Args:
+        teacher: The teacher.
+        images: All training images.
+        flips: Whether images are sometimes mirrored, so that outputs cannot be kept.
+        cache_bytes: Largest size of what is kept.
     """
 
     def __init__(
@@ -34,7 +38,16 @@ class TeacherOutputs:
     def of(
         self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], swap_mask: Bool[Tensor, "b k"] | None = None
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-        """y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of the images numbered `index`, which are x; see Batch."""
+        """Return y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of a batch.
+
+        Args:
+            index: Numbers of the images, shape (b,).
+            x: These images, in the model's value range.
+            swap_mask: Which factors come from the partner; all by default.
+
+        Returns:
+            Factors, reconstructions, and reconstructions with the partners' factors.
+        """
         y, z, x_hat = (_rows(part, index) for part in self._cache) if self._cache else self._compute(x)
         # Without a z, D_T(y_T') is the partner's reconstruction.
         swapped = self._teacher.decode(Code(dist.partners(y, swap_mask), z)) if z.shape[1] else dist.partners(x_hat)
@@ -47,5 +60,5 @@ class TeacherOutputs:
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """values[index], which is three times as fast for rows that lie in one piece."""
+    """values[index]; index_select is three times as fast for contiguous rows."""
     return values.index_select(0, index) if values.is_contiguous() else values[index]
