@@ -179,8 +179,8 @@ def test_the_command(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"storage": "nonsense"}, "--storage nonsense cannot be used"),
-        ({"grid": ("stages.weights.diff",)}, "allowed is FIELD=VALUE"),
-        ({"grid": ("stages.weights.diff=a,b",)}, "allowed is FIELD=VALUE"),
+        ({"grid": ("stages.weights.diff",)}, "use FIELD=VALUE"),
+        ({"grid": ("stages.weights.diff=a,b",)}, "use FIELD=VALUE"),
         ({"grid": ("stages.weights.nothing=1",)}, "no field"),
         ({"floor": 2.0}, "--floor is 2.0"),
         ({"trials": 0}, "--trials is 0"),
