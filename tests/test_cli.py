@@ -267,7 +267,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no images": (("train", "folder"), "one's own images are needed; pass them as --images DIR"),
     "no such images": (("train", "folder", "--images", "no"), "no cannot be read"),
     "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; give more images"),
-    "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is only for the recipe 'folder'; 'debug' has its own"),
+    "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is only for the recipe 'folder'; 'debug' has its"),
     "table alone": ((*TRAIN, "--attributes", "table.csv"), "--attributes, --drop and --skip-bad need --images"),
     "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad need --images"),
     "skip alone": ((*TRAIN, "--skip-bad"), "`jacsup data prepare celeba --skip-bad`"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Option, Positional, Several
+from jacsup.cli.options import Flag, Name, Option, Several
 from jacsup.config import Folder, Recipe, require_image_size
 
 
-def download(name: Positional[str], /, *, data_root: Option[Path] = None) -> None:
+def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
     """Download a public data set.
 
     Args:
@@ -22,7 +22,7 @@ def download(name: Positional[str], /, *, data_root: Option[Path] = None) -> Non
 
 
 def prepare(
-    name: Positional[str],
+    name: Name,
     /,
     *,
     data_root: Option[Path] = None,

@@ -13,7 +13,7 @@ import tyro
 
 from jacsup.atomic import write_atomically
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Option, Positional, Repeated
+from jacsup.cli.options import Flag, Model, Option, Photo, Repeated
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +37,8 @@ GIF_MILLISECONDS = 80
 
 
 def edit(
-    model: Positional[str],
-    photo: Positional[Path],
+    model: Model,
+    photo: Photo,
     /,
     *,
     set: Repeated = (),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Option, Positional, Several
+from jacsup.cli.options import Flag, Model, Name, Option, RunFolder, Several
 from jacsup.cli.table import print_json, print_table
 from jacsup.jsonable import suggestion
 from jacsup.recipes import find
@@ -36,7 +36,7 @@ EDIT_COLUMNS = {
 
 
 def evaluate(
-    model: Positional[str],
+    model: Model,
     /,
     *,
     data: Option[str] = None,
@@ -86,7 +86,7 @@ def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
     print()
 
 
-def report(run: Positional[Path], /, *, data_root: Option[Path] = None) -> None:
+def report(run: RunFolder, /, *, data_root: Option[Path] = None) -> None:
     """Write report/index.html: figures and scores of a run and of the arms beside it, evaluated first if necessary.
 
     Args:
@@ -104,7 +104,7 @@ def report(run: Positional[Path], /, *, data_root: Option[Path] = None) -> None:
 
 
 def compare(
-    name: Positional[str],
+    name: Name,
     /,
     *,
     data_root: Option[Path] = None,

@@ -20,7 +20,7 @@ from jacsup.cli import lazy
 from jacsup.cli.data import DATA_COMMANDS, prepare_folder
 from jacsup.cli.edit import edit
 from jacsup.cli.judge import compare, evaluate, report
-from jacsup.cli.options import Flag, Option, Positional, Repeated, Several
+from jacsup.cli.options import Flag, Option, RecipeName, Repeated, Several
 from jacsup.cli.share import export, push, serve
 from jacsup.cli.table import print_table
 from jacsup.cli.tune import tune
@@ -31,7 +31,7 @@ WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirecto
 
 
 def train(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
     data_root: Option[Path] = None,
@@ -225,11 +225,7 @@ def _run(arguments: Sequence[str]) -> None:
         prog="jacsup",
         description=jacsup.__doc__,
         args=arguments,
-        config=(
-            tyro.conf.FlagCreatePairsOff,
-            tyro.conf.DisallowNone,
-            tyro.conf.PositionalMetavarFromFieldName,
-        ),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import tyro
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Positional
+from jacsup.cli.options import Flag, Model, Repository
 
 
 def serve(
-    model: Positional[str] = "faces",
+    model: Model = "faces",
     /,
     *,
     host: str = "127.0.0.1",
@@ -39,7 +39,7 @@ def serve(
 
 
 def export(
-    model: Positional[str],
+    model: Model,
     /,
     *,
     format: Literal["onnx", "torch", "half"] = "onnx",
@@ -57,8 +57,8 @@ def export(
 
 
 def push(
-    model: Positional[str],
-    repository: Annotated[Positional[str], tyro.conf.arg(metavar="OWNER/NAME")],
+    model: Model,
+    repository: Repository,
     /,
     *,
     private: Flag = False,

@@ -12,14 +12,14 @@ from typing import Annotated
 import tyro
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Option, Positional
+from jacsup.cli.options import Option, RecipeName
 from jacsup.cli.table import print_table
 from jacsup.jsonable import set_field
 from jacsup.recipes import find
 
 
 def tune(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
     grid: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
