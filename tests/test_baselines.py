@@ -463,20 +463,23 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
     monkeypatch.setattr("sys.argv", ["jacsup", "compare", "digits", "--out", str(tmp_path / "file")])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert stopped.value.code == 2 and "file: File exists; give another path" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "file: File exists; use another path" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnits"], "there is no 'mnits' to compare; did you mean 'mnist'"),
-        (["digits", "--methods", "pva"], "there is no 'pva' to compare; did you mean"),
+        (["mnits"], "unknown comparison 'mnits'; did you mean 'mnist'"),
+        (["digits", "--methods", "pva"], "unknown method 'pva' of comparison 'digits'; did you mean"),
         (["digits", "--codes", "1"], "codes"),
         (["digits", "--codes", "11"], "codes"),
         (["digits", "--epochs", "3"], "epochs is 3; allowed are"),
-        (["faces-mini", "--epochs", "3"], "leave them away"),
-        (["digits", "--epochs", "0"], "--epochs is 0; allowed are 1 and more"),
-        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; give each once"),
+        (
+            ["faces-mini", "--epochs", "3"],
+            "are only for ordered codes; omit them for 'faces-mini'",
+        ),
+        (["digits", "--epochs", "0"], "--epochs is 0; must be at least 1"),
+        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; pass each value once"),
     ],
 )
 def test_wrong_input_is_named(

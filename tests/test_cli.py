@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import re
@@ -22,16 +23,20 @@ from pictures import write_folder
 from PIL import Image
 
 import jacsup
+from jacsup.cli import lazy
 from jacsup.cli import main as cli
+from jacsup.cli.data import DATA_COMMANDS
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field, to_dict
 from jacsup.models import load_info
+from jacsup.progress import track
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training.state import load_checkpoint
 
 DEBUG = RECIPES["debug"]
 QUICK = set_field(DEBUG, "stages.epochs", 1)
+IMPORTS = (ast.Import, ast.ImportFrom)
 PROGRAM = Path(sys.executable).with_name("jacsup")
 
 
@@ -90,11 +95,11 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     [
         (("train",), ("--data-root", "--out", "--seed", "--device", "--epochs", "--stages", "--arm", "--init", "--set",
                       "--deterministic", "--tensorboard", "--dry-run", "the same command again resumes it")),
-        (("evaluate",), ("--data-root", "--json", "A run folder or a model file")),
+        (("evaluate",), ("--data-root", "--json", "A run folder, a model file")),
         (("report",), ("--data-root", "A run folder")),
-        (("data",), ("download",)),
+        (("data",), ("download", "prepare")),
         (("data", "download"), ("--data-root", "mnist or svhn")),
-        (("list",), ("recipes, arms and data sets",)),
+        (("list",), ("the recipes, arms and data sets",)),
     ],
 )  # fmt: skip
 def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tuple[str, ...], call: Call) -> None:
@@ -102,6 +107,43 @@ def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tup
     assert (result.code, result.err) == (0, "")
     text = " ".join(result.out.replace("│", " ").split())
     assert [word for word in words if word not in text] == []
+
+
+LAZY = ast.parse(Path(lazy.__file__).read_text())
+LAZY_IMPORTS = {
+    alias.name: node.module for node in ast.walk(LAZY) if isinstance(node, ast.ImportFrom) for alias in node.names
+}
+
+
+def test_every_lazy_name_is_known_to_type_checkers_and_exists() -> None:
+    assert {name: module for name, module in LAZY_IMPORTS.items() if name in lazy.NAMES} == lazy.NAMES
+    assert LAZY_IMPORTS.keys() - lazy.NAMES == {"annotations", "TYPE_CHECKING", "Any"}
+    assert all(getattr(lazy, name) is not None for name in lazy.NAMES)
+    with pytest.raises(AttributeError, match=r"module 'jacsup.cli.lazy' has no attribute 'nothing'"):
+        _ = lazy.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("file", sorted(Path(lazy.__file__).parent.glob("*.py")), ids=lambda file: file.name)
+def test_commands_import_nothing_on_their_own(file: Path) -> None:
+    functions = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+    imports = [node.lineno for each in functions for node in ast.walk(each) if isinstance(node, IMPORTS)]
+    assert imports == []
+
+
+def test_no_help_imports_torch_or_numpy() -> None:
+    commands = [[], *([name] for name in cli.COMMANDS), ["data"], *(["data", name] for name in DATA_COMMANDS)]
+    program = f"""
+import contextlib, io, sys
+from jacsup.cli.main import main
+for command in {commands}:
+    sys.argv = ["jacsup", *command, "--help"]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+        main()
+    assert out.getvalue().startswith(" ".join(["usage: jacsup", *command])), out.getvalue()
+print(*{{"torch", "numpy", "matplotlib"}} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_without_arguments_it_shows_its_help(call: Call) -> None:
@@ -201,7 +243,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "recipe": (("train", "mnist-fsat"), "there is no recipe 'mnist-fsat'; did you mean 'mnist-fast'?"),
     "recipe file": (("train", "mine.py:fast"), "mine.py: RuntimeError: two lines; give a Python file"),
     "field": ((*TRAIN, "--set", "stages.adam.rl=1"), "has no field 'stages.adam.rl'; did you mean 'lr'?"),
-    "no value": ((*TRAIN, "--set", "seed"), "--set is 'seed'; allowed is FIELD=VALUE"),
+    "no value": ((*TRAIN, "--set", "seed"), "--set is 'seed'; use FIELD=VALUE"),
     "wrong value": ((*TRAIN, "--set", "stages.adam.lr=fast"), "stages.0.adam.lr is 'fast'; allowed is one float"),
     "epochs": ((*TRAIN, "--epochs", "0"), "epochs is 0; allowed are 1 and more"),
     "no stages": ((*TRAIN, "--stages", "0"), "stages is 0; allowed are 1 to 3, the stages of 'debug'"),
@@ -209,7 +251,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "seed": ((*TRAIN, "--seed", "-1"), "seed is -1; allowed are 0 and more"),
     "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch sees 0 GPUs here; use cpu or auto"),
     "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; allowed are auto, cpu, cuda and cuda:N"),
-    "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501; allowed are up to 1500"),
+    "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501, but there are only 1500 training"),
     "arm": ((*TRAIN, "--arm", "plian"), "there is no arm 'plian' of recipe 'debug'; did you mean 'plain'?"),
     "init": ((*TRAIN, "--init", "photos"), "--init photos is neither a run nor a stage of one"),
     "init stage": ((*TRAIN, "--init", "run/units-9"), "run has no finished stage 'units-9'; allowed are units-2, "),
@@ -225,14 +267,14 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no images": (("train", "folder"), "one's own images are needed; pass them as --images DIR"),
     "no such images": (("train", "folder", "--images", "no"), "no cannot be read"),
     "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; give more images"),
-    "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is for the recipe folder; 'debug' has its own data"),
-    "table alone": ((*TRAIN, "--attributes", "table.csv"), "--attributes, --drop and --skip-bad go with --images"),
-    "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad go with --images"),
+    "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is only for the recipe 'folder'; 'debug' has its"),
+    "table alone": ((*TRAIN, "--attributes", "table.csv"), "--attributes, --drop and --skip-bad need --images"),
+    "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad need --images"),
     "skip alone": ((*TRAIN, "--skip-bad"), "`jacsup data prepare celeba --skip-bad`"),
     "size": (("train", "celeba64", "--size", "48"), "size is 48; allowed are 32, 64, 128, 256, 512"),
     "no size": (("train", "celeba64", "--size", "0"), "size is 0; allowed are 32, 64, 128, 256, 512"),
     "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; leave --size away"),
-    "unsupervised": (("train", "celeba64", "--unsupervised"), "--unsupervised is for the recipe folder"),
+    "unsupervised": (("train", "celeba64", "--unsupervised"), "--unsupervised is only for the recipe 'folder'"),
     "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; allowed are 32"),
     "too many layers": (
         ("train", "faces-mini", "--set", "data.num_images=100", "model.channels=[4,4,4,4,4]"),
@@ -240,7 +282,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "out in a file": ((*TRAIN, "--out", "photos/cat.jpg/run"), "photos/cat.jpg/run: Not a directory"),
     "no CelebA": (("train", "celeba64"), "--data-root"),
-    "prepare": (("data", "prepare", "faces"), "'faces' cannot be prepared so; allowed are celeba --data-root DIR and"),
+    "prepare": (("data", "prepare", "faces"), "cannot prepare 'faces'; must be one of celeba, folder"),
+    "prepare nothing": (("data", "prepare", "folder"), "needs the images; pass them as --images DIR"),
     "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; allowed"),
     "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
@@ -319,12 +362,12 @@ def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path
         started.send_signal(signal.SIGINT)
         _, err = started.communicate(timeout=60)
     assert started.returncode == 130
-    assert err == b"jacsup: interrupted; what is done is saved: run the same command again to go on\n"
+    assert err == b"jacsup: interrupted; progress is saved: run the same command again to continue\n"
     stopped, checkpoint = run.stats(), load_checkpoint(run.checkpoint_file)
     assert checkpoint
     assert 3 <= checkpoint.position.epoch == len(stopped) < 40
     assert call(*command).code == 0
-    assert run.stats()[: len(stopped)] == stopped, "finished epochs keep their figures and their seconds"
+    assert run.stats()[: len(stopped)] == stopped, "finished epochs keep their scores and their seconds"
     assert [line["epoch"] for line in run.stats()] == list(range(40))
 
 
@@ -361,7 +404,5 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
 def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # As notebooks have it.
     monkeypatch.setenv("FORCE_COLOR", "1")
-    from jacsup.progress import track
-
     assert list(track([1, 2], "counting")) == [1, 2]
     assert capsys.readouterr().err == ""

@@ -183,8 +183,8 @@ def test_the_command(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"storage": "nonsense"}, "--storage nonsense cannot be used"),
-        ({"grid": ("stages.weights.jacobian",)}, "allowed is FIELD=VALUE"),
-        ({"grid": ("stages.weights.jacobian=a,b",)}, "allowed is FIELD=VALUE"),
+        ({"grid": ("stages.weights.jacobian",)}, "use FIELD=VALUE"),
+        ({"grid": ("stages.weights.jacobian=a,b",)}, "use FIELD=VALUE"),
         ({"grid": ("stages.weights.nothing=1",)}, "no field"),
         ({"floor": 2.0}, "--floor is 2.0"),
         ({"trials": 0}, "--trials is 0"),

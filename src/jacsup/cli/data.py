@@ -1,67 +1,60 @@
-"""The command line's part that gets data sets ready."""
+"""The commands under `jacsup data`: get data sets ready."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import tyro
-
+from jacsup.cli import lazy
+from jacsup.cli.options import Flag, Name, Option, Several
 from jacsup.config import Folder, Recipe, require_image_size
 
-Positional = tyro.conf.Positional
 
-
-def download(name: Positional[str], /, *, data_root: Path | None = None) -> None:
-    """Download a public data set: mnist or svhn.
+def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
+    """Download a public data set.
 
     Args:
         name: mnist or svhn.
-        data_root: Where to put the files; the user's cache without one.
+        data_root: The folder for the files; defaults to the user's cache.
     """
-    from jacsup.data import cache_folder
-    from jacsup.data.download import download as fetch
-
-    root = data_root or cache_folder() / name
-    fetch(name, root)
+    root = data_root or lazy.cache_folder() / name
+    lazy.download(name, root)
     print(f"{name} is in {root}")
 
 
 def prepare(
-    name: Positional[str],
+    name: Name,
     /,
     *,
-    data_root: Path | None = None,
+    data_root: Option[Path] = None,
     size: int = 64,
-    images: str | None = None,
-    attributes: Path | None = None,
-    drop: tuple[str, ...] = (),
-    skip_bad: bool = False,
+    images: Option[str] = None,
+    attributes: Option[Path] = None,
+    drop: Several[str] = (),
+    skip_bad: Flag = False,
 ) -> None:
-    """Decode a set of images once, into one file that training reads, and check it: celeba or folder.
+    """Decode a set of images once, into one file for training, and verify that file.
 
     Args:
         name: celeba or folder.
-        data_root: CelebA's folder, in its official layout.
-        size: Side of the square images: 32, 64, 128, 256 or 512.
-        images: For folder: a folder, a .zip, a .parquet file or hf:owner/name.
-        attributes: For folder: a CSV, file names in the first column, one attribute in each other one.
-        drop: For folder: attributes to leave out.
-        skip_bad: Leave damaged images out.
+        data_root: For celeba: the folder with CelebA in its official layout.
+        size: Side of the square images in pixels: 32, 64, 128, 256 or 512.
+        images: For folder: a folder, a .zip file, a .parquet file or hf:owner/name.
+        attributes: For folder: a CSV file with file names in its first column and one attribute in each other column.
+        drop: For folder: attributes to ignore.
+        skip_bad: Skip damaged images instead of stopping at the first one.
     """
-    from jacsup.data import cache_folder
-    from jacsup.data.celeba import prepare_celeba
-    from jacsup.data.prepare import Source, prepare_once
-    from jacsup.data.prepared import load_prepared, read_manifest
-
     require_image_size(size)
     if name == "celeba":
-        folder = prepare_celeba(data_root, size, cache_folder(), skip_bad=skip_bad)
+        folder = lazy.prepare_celeba(data_root, size, lazy.cache_folder(), skip_bad=skip_bad)
     elif name == "folder" and images:
-        folder = prepare_once(Source(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
+        source = lazy.Source(images, attributes, drop=drop)
+        folder = lazy.prepare_once(source, size, lazy.cache_folder(), skip_bad=skip_bad)
+    elif name == "folder":
+        raise ValueError("`jacsup data prepare folder` needs the images; pass them as --images DIR")
     else:
-        raise ValueError(f"'{name}' cannot be prepared so; allowed are celeba --data-root DIR and folder --images DIR")
-    load_prepared(folder, verify=True)
-    manifest = read_manifest(folder)
+        raise ValueError(f"cannot prepare '{name}'; must be one of celeba, folder")
+    lazy.load_prepared(folder, verify=True)
+    manifest = lazy.read_manifest(folder)
     for skipped in manifest.skipped:
         print(f"skipped {skipped}")
     print(f"{manifest.count:,} images with {len(manifest.attributes)} attributes are in {folder}")
@@ -70,15 +63,12 @@ def prepare(
 def prepare_folder(
     recipe: Recipe, images: str, attributes: Path | None, drop: tuple[str, ...], *, skip_bad: bool
 ) -> Path:
-    """The prepared folder that a recipe for one's own images trains on."""
-    from jacsup.data import cache_folder
-    from jacsup.data.prepare import Source, prepare_once
-
+    """Prepare the user's own images for a recipe and return the prepared folder."""
     if not isinstance(recipe.data, Folder):
-        raise ValueError(f"--images is for the recipe folder; '{recipe.name}' has its own data")
+        raise ValueError(f"--images is only for the recipe 'folder'; '{recipe.name}' has its own data: omit --images")
     require_image_size(recipe.data.size)
-    source = Source(images, attributes, drop=drop)
-    return prepare_once(source, recipe.data.size, cache_folder(), skip_bad=skip_bad)
+    source = lazy.Source(images, attributes, drop=drop)
+    return lazy.prepare_once(source, recipe.data.size, lazy.cache_folder(), skip_bad=skip_bad)
 
 
 DATA_COMMANDS = {"download": download, "prepare": prepare}

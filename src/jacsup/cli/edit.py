@@ -1,4 +1,4 @@
-"""The command line's part that edits photos."""
+"""The command that edits a photo."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jacsup.atomic import write_atomically
+from jacsup.cli import lazy
+from jacsup.cli.options import Flag, Model, Option, Photo, Repeated
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from jacsup.edit import Editor, Face
 
-Positional = tyro.conf.Positional
-Repeated = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
 SWEEP_SIDE = 256
 KINDS = {
     ".png": "PNG",
@@ -28,58 +30,55 @@ KINDS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-# A sweep may also move: there and back in such steps, each frame shown for so long.
-GIF, GIF_STEP, GIF_MILLISECONDS = ".gif", 0.25, 80
+# An animated sweep goes from the lowest strength to the highest and back.
+GIF = ".gif"
+GIF_STEP = 0.25
+GIF_MILLISECONDS = 80
 
 
 def edit(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
-    photo: Annotated[Positional[Path], tyro.conf.arg(metavar="PHOTO")],
+    model: Model,
+    photo: Photo,
     /,
     *,
     set: Repeated = (),
     add: Repeated = (),
     like: Repeated = (),
-    settings: Path | None = None,
-    sweep: str | None = None,
-    read: bool = False,
-    json: bool = False,
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
-    detail: float | None = None,
-    align: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: the face is found)")] = True,
+    settings: Option[Path] = None,
+    sweep: Option[str] = None,
+    read: Flag = False,
+    json: Flag = False,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], help_behavior_hint="")] = None,
+    detail: Option[float] = None,
+    align: Flag = True,
     device: str = "cpu",
 ) -> None:
-    """Edit attributes of a photo: -1 is a typical image without, 1 a typical one with, 2 as far again.
+    """Edit attributes of a photo: strength -1 is typical of images without the attribute, 1 of images with it.
 
     Args:
-        model: A run folder or a model file.
+        model: A run folder, a model file, hf:owner/name, or a shipped model (faces).
         photo: The photo to edit.
-        set: After model and photo: strengths, such as Eyeglasses=2 Smiling=1.5.
-        add: The same, added to the photo's own strengths.
-        like: Another photo and the attributes to take from it, such as b.jpg:Smiling,Eyeglasses.
-        settings: A file of settings that the editor in the browser has saved; what is given beside it counts more.
-        sweep: One attribute to show at strengths from -3 to 3, side by side, or moving where --out ends in .gif.
-        read: Print the strengths that the model sees in the photo, and edit nothing.
-        json: With --read, print them as JSON.
-        out: Where to write the result; the photo's name with -edited without one.
-        detail: Share of the photo's own detail that is kept where much changes, 0 to 1; large removals want less. 0.5
-            without it.
-        align: Take the photo's central square, as for models of images that are not aligned.
-        device: auto, cpu, cuda or cuda:N.
+        set: Strengths to set, such as Eyeglasses=2 Smiling=1.5. Put MODEL and PHOTO before this option.
+        add: Strengths to add to the photo's own, such as Smiling=0.5.
+        like: Another photo and the attributes to copy from it, such as b.jpg:Smiling,Eyeglasses.
+        settings: Settings saved by the editor in the browser. Other options override them.
+        sweep: The attribute to show at strengths from -3 to 3: side by side, or animated if --out ends in .gif.
+        read: Print the strengths that the model sees in the photo instead of editing it.
+        json: With --read: print JSON.
+        out: The file to write; defaults to PHOTO-edited.png, or PHOTO-sweep.png for a sweep.
+        detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
+        align: Use the central square of the photo instead of finding the face.
+        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
     if read and (sets or adds or likes or settings or sweep or out):
-        raise ValueError(
-            "--read only prints; leave --set, --add, --like, --settings, --sweep and --out away, or --read"
-        )
+        raise ValueError("--read only prints; omit --set, --add, --like, --settings, --sweep and --out, or omit --read")
     if json and not read:
-        raise ValueError("--json goes with --read")
+        raise ValueError("--json needs --read")
     target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
-    _require_writable(target, photo, moving=sweep is not None)
-    from jacsup.edit import DETAIL, Editor
-
-    strengths, saved_detail = _saved(settings) if settings else ({}, DETAIL)
-    editor = Editor(model, device)
+    _require_writable(target, photo, animated=sweep is not None)
+    strengths, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
+    editor = lazy.Editor(model, device)
     face = _opened(editor, photo, align=align)
     if read:
         _print_strengths(editor.read(face), json=json)
@@ -97,29 +96,26 @@ def edit(
 def _write(
     editor: Editor, face: Face, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
 ) -> None:
-    from jacsup.edit import preview
-
     if not sweep:
         _save(editor.render(face, strengths, detail=detail), target)
         return
-    small = preview(face, SWEEP_SIDE)
+    small = lazy.preview(face, SWEEP_SIDE)
     if target.suffix.lower() == GIF:
-        _save_moving(editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail), target)
+        frames = editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail)
+        _save_animation(frames, target)
     else:
         _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
 
 
-def _require_writable(target: Path, photo: Path, *, moving: bool) -> None:
-    """ValueError for a result that could not be written, or that would take the photo's place."""
-    endings = (*KINDS, *((GIF,) if moving else ()))
-    if target.suffix.lower() not in endings:
-        raise ValueError(
-            f"the result is to be '{target}', which has no ending of an image; allowed are {', '.join(endings)}"
-        )
+def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
+    """Raise ValueError for a result that cannot be written or that would overwrite the photo."""
+    extensions = (*KINDS, *((GIF,) if animated else ()))
+    if target.suffix.lower() not in extensions:
+        raise ValueError(f"cannot write '{target}': its extension must be one of {', '.join(extensions)}")
     if target.is_dir() or not next(parent for parent in target.absolute().parents if parent.exists()).is_dir():
-        raise ValueError(f"the result is to be '{target}', which is a folder or lies below a file; give another name")
+        raise ValueError(f"cannot write '{target}': it is a folder or lies below a file; use another name")
     if target.resolve() == photo.resolve():
-        raise ValueError(f"the result is to be '{target}', the photo itself; give another name")
+        raise ValueError(f"cannot write '{target}': it is the photo itself; use another name")
 
 
 def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
@@ -130,22 +126,20 @@ def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
 
 
 def _saved(path: Path) -> tuple[dict[str, float], float]:
-    """Strengths and detail from a file of settings."""
+    """The strengths and the detail in a file of settings."""
     try:
         settings = jsonlib.loads(path.read_text())
         return {name: float(value) for name, value in settings["strengths"].items()}, float(settings["detail"])
     except OSError as error:
-        raise ValueError(f"--settings {path}: {error.strerror}; give a file that the editor has saved") from None
+        raise ValueError(f"--settings {path}: {error.strerror}; pass a file saved by the editor") from None
     except (ValueError, TypeError, LookupError, AttributeError):
-        raise ValueError(
-            f"--settings {path} holds no settings; give a file that the editor has saved as JSON"
-        ) from None
+        raise ValueError(f"--settings {path} holds no settings; pass a JSON file saved by the editor") from None
 
 
 def _other_photo(text: str) -> tuple[Path, list[str]]:
     photo, _, names = text.rpartition(":")
     if not photo or not names:
-        raise ValueError(f"--like is '{text}'; allowed is PHOTO:NAME,NAME such as b.jpg:Smiling,Eyeglasses")
+        raise ValueError(f"--like is '{text}'; use PHOTO:NAME,NAME, such as b.jpg:Smiling,Eyeglasses")
     return Path(photo), names.split(",")
 
 
@@ -158,7 +152,7 @@ def _assignments(texts: Sequence[str], option: str) -> dict[str, float]:
         except ValueError:
             strengths[name] = math.nan
         if not name or not math.isfinite(strengths[name]):
-            raise ValueError(f"{option} is '{text}'; allowed is NAME=NUMBER, such as Smiling=1.5")
+            raise ValueError(f"{option} is '{text}'; use NAME=NUMBER, such as Smiling=1.5")
     return strengths
 
 
@@ -171,33 +165,23 @@ def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
 
 
 def _save(image: Image, path: Path) -> None:
-    from jacsup.atomic import write_atomically
-    from jacsup.photo import encoded, opaque
-
     kind = KINDS[path.suffix.lower()]
-    image = opaque(image) if kind == "JPEG" and image.mode == "RGBA" else image
+    image = lazy.opaque(image) if kind == "JPEG" and image.mode == "RGBA" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
-    write_atomically(path, encoded(image, kind, **options))
+    write_atomically(path, lazy.encoded(image, kind, **options))
 
 
 def _there_and_back() -> list[float]:
-    from jacsup.edit import SWEPT
-
-    steps = round((SWEPT[-1] - SWEPT[0]) / GIF_STEP)
-    there = [SWEPT[0] + step * GIF_STEP for step in range(steps + 1)]
+    lowest, highest = lazy.SWEPT[0], lazy.SWEPT[-1]
+    steps = round((highest - lowest) / GIF_STEP)
+    there = [lowest + step * GIF_STEP for step in range(steps + 1)]
     return there + there[-2:0:-1]
 
 
-def _save_moving(images: Sequence[Image], path: Path) -> None:
-    from PIL.Image import Dither
-
-    from jacsup.atomic import write_atomically
-    from jacsup.edit import side_by_side
-    from jacsup.photo import encoded, opaque
-
-    # One palette and no dithering: what does not move costs nothing, where each frame's own palette made it flicker.
-    frames = [opaque(image) for image in images]
-    palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
-    first, *others = (frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames)
+def _save_animation(images: Sequence[Image], path: Path) -> None:
+    # One palette and no dithering: a palette for each frame would make the still parts flicker, and the file larger.
+    frames = [lazy.opaque(image) for image in images]
+    palette = lazy.side_by_side(frames[:: len(frames) // 6]).quantize(256)
+    first, *others = (frame.quantize(palette=palette, dither=lazy.Dither.NONE) for frame in frames)
     options = {"save_all": True, "append_images": others, "duration": GIF_MILLISECONDS, "loop": 0}
-    write_atomically(path, encoded(first, "GIF", **options))
+    write_atomically(path, lazy.encoded(first, "GIF", **options))

@@ -1,4 +1,4 @@
-"""The command line's part that hands models out: to the browser, and to other programs."""
+"""The commands that hand a model on: to the browser, to other programs and to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -7,70 +7,67 @@ from typing import Annotated, Literal
 
 import tyro
 
-Positional = tyro.conf.Positional
+from jacsup.cli import lazy
+from jacsup.cli.options import Flag, Model, Repository
 
 
 def serve(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")] = "faces",
+    model: Model = "faces",
     /,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    browser: bool = True,
+    browser: Flag = True,
     device: str = "cpu",
 ) -> None:
-    """Open the editor in the browser: photos stay on this machine, and only in its memory.
+    """Open the editor in the browser. Photos stay on this machine, in memory only.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or one that ships with the package: faces, mnist.
-        host: Where to listen; 0.0.0.0 lets other machines in.
-        port: The port; 0 takes a free one.
-        browser: Open it in the browser.
-        device: auto, cpu, cuda or cuda:N.
+        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        host: The address to listen on; 0.0.0.0 accepts connections from other machines.
+        port: The port to listen on; 0 picks a free one.
+        browser: Start the server without opening the browser.
+        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
     """
     if not 0 <= port <= 65535:
-        raise ValueError(f"--port is {port}; allowed are 0 to 65535")
+        raise ValueError(f"--port is {port}; must be between 0 and 65535")
     try:
-        from jacsup.serve import serve as run
+        run = lazy.serve
     except ModuleNotFoundError as error:
         raise ValueError(f"serve needs the library {error.name}; run `pip install 'jacsup[serve]'`") from None
     run(model, host, port, browser=browser, device=device)
 
 
 def export(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    model: Model,
     /,
     *,
     format: Literal["onnx", "torch", "half"] = "onnx",
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("export"),
 ) -> None:
-    """Write a model's encoder and decoder for programs without this package, and model.json, which explains them.
+    """Write a model's encoder and decoder for use without jacsup, and model.json, which describes them.
 
     Args:
-        model: A run folder, a model file or hf:owner/name.
-        format: onnx; torch for torch.export's files; half for a model file of half the size.
-        out: The folder for the files.
+        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        format: onnx; torch, for files of torch.export; or half, for a model file of half the size.
+        out: The folder to write to.
     """
-    from jacsup.export import export as write
-
-    for file in write(model, out, format):
+    for file in lazy.export(model, out, format):
         print(file)
 
 
 def push(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
-    repository: Annotated[Positional[str], tyro.conf.arg(metavar="OWNER/NAME")],
+    model: Model,
+    repository: Repository,
     /,
     *,
-    private: bool = False,
+    private: Flag = False,
 ) -> None:
-    """Upload a model and a card that describes it to the Hugging Face Hub, where hf:OWNER/NAME finds it.
+    """Upload a model and its model card to the Hugging Face Hub, where it is found as hf:OWNER/NAME.
 
     Args:
-        model: A run folder, a model file or hf:owner/name.
-        repository: The repository; it is made if it is not there.
-        private: Make it for yourself alone.
+        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        repository: The repository; it is created if it does not exist.
+        private: Make a new repository private.
     """
-    from jacsup.hub import push as upload
-
-    print(f"the model is at {upload(model, repository, private=private)}")
+    print(f"the model is at {lazy.push(model, repository, private=private)}")

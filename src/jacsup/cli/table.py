@@ -1,4 +1,4 @@
-"""What the command line prints."""
+"""Tables and JSON on the command line's output."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def print_json(value: Any) -> None:
-    """For other programs."""
+    """Print a value as indented JSON, for other programs to read."""
     print(json.dumps(value, indent=2))
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Aligned columns in plain text: it reads well and pipes well."""
+    """Print aligned columns of plain text; floats have four significant digits, and None is a dash."""
     cells = [header, *[tuple(_cell(value) for value in row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:

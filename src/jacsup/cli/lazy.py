@@ -1,0 +1,101 @@
+"""What commands need of modules that import torch or numpy, imported at first use so that --help answers at once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+NAMES = {
+    "COMPARISONS": "jacsup.baselines.compare",
+    "DETAIL": "jacsup.edit",
+    "Dither": "PIL.Image",
+    "Editor": "jacsup.edit",
+    "GRID": "jacsup.tuning",
+    "SUPERVISED_GRID": "jacsup.tuning",
+    "SWEPT": "jacsup.edit",
+    "Source": "jacsup.data.prepare",
+    "all_results": "jacsup.baselines.compare",
+    "attribute_figures": "jacsup.metrics.table",
+    "cache_folder": "jacsup.data",
+    "current_metrics": "jacsup.evaluate",
+    "download": "jacsup.data.download",
+    "draw_trials": "jacsup.tuning",
+    "encoded": "jacsup.photo",
+    "evaluate": "jacsup.evaluate",
+    "export": "jacsup.export",
+    "find_data": "jacsup.data.of_run",
+    "find_siblings": "jacsup.report.siblings",
+    "flat_scores": "jacsup.metrics.table",
+    "hold_out": "jacsup.tuning",
+    "load_dataset": "jacsup.data",
+    "load_prepared": "jacsup.data.prepared",
+    "model_file": "jacsup.models",
+    "num_started": "jacsup.distributed",
+    "opaque": "jacsup.photo",
+    "points": "jacsup.baselines.frontier",
+    "prepare_celeba": "jacsup.data.celeba",
+    "prepare_once": "jacsup.data.prepare",
+    "preview": "jacsup.edit",
+    "push": "jacsup.hub",
+    "read_manifest": "jacsup.data.prepared",
+    "run_comparison": "jacsup.baselines.compare",
+    "search": "jacsup.tuning",
+    "serve": "jacsup.serve",
+    "side_by_side": "jacsup.edit",
+    "stage_figures": "jacsup.metrics.table",
+    "table_rows": "jacsup.baselines.frontier",
+    "train": "jacsup.training.loop",
+    "write_comparison": "jacsup.baselines.frontier",
+    "write_report": "jacsup.report",
+}
+
+if TYPE_CHECKING:
+    # The same names once more, for type checkers and editors.
+    from PIL.Image import Dither as Dither
+
+    from jacsup.baselines.compare import COMPARISONS as COMPARISONS
+    from jacsup.baselines.compare import all_results as all_results
+    from jacsup.baselines.compare import run_comparison as run_comparison
+    from jacsup.baselines.frontier import points as points
+    from jacsup.baselines.frontier import table_rows as table_rows
+    from jacsup.baselines.frontier import write_comparison as write_comparison
+    from jacsup.data import cache_folder as cache_folder
+    from jacsup.data import load_dataset as load_dataset
+    from jacsup.data.celeba import prepare_celeba as prepare_celeba
+    from jacsup.data.download import download as download
+    from jacsup.data.of_run import find_data as find_data
+    from jacsup.data.prepare import Source as Source
+    from jacsup.data.prepare import prepare_once as prepare_once
+    from jacsup.data.prepared import load_prepared as load_prepared
+    from jacsup.data.prepared import read_manifest as read_manifest
+    from jacsup.distributed import num_started as num_started
+    from jacsup.edit import DETAIL as DETAIL
+    from jacsup.edit import SWEPT as SWEPT
+    from jacsup.edit import Editor as Editor
+    from jacsup.edit import preview as preview
+    from jacsup.edit import side_by_side as side_by_side
+    from jacsup.evaluate import current_metrics as current_metrics
+    from jacsup.evaluate import evaluate as evaluate
+    from jacsup.export import export as export
+    from jacsup.hub import push as push
+    from jacsup.metrics.table import attribute_figures as attribute_figures
+    from jacsup.metrics.table import flat_scores as flat_scores
+    from jacsup.metrics.table import stage_figures as stage_figures
+    from jacsup.models import model_file as model_file
+    from jacsup.photo import encoded as encoded
+    from jacsup.photo import opaque as opaque
+    from jacsup.report import write_report as write_report
+    from jacsup.report.siblings import find_siblings as find_siblings
+    from jacsup.serve import serve as serve
+    from jacsup.training.loop import train as train
+    from jacsup.tuning import GRID as GRID
+    from jacsup.tuning import SUPERVISED_GRID as SUPERVISED_GRID
+    from jacsup.tuning import draw_trials as draw_trials
+    from jacsup.tuning import hold_out as hold_out
+    from jacsup.tuning import search as search
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in NAMES:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        return getattr(importlib.import_module(NAMES[name]), name)
