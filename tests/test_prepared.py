@@ -12,13 +12,15 @@ from pictures import write_folder, write_table
 
 from jacsup.config import Folder
 from jacsup.data import load_dataset
-from jacsup.data.prepare import Source, prepare, prepare_once
+from jacsup.data.prepare import ImageSource, prepare, prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
 
 
 def test_a_folder_with_a_table(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", 20)
-    source = Source(images=write_folder(tmp_path / "faces", 20, width=9, height=9), attributes=table, drop=("male",))
+    source = ImageSource(
+        images=write_folder(tmp_path / "faces", 20, width=9, height=9), attributes=table, drop=("male",)
+    )
     folder = prepare_once(source, 8, tmp_path)
     data = load_dataset(Folder(size=8), folder)
     smiling, age = data.attributes
@@ -36,9 +38,9 @@ def test_a_folder_with_a_table(tmp_path: Path) -> None:
 def test_a_folders_config_knows_its_images(tmp_path: Path) -> None:
     faces = write_folder(tmp_path / "faces", 5, width=9, height=9)
     table = write_table(tmp_path / "table.csv", 5)
-    config = load_dataset(Folder(size=8), prepare_once(Source(images=faces, attributes=table), 8, tmp_path)).config
+    config = load_dataset(Folder(size=8), prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)).config
     table.write_text(table.read_text().replace("5,1,25", "5,0,25"))
-    changed = prepare_once(Source(images=faces, attributes=table), 8, tmp_path)
+    changed = prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)
     with pytest.raises(ValueError, match=r"have changed since this run began \(\w{8} -> \w{8}\); give it the old ones"):
         load_dataset(config, changed)
     with pytest.raises(ValueError, match=r"images of size 8, the recipe asks for 16"):
@@ -49,7 +51,7 @@ def test_a_folders_config_knows_its_images(tmp_path: Path) -> None:
 
 def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    prepare(Source(images=write_folder(tmp_path / "faces", 5)), whole, size=8)
+    prepare(ImageSource(images=write_folder(tmp_path / "faces", 5)), whole, size=8)
 
     def damaged(name: str, content: bytes) -> Path:
         shutil.rmtree(tmp_path / "damaged", ignore_errors=True)
@@ -75,7 +77,7 @@ def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_set_larger_than_the_memory_is_mapped(tmp_path: Path) -> None:
-    prepare(Source(images=write_folder(tmp_path / "faces", 3)), tmp_path / "out", size=8)
+    prepare(ImageSource(images=write_folder(tmp_path / "faces", 3)), tmp_path / "out", size=8)
     count, size = 100_000, 1024
     manifest = replace(read_manifest(tmp_path / "out"), count=count, size=size)
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(vars(manifest)))

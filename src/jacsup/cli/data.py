@@ -18,11 +18,12 @@ def download(name: Positional[str], /, *, data_root: Path | None = None) -> None
         name: mnist or svhn.
         data_root: Where to put the files; the user's cache without one.
     """
-    from jacsup.data import cache_folder
+    from jacsup.data import cache_folder, find_download
     from jacsup.data.download import download as fetch
 
+    source = find_download(name)
     root = data_root or cache_folder() / name
-    fetch(name, root)
+    fetch(source, root)
     print(f"{name} is in {root}")
 
 
@@ -50,14 +51,14 @@ def prepare(
     """
     from jacsup.data import cache_folder
     from jacsup.data.celeba import prepare_celeba
-    from jacsup.data.prepare import Source, prepare_once
+    from jacsup.data.prepare import ImageSource, prepare_once
     from jacsup.data.prepared import load_prepared, read_manifest
 
     require_image_size(size)
     if name == "celeba":
         folder = prepare_celeba(data_root, size, cache_folder(), skip_bad=skip_bad)
     elif name == "folder" and images:
-        folder = prepare_once(Source(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
+        folder = prepare_once(ImageSource(images, attributes, drop=drop), size, cache_folder(), skip_bad=skip_bad)
     else:
         raise ValueError(f"'{name}' cannot be prepared so; allowed are celeba --data-root DIR and folder --images DIR")
     load_prepared(folder, verify=True)
@@ -72,12 +73,12 @@ def prepare_folder(
 ) -> Path:
     """The prepared folder that a recipe for one's own images trains on."""
     from jacsup.data import cache_folder
-    from jacsup.data.prepare import Source, prepare_once
+    from jacsup.data.prepare import ImageSource, prepare_once
 
     if not isinstance(recipe.data, Folder):
         raise ValueError(f"--images is for the recipe folder; '{recipe.name}' has its own data")
     require_image_size(recipe.data.size)
-    source = Source(images, attributes, drop=drop)
+    source = ImageSource(images, attributes, drop=drop)
     return prepare_once(source, recipe.data.size, cache_folder(), skip_bad=skip_bad)
 
 

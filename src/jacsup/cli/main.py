@@ -156,7 +156,7 @@ def data(arguments: Positional[tuple[str, ...]] = (), /) -> None:
 
 def show_list() -> None:
     """Show recipes, arms and data sets."""
-    from jacsup.config import DataConfig
+    from jacsup.data import DATA_SETS
 
     rows = [
         (recipe.name, type(recipe.data).__name__, type(recipe.model).__name__, len(recipe.stages),
@@ -169,9 +169,8 @@ def show_list() -> None:
     print()
     print_table(("arm, with attributes", "what it trains"), list(recipes.SUPERVISED_ARMS.items()))
     print()
-    kinds = DataConfig.__args__
     print_table(
-        ("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in kinds]
+        ("data", "what it is"), [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in DATA_SETS]
     )
 
 

@@ -65,12 +65,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, the config that names them, and what the columns of `attributes` mean."""
+    """A training and a test split, the config that names them, and what is known of them.
+
+    Attributes:
+        train: Images to learn from.
+        test: Images to measure on.
+        config: What a recipe says of the data set.
+        attributes: The columns of the splits' `attributes`.
+        notes: What a user must know of these data, one sentence each, such as that a file is not the official one.
+    """
 
     train: Split
     test: Split
     config: DataConfig
     attributes: tuple[Attribute, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -18,8 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jacsup.data.attributes import signed
 from jacsup.data.tables import IMAGE_SUFFIXES, Table
+from jacsup.models.fetch import HUB
 
-HUB = "hf:"
 PARTITIONS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 SMALLEST_SIDE = 8
 

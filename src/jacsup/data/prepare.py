@@ -20,7 +20,7 @@ from PIL import Image
 
 from jacsup.atomic import write_atomically
 from jacsup.data.attributes import learnable
-from jacsup.data.images import HUB, Images, open_images, read_square, state_of
+from jacsup.data.images import Images, open_images, read_square, state_of
 from jacsup.data.prepared import (
     ATTRIBUTES,
     IMAGES,
@@ -36,6 +36,7 @@ from jacsup.data.prepared import (
     tables_digest,
 )
 from jacsup.data.tables import read_partition, read_table, rows_of
+from jacsup.models.fetch import HUB
 from jacsup.progress import track
 
 PROGRESS = "progress.json"
@@ -47,7 +48,7 @@ LARGEST_TEST = 10_000
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Images, and what is known of them.
 
     images: a folder, a .zip, a .parquet or a folder of those, or `hf:owner/name`.
@@ -62,7 +63,7 @@ class Source:
     drop: tuple[str, ...] = ()
 
 
-def prepare_once(source: Source, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
+def prepare_once(source: ImageSource, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
     """The folder under `cache` with the source's images in this size, prepared now unless it is there already."""
     folder = prepared_folder(source, size, cache)
     if not (folder / MANIFEST).exists():
@@ -70,7 +71,7 @@ def prepare_once(source: Source, size: int, cache: Path, *, skip_bad: bool = Fal
     return folder
 
 
-def prepared_folder(source: Source, size: int, cache: Path) -> Path:
+def prepared_folder(source: ImageSource, size: int, cache: Path) -> Path:
     """Where prepared images belong; another folder once one of the source's files has changed."""
     where = str(source.images)
     name = where.removeprefix(HUB).replace("/", "-") if where.startswith(HUB) else Path(where).resolve().stem
@@ -79,7 +80,7 @@ def prepared_folder(source: Source, size: int, cache: Path) -> Path:
     return cache / "prepared" / f"{name}-{size}-{_digest(repr((VERSION, facts, source.drop)).encode())[:12]}"
 
 
-def prepare(source: Source, folder: Path, *, size: int, skip_bad: bool = False) -> Manifest:
+def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = False) -> Manifest:
     """Writes the images as centred squares of size x size, uint8 RGB, with their attributes and partition.
 
     Training images come first, then validation and test images. An interrupted call is resumed by the next one.
@@ -118,7 +119,7 @@ class _Plan:
     digest: str
 
 
-def _plan(source: Source, images: Images, size: int) -> _Plan:
+def _plan(source: ImageSource, images: Images, size: int) -> _Plan:
     table = read_table(source.attributes) if source.attributes else images.table
     columns, values = (), np.empty((len(images.names), 0), np.float32)
     if table:

@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from jacsup.config import Folder
 from jacsup.data.attributes import Attribute, learnable
-from jacsup.data.dataset import Dataset, Split
+from jacsup.data.dataset import Split
 from jacsup.jsonable import from_dict
 
 VERSION = 1
@@ -120,22 +119,3 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     for name, expected in ((IMAGES, manifest.images_sha256), ("tables", manifest.tables_sha256)):
         if found[name] != expected:
             raise ValueError(f"{folder}: the {name} differ from their checksum; delete it and prepare it again")
-
-
-def load_folder(config: Folder, root: Path | None) -> Dataset:
-    """One's own images from a prepared folder; the config that comes back has their checksum.
-
-    Raises ValueError where they are not the ones that the config was made with.
-    """
-    if root is None:
-        raise ValueError("one's own images are needed; pass them as --images DIR, or a prepared folder as --data-root")
-    manifest = read_manifest(root)
-    if manifest.size != config.size:
-        raise ValueError(f"{root} has images of size {manifest.size}, the recipe asks for {config.size}; prepare them")
-    if config.sha256 not in ("", manifest.sha256):
-        raise ValueError(
-            f"the images or attributes in {root} have changed since this run began "
-            f"({config.sha256[:8]} -> {manifest.sha256[:8]}); give it the old ones, or start a new run"
-        )
-    train, test, attributes = load_prepared(root)
-    return Dataset(train, test, Folder(size=config.size, sha256=manifest.sha256), attributes)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from jacsup.config import Sprites
 from jacsup.data.dataset import Dataset, Split
+from jacsup.data.spec import DatasetSpec
 
 FACTORS = ("shape", "scale", "orientation", "x", "y")
 # Square, ellipse, heart; half to full size; a full turn, both ends included, as published; one pixel per place.
@@ -90,3 +91,9 @@ def _published(root: Path | None, chosen: Int[np.ndarray, " n"]) -> UInt8[Tensor
     if images.shape != (NUM_IMAGES, SIDE, SIDE):
         raise ValueError(f"{file} holds images {images.shape}; expected are {(NUM_IMAGES, SIDE, SIDE)}")
     return torch.from_numpy(images[chosen] * np.uint8(255))[:, None]
+
+
+DATA_SET = DatasetSpec(
+    load=load_sprites,
+    description=lambda config: f"dSprites, {config.num_train:,} training images",
+)
