@@ -88,8 +88,6 @@ def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
     drawn = card(attribute_model(tmp_path / "a.safetensors", Faces(size=32, num_images=100)), "me/drawn")
     assert "does not know photographs" in drawn and "license: apache-2.0" in drawn
     assert "jacsup serve hf:me/drawn" in drawn
-        "does not know photographs" in drawn and "jacsup serve hf:me/drawn" in drawn and "license: apache-2.0" in drawn
-    )
     # A model that ships with the package needs no Hub.
     assert "jacsup serve drawn\n" in card(attribute_model(tmp_path / "a.safetensors"), "drawn")
     assert "Smiling, Bald, Blond_Hair. Not learned: Blurry." in drawn
