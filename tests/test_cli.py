@@ -225,7 +225,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "report photos": (("report", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
     "no images": (("train", "folder"), "this recipe needs your images; pass --images DIR"),
     "no such images": (("train", "folder", "--images", "no"), "no cannot be read"),
-    "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; give more images"),
+    "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; add more images"),
     "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is for the recipe folder; 'debug' has its own data"),
     "table alone": ((*TRAIN, "--attributes", "table.csv"), "--attributes, --drop and --skip-bad go with --images"),
     "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad go with --images"),

@@ -64,7 +64,7 @@ def test_an_interrupted_call_is_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "BLOCK_IMAGES", 4)
     with interrupted(3, monkeypatch):
         prepare(source, tmp_path / "parts", size=8, skip_bad=skip)
-    with pytest.raises(ValueError, match=r"parts has no manifest\.json; prepare the images first, or once more"):
+    with pytest.raises(ValueError, match=r"parts has no manifest\.json; prepare the images first, to the end"):
         load_prepared(tmp_path / "parts")
     with open(tmp_path / "parts" / "images.u8", "ab") as file:
         file.write(b"half a block")
@@ -115,7 +115,8 @@ def test_damaged_images_are_counted_named_and_skipped_on_request(tmp_path: Path)
     (faces / "000012.jpg").write_bytes(picture(12, 1, 1))
     source = ImageSource(images=faces, attributes=write_table(tmp_path / "table.csv", 20))
     with pytest.raises(
-        ValueError, match=r"\A3 of 20 images cannot be read \(first: 000004\.jpg: .*truncated.*\); .* has --skip-bad\Z"
+        ValueError,
+        match=r"\A3 of 20 images cannot be read \(first: 000004\.jpg: .*truncated.*\); .* --skip-bad`\Z",
     ):
         prepare(source, tmp_path / "out", size=8)
     manifest = prepare(source, tmp_path / "out", size=8, skip_bad=True)
@@ -134,7 +135,7 @@ def test_nothing_but_damaged_images(tmp_path: Path) -> None:
     faces = write_folder(tmp_path / "faces", 3)
     for file in faces.iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="none of the 0 readable images is a training image; give more images"):
+    with pytest.raises(ValueError, match="none of the 0 readable images is a training image; add more images"):
         prepare(ImageSource(images=faces), tmp_path / "out", size=8, skip_bad=True)
 
 
@@ -143,7 +144,7 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = tmp_path / "table.csv"
     table.write_text("file,x\n000001,1\n000002,1\n000003,1\n")
     for source, size, problem in (
-        (ImageSource(images=faces), 4, "size is 4; allowed are 8 to 1024"),
+        (ImageSource(images=faces), 4, "size is 4; must be between 8 and 1024"),
         (ImageSource(images=faces, attributes=table), 8, "x: the same in all 2 training images"),
         (ImageSource(images=faces, attributes=table, drop=("y",)), 8, "table.csv has no column 'y'"),
         (ImageSource(images=faces, drop=("y",)), 8, "there are no attributes, so y cannot be dropped"),
@@ -152,8 +153,8 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             prepare(source, out, size=size)
     with monkeypatch.context() as patch:
         patch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=500))
-        with pytest.raises(ValueError, match=r"the images take 576 bytes, and .*out has 500 left"):
+        with pytest.raises(ValueError, match=r"the images take 576 bytes, but .*out has only 500 left"):
             prepare(ImageSource(images=faces), out, size=8)
     prepare(ImageSource(images=faces), out, size=8)
-    with pytest.raises(ValueError, match=r"out holds other images; give another folder, or delete this one"):
+    with pytest.raises(ValueError, match=r"out has other images; choose another folder, or delete this one"):
         prepare(ImageSource(images=faces), out, size=16)

@@ -41,11 +41,11 @@ def test_a_folders_config_knows_its_images(tmp_path: Path) -> None:
     config = load_dataset(Folder(size=8), prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)).config
     table.write_text(table.read_text().replace("5,1,25", "5,0,25"))
     changed = prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)
-    with pytest.raises(ValueError, match=r"have changed since this run began \(\w{8} -> \w{8}\); give it the old ones"):
+    with pytest.raises(ValueError, match=r"have changed since this run began \(\w{8} -> \w{8}\); restore the old ones"):
         load_dataset(config, changed)
-    with pytest.raises(ValueError, match=r"images of size 8, the recipe asks for 16"):
+    with pytest.raises(ValueError, match=r"images of size 8, but the recipe needs 16"):
         load_dataset(Folder(size=16), changed)
-    with pytest.raises(ValueError, match="pass them as --images DIR, or a prepared folder as --data-root"):
+    with pytest.raises(ValueError, match="pass --images DIR, or a prepared folder as --data-root"):
         load_dataset(Folder(size=8))
 
 
@@ -65,8 +65,8 @@ def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
         ("images.u8", b"", "is damaged .* delete it"),
         ("attributes.npy", b"", "is damaged .* delete it"),
         ("manifest.json", b"{", "is not a manifest .* delete"),
-        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2, this one reads 1"),
-        ("manifest.json", json.dumps(manifest | {"count": "5"}).encode(), "manifest.count is '5'; allowed is one int"),
+        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2, must be 1"),
+        ("manifest.json", json.dumps(manifest | {"count": "5"}).encode(), "manifest.count is '5'; must be of type int"),
     ):
         with pytest.raises(ValueError, match=problem):
             load_prepared(damaged(name, content))

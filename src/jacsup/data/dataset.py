@@ -15,8 +15,8 @@ from torch import Tensor
 from jacsup.config import Arrays, DataConfig
 from jacsup.data.attributes import Attribute, learnable, signed
 
-# Splits up to this size are kept on the device; larger ones stay in their memory-mapped file. This is a constant because
-# a run must do the same arithmetic on every machine.
+# Splits up to this size are kept on the device; larger ones stay in their memory-mapped file. A constant, because a run
+# must do the same arithmetic on every machine.
 DEVICE_BYTES = 8 * 2**30
 
 
@@ -113,7 +113,7 @@ class Dataset:
             test_images: Images of the test split. By default it is the last tenth of `images`, at most 10,000, so
                 shuffle them first.
             test_labels: Labels of `test_images`.
-            attributes: n numbers by name: 0 and 1, or -1 and 1, or any numbers for a continuous attribute; nan where the
+            attributes: n numbers by name: 0 and 1, or -1 and 1, or any numbers for a continuous attribute; nan where a
                 value is missing.
             test_attributes: Attributes of `test_images`, in the same order.
 
@@ -134,7 +134,7 @@ class Dataset:
         else:
             if list(attributes or ()) != list(test_attributes or ()):
                 raise ValueError(
-                    "attributes and test_attributes have different names; both must have the same names in the same order"
+                    "attributes and test_attributes have different names; both must have the same names in one order"
                 )
             test = Split(
                 _images(test_images, "test_images"),
