@@ -129,7 +129,7 @@ class Dataset:
         if test_images is None:
             held_out = min(len(train) // 10, 10_000)
             if held_out < 1:
-                raise ValueError(f"images has {len(train)} rows; give at least 10, or test_images")
+                raise ValueError(f"images has {len(train)} rows; pass at least 10, or test_images")
             train, test = train.rows(slice(-held_out)), train.rows(slice(-held_out, None))
         else:
             if list(attributes or ()) != list(test_attributes or ()):
