@@ -14,7 +14,7 @@ from pictures import picture, write_folder
 from jacsup.config import CelebA
 from jacsup.data import cache_folder, load_dataset, prepare
 from jacsup.data.celeba import celeba_source, prepare_celeba
-from jacsup.data.images import read_square
+from jacsup.data.crop import read_square
 from jacsup.data.prepare import prepared_folder
 from jacsup.data.prepared import load_prepared, read_manifest
 

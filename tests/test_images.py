@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jacsup.data.images import open_images, read_square, state_of
+from jacsup.data.crop import read_square
+from jacsup.data.images import open_images, state_of
 
 RED = (200, 30, 60)
 

@@ -14,7 +14,7 @@ import torch
 from pictures import picture, write_folder, write_table
 
 from jacsup.data import prepare as module
-from jacsup.data.images import read_square
+from jacsup.data.crop import read_square
 from jacsup.data.prepare import ImageSource, prepare
 from jacsup.data.prepared import Manifest, load_prepared, read_manifest
 

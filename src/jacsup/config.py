@@ -31,12 +31,12 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MNIST(DataConfig):
-    """60,000 + 10,000 handwritten digits, 1x28x28, from the four IDX files; KMNIST and the like fit too."""
+    """60,000 + 10,000 handwritten digits, 1x28x28, from four IDX files; other sets in this format work too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SVHN(DataConfig):
-    """73,257 + 26,032 house-number digits, 3x32x32, from train_32x32.mat and test_32x32.mat; subsets fit too."""
+    """73,257 + 26,032 house-number digits, 3x32x32, from train_32x32.mat and test_32x32.mat; subsets work too."""
 
 
 @dataclass(frozen=True, kw_only=True)

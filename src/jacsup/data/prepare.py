@@ -20,7 +20,8 @@ from PIL import Image
 
 from jacsup.atomic import write_atomically
 from jacsup.data.attributes import learnable
-from jacsup.data.images import Images, open_images, read_square, state_of
+from jacsup.data.crop import read_square
+from jacsup.data.images import Images, open_images, state_of
 from jacsup.data.prepared import (
     ATTRIBUTES,
     IMAGES,
