@@ -12,7 +12,7 @@ from jacsup.code import to_float
 from jacsup.data import dataset
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order, flip_mask
-from jacsup.data.stream import NUM_AHEAD, batches_of_pixels
+from jacsup.data.stream import NUM_BATCHES_AHEAD, batches_of_pixels
 from jacsup.jsonable import set_field
 from jacsup.objectives import Batch
 from jacsup.training.batches import Batches
@@ -66,7 +66,7 @@ def test_a_stream_reads_a_few_batches_ahead_and_ends_with_its_reader(monkeypatch
     assert [next(stream)[0, 0, 0, 0].item() for _ in range(20)] == [4 * number for number in range(20)]
     assert threading.active_count() > before
     stream.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert threading.active_count() == before and NUM_AHEAD < 20
+    assert threading.active_count() == before and NUM_BATCHES_AHEAD < 20
 
 
 def test_a_streamed_read_that_fails_is_told(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pictures import picture, write_folder
 from jacsup.config import CelebA
 from jacsup.data import cache_folder, load_dataset, prepare
 from jacsup.data.celeba import celeba_source, prepare_celeba
-from jacsup.data.images import read_square
+from jacsup.data.crop import read_square
 from jacsup.data.prepare import prepared_folder
 from jacsup.data.prepared import load_prepared, read_manifest
 
@@ -97,7 +97,7 @@ def test_celebas_parts_are_found_where_downloads_put_them(tmp_path: Path) -> Non
     assert [Path(found.images).parent.name, found.attributes and found.attributes.parent.name] == ["Img", "Anno"]
     with pytest.raises(ValueError, match=r"plain has no img_align_celeba\.zip; pass the folder .* as --data-root"):
         load_dataset(CelebA(), plain)
-    with pytest.raises(ValueError, match=r"\ACelebA cannot be downloaded .* pass the folder .* as --data-root\Z"):
+    with pytest.raises(ValueError, match=r"\ACelebA must be downloaded by hand: .* as --data-root\Z"):
         load_dataset(CelebA())
 
 
@@ -138,7 +138,7 @@ def test_celeba_with_tables_as_csv(tmp_path: Path) -> None:
             lambda text: text.replace("000002", "2"),
             "1 images have no row (first: img_align_celeba/000002",
         ),
-        ("list_attr_celeba.txt", lambda text: text.replace("4\n", "5\n", 1), "has 4 rows, its first line promises 5"),
+        ("list_attr_celeba.txt", lambda text: text.replace("4\n", "5\n", 1), "has 4 rows, but its first line states 5"),
         (
             "list_attr_celeba.txt",
             lambda text: text.replace("-1", " 1"),

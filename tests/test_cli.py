@@ -232,19 +232,20 @@ def test_report_judges_and_draws_a_run_and_its_arms(call: Call, quick: Path, tmp
 
 MNIST = "data/train-images-idx3-ubyte"
 IDX = bytes.fromhex("00000803 00000002 0000001c 0000001c") + bytes(2 * 28 * 28)
-BROKEN = {"truncated": IDX[:100], "half a gzip": gzip.compress(IDX)[:20], "wrong magic": b"\x89PNG", "corrupted": IDX}
+BROKEN = {"truncated": IDX[:100], "half a gzip": gzip.compress(IDX)[:20], "wrong magic": b"\x89PNG"}
+BROKEN["corrupted"] = gzip.compress(IDX)[:-8] + bytes(8)
 TRAIN, TRAIN_MNIST = ("train", "debug"), ("train", "mnist", "--data-root", "data")
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no data root": (("train", "mnist", "--data-root", "no"), "with `jacsup data download mnist --data-root no`"),
-    "truncated": (TRAIN_MNIST, "train-images-idx3-ubyte has 100 bytes, its header promises 1,584; download it again"),
+    "truncated": (TRAIN_MNIST, "train-images-idx3-ubyte has 100 bytes, but its header states 1,584; download it again"),
     "half a gzip": (TRAIN_MNIST, "train-images-idx3-ubyte is damaged (Compressed file ended"),
-    "wrong magic": (TRAIN_MNIST, "is not an IDX file of bytes: it starts with 89504e47, allowed are 00000801 to"),
-    "corrupted": (TRAIN_MNIST, "is damaged: its checksum is c68c04285e04"),
+    "wrong magic": (TRAIN_MNIST, "is not an IDX file of bytes: it starts with 89504e47, not 00000801 to"),
+    "corrupted": (TRAIN_MNIST, "train-images-idx3-ubyte is damaged (CRC check failed"),
     "recipe": (("train", "mnist-fsat"), "there is no recipe 'mnist-fsat'; did you mean 'mnist-fast'?"),
     "recipe file": (("train", "mine.py:fast"), "mine.py: RuntimeError: two lines; give a Python file"),
     "field": ((*TRAIN, "--set", "stages.adam.rl=1"), "has no field 'stages.adam.rl'; did you mean 'lr'?"),
     "no value": ((*TRAIN, "--set", "seed"), "--set is 'seed'; use FIELD=VALUE"),
-    "wrong value": ((*TRAIN, "--set", "stages.adam.lr=fast"), "stages.0.adam.lr is 'fast'; allowed is one float"),
+    "wrong value": ((*TRAIN, "--set", "stages.adam.lr=fast"), "stages.0.adam.lr is 'fast'; must be of type float"),
     "epochs": ((*TRAIN, "--epochs", "0"), "epochs is 0; allowed are 1 and more"),
     "no stages": ((*TRAIN, "--stages", "0"), "stages is 0; allowed are 1 to 3, the stages of 'debug'"),
     "many stages": ((*TRAIN, "--stages", "99"), "stages is 99; allowed are 1 to 3"),
@@ -264,18 +265,18 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "evaluate photos": (("evaluate", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
     "evaluate nothing": (("evaluate", "no"), "no: there is no such run folder or model file"),
     "report photos": (("report", "photos"), "photos is not a run: it has no recipe.json; give a folder that"),
-    "no images": (("train", "folder"), "one's own images are needed; pass them as --images DIR"),
+    "no images": (("train", "folder"), "this recipe needs your images; pass --images DIR"),
     "no such images": (("train", "folder", "--images", "no"), "no cannot be read"),
-    "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; give more images"),
+    "images of a cat": (("train", "folder", "--images", "photos"), "is a training image; add more images"),
     "images elsewhere": ((*TRAIN, "--images", "photos"), "--images is only for the recipe 'folder'; 'debug' has its"),
     "table alone": ((*TRAIN, "--attributes", "table.csv"), "--attributes, --drop and --skip-bad need --images"),
     "drop alone": ((*TRAIN, "--drop", "Male"), "--attributes, --drop and --skip-bad need --images"),
     "skip alone": ((*TRAIN, "--skip-bad"), "`jacsup data prepare celeba --skip-bad`"),
-    "size": (("train", "celeba64", "--size", "48"), "size is 48; allowed are 32, 64, 128, 256, 512"),
-    "no size": (("train", "celeba64", "--size", "0"), "size is 0; allowed are 32, 64, 128, 256, 512"),
+    "size": (("train", "celeba64", "--size", "48"), "size is 48; must be one of 32, 64, 128, 256, 512"),
+    "no size": (("train", "celeba64", "--size", "0"), "size is 0; must be one of 32, 64, 128, 256, 512"),
     "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; leave --size away"),
     "unsupervised": (("train", "celeba64", "--unsupervised"), "--unsupervised is only for the recipe 'folder'"),
-    "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; allowed are 32"),
+    "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; must be one of 32"),
     "too many layers": (
         ("train", "faces-mini", "--set", "data.num_images=100", "model.channels=[4,4,4,4,4]"),
         "images are 32x32 and model.channels has 5 layers; allowed are",
@@ -284,7 +285,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no CelebA": (("train", "celeba64"), "--data-root"),
     "prepare": (("data", "prepare", "faces"), "cannot prepare 'faces'; must be one of celeba, folder"),
     "prepare nothing": (("data", "prepare", "folder"), "needs the images; pass them as --images DIR"),
-    "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; allowed"),
+    "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; must"),
     "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
 }  # fmt: skip

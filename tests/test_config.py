@@ -66,14 +66,14 @@ def test_whole_numbers_of_json_become_floats_where_floats_are_meant() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colour": 1}, "recipe has no field 'colour'; allowed are name, data"),
+        ({"colour": 1}, "recipe has no field 'colour'; it must be one of name, data"),
         ({"stagse": []}, "recipe has no field 'stagse'; did you mean 'stages'?"),
-        ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; allowed are MNIST, SVHN, Digits, Faces"),
-        ({"data": "MNIST"}, "recipe.data.type is None; allowed are MNIST, SVHN, Digits, Faces"),
+        ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; must be one of MNIST, SVHN, Digits, Faces"),
+        ({"data": "MNIST"}, "recipe.data.type is None; must be one of MNIST, SVHN, Digits, Faces"),
         ({"data": {"type": "Arrays"}}, "recipe.data lacks the field 'sha256'"),
-        ({"stages": 3}, "recipe.stages is 3; allowed is a list"),
-        ({"stages": [3]}, "recipe.stages.0 is 3; allowed is an object with the fields of Stage"),
-        ({"seed": True}, "recipe.seed is True; allowed is one int"),
+        ({"stages": 3}, "recipe.stages is 3; must be a list"),
+        ({"stages": [3]}, "recipe.stages.0 is 3; must be an object with the fields of Stage"),
+        ({"seed": True}, "recipe.seed is True; must be of type int"),
     ],
 )
 def test_json_that_is_no_recipe_is_refused_with_the_field(changes: dict[str, Any], message: str) -> None:
@@ -105,18 +105,18 @@ def test_set_field_with_a_number_changes_that_stage() -> None:
         ("sede", 1, "a recipe has no field 'sede'; did you mean 'seed'?"),
         ("stages.adam.rl", 1, "a recipe has no field 'stages.adam.rl'; did you mean 'lr'?"),
         ("stages.epoch", 1, "a recipe has no field 'stages.epoch'; did you mean 'epochs'?"),
-        ("model.type", "MLP", "a recipe has no field 'model.type'; allowed are value_range, hidden"),
+        ("model.type", "MLP", "a recipe has no field 'model.type'; it must be one of value_range, hidden"),
         ("seed.low", 1, "a recipe has no field 'seed.low'; it is a single value"),
-        ("stages.3.epochs", 1, "'stages.3.epochs': there is no number 3; allowed are 0 to 2"),
-        ("seed", "1", "recipe.seed is '1'; allowed is one int"),
-        ("seed", 1.0, "recipe.seed is 1.0; allowed is one int"),
-        ("stages.1.epochs", "many", "recipe.stages.1.epochs is 'many'; allowed is one int"),
-        ("stages.adam.lr", None, "recipe.stages.0.adam.lr is None; allowed is one float"),
-        ("stages.adam.lr", True, "recipe.stages.0.adam.lr is True; allowed is one float"),
-        ("stages.options.xcov_norm", 1, "recipe.stages.0.options.xcov_norm is 1; allowed is one bool"),
-        ("stages.growth.new", "ones", "recipe.stages.0.growth.new is 'ones'; allowed are 'zero', 'random'"),
-        ("model.value_range", [0.0], "recipe.model.value_range has 1 values; allowed are 2"),
-        ("model.hidden", 32, "recipe.model.hidden is 32; allowed is a list such as [1, 2]"),
+        ("stages.3.epochs", 1, "'stages.3.epochs': there is no item 3; must be between 0 and 2"),
+        ("seed", "1", "recipe.seed is '1'; must be of type int"),
+        ("seed", 1.0, "recipe.seed is 1.0; must be of type int"),
+        ("stages.1.epochs", "many", "recipe.stages.1.epochs is 'many'; must be of type int"),
+        ("stages.adam.lr", None, "recipe.stages.0.adam.lr is None; must be of type float"),
+        ("stages.adam.lr", True, "recipe.stages.0.adam.lr is True; must be of type float"),
+        ("stages.options.xcov_norm", 1, "recipe.stages.0.options.xcov_norm is 1; must be of type bool"),
+        ("stages.growth.new", "ones", "recipe.stages.0.growth.new is 'ones'; must be one of 'zero', 'random'"),
+        ("model.value_range", [0.0], "recipe.model.value_range has 1 values; must have 2"),
+        ("model.hidden", 32, "recipe.model.hidden is 32; must be a list such as [1, 2]"),
         ("stages.epochs", 0, "stage 'units-2': epochs is 0; it must be at least 1"),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_recipe_is_found_in_a_json_file(tmp_path: Path) -> None:
     [
         ('{"name": "x",', "line 1 column 14"),
         ("", "line 1 column 1"),
-        ("[]", "recipe is []; allowed is an object with the fields of Recipe"),
+        ("[]", "recipe is []; must be an object with the fields of Recipe"),
         (json.dumps(as_json(DEBUG, stages=[])), "recipe 'debug' has no stages"),
         ("{}", "recipe lacks the field 'name'"),
     ],
@@ -334,13 +334,13 @@ def test_the_papers_codes_at_64_pixels() -> None:
 
 
 def test_a_size_that_no_model_has_is_refused() -> None:
-    assert refusal(with_size, RECIPES["faces"], 48) == "size is 48; allowed are 32, 64, 128, 256, 512"
+    assert refusal(with_size, RECIPES["faces"], 48) == "size is 48; must be one of 32, 64, 128, 256, 512"
     assert refusal(with_size, DEBUG, 64) == "recipe 'debug' has images of a fixed size; omit --size"
 
 
 def test_an_arm_that_is_not_there_is_refused() -> None:
     assert refusal(with_arm, DEBUG, "plian") == "recipe 'debug' has no arm 'plian'; did you mean 'plain'?"
-    assert refusal(with_arm, DEBUG, "longer").startswith("recipe 'debug' has no arm 'longer'; allowed are")
+    assert refusal(with_arm, DEBUG, "longer").startswith("recipe 'debug' has no arm 'longer'; it must be one of")
     one_stage = Recipe(name="one", data=Digits(), stages=(Stage(name="a", objective="reconstruction", num_units=2),))
     assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has no student; arms differ in these"
 

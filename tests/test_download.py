@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from jacsup.config import MNIST
-from jacsup.data import download as downloads
-from jacsup.data import files, load_dataset
-from jacsup.data.download import SOURCES, download
+from jacsup.data import find_download, load_dataset, mnist, svhn
+from jacsup.data.download import Download, download
 
 # pooch leaves the connection of a failed download to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -34,7 +33,7 @@ def md5(content: bytes) -> str:
 class Server:
     """Serves `content` by path, and remembers which paths were asked for."""
 
-    url: str = ""
+    tiny: Download
     content: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     breaks_off: bool = False
@@ -42,7 +41,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    state = Server(content=dict(FILES))
+    state = Server(tiny=Download(name="tiny", url="", files={}), content=dict(FILES))
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(variable, "127.0.0.1")
 
@@ -65,18 +64,17 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        state.url = f"http://127.0.0.1:{listening.server_port}/"
         known = {name: md5(content) for name, content in FILES.items()}
-        monkeypatch.setitem(SOURCES, "tiny", (state.url, known))
+        state.tiny = Download(name="tiny", url=f"http://127.0.0.1:{listening.server_port}/", files=known)
         yield state
         listening.shutdown()
         thread.join()
     gc.collect()
 
 
-def refusal(root: Path, **options: str) -> str:
+def refusal(server: Server, root: Path, **options: str) -> str:
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as caught:
-        download("tiny", root, **options)
+        download(server.tiny, root, **options)
     message = str(caught.value)
     assert "could not download http://127.0.0.1:" in message
     assert f"put the file into {root} by hand, or pass the folder that has it as --data-root" in message
@@ -89,31 +87,31 @@ def found(root: Path) -> dict[str, bytes]:
 
 def test_files_are_fetched_into_a_new_folder_and_not_asked_for_again(server: Server, tmp_path: Path) -> None:
     root = tmp_path / "new" / "tiny"
-    download("tiny", root)
+    download(server.tiny, root)
     assert found(root) == FILES
     assert server.asked == list(FILES)
-    download("tiny", root)
+    download(server.tiny, root)
     assert server.asked == list(FILES)
 
 
 def test_only_the_damaged_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(FILES["a.gz"])
     (tmp_path / "b.mat").write_bytes(b"damaged")
-    download("tiny", tmp_path)
+    download(server.tiny, tmp_path)
     assert found(tmp_path) == FILES
     assert server.asked == ["b.mat"]
 
 
-def test_a_mirror_is_asked_instead(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SOURCES, "tiny", ("http://127.0.0.1:9/nowhere/", SOURCES["tiny"][1]))
+def test_a_mirror_is_asked_instead(server: Server, tmp_path: Path) -> None:
     server.content = {f"mirror/{name}": content for name, content in FILES.items()}
-    download("tiny", tmp_path, base_url=f"{server.url}mirror/")
+    elsewhere = replace(server.tiny, url="http://127.0.0.1:9/nowhere/")
+    download(elsewhere, tmp_path, base_url=f"{server.tiny.url}mirror/")
     assert found(tmp_path) == FILES
 
 
 def test_other_content_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
     server.content["b.mat"] = b"<html>please log in</html>"
-    message = refusal(tmp_path)
+    message = refusal(server, tmp_path)
     assert md5(FILES["b.mat"]) in message
     assert md5(server.content["b.mat"]) in message
     assert found(tmp_path) == {"a.gz": FILES["a.gz"]}
@@ -121,17 +119,17 @@ def test_other_content_is_refused_and_not_kept(server: Server, tmp_path: Path) -
 
 def test_a_transfer_that_breaks_off_leaves_no_file(server: Server, tmp_path: Path) -> None:
     server.breaks_off = True
-    assert "a.gz" in refusal(tmp_path)
+    assert "a.gz" in refusal(server, tmp_path)
     assert found(tmp_path) == {}
     server.breaks_off = False
-    download("tiny", tmp_path)
+    download(server.tiny, tmp_path)
     assert found(tmp_path) == FILES
 
 
 def test_a_file_that_the_server_lacks_is_named(server: Server, tmp_path: Path) -> None:
     del server.content["b.mat"]
-    message = refusal(tmp_path)
-    assert f"{server.url}b.mat" in message
+    message = refusal(server, tmp_path)
+    assert f"{server.tiny.url}b.mat" in message
     assert "404" in message
     assert found(tmp_path) == {"a.gz": FILES["a.gz"]}
 
@@ -140,35 +138,36 @@ def test_a_server_that_does_not_listen_is_named(server: Server, tmp_path: Path) 
     with socket.socket() as bound_only:
         bound_only.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound_only.getsockname()[1]}/"
-        assert f"could not download {url}a.gz" in refusal(tmp_path, base_url=url)
+        assert f"could not download {url}a.gz" in refusal(server, tmp_path, base_url=url)
     assert found(tmp_path) == {}
 
 
-def test_an_unknown_data_set_is_answered_with_the_closest_name(tmp_path: Path) -> None:
+def test_an_unknown_data_set_is_answered_with_the_closest_name() -> None:
     with pytest.raises(ValueError, match="no download called 'mnits'; did you mean 'mnist'"):
-        download("mnits", tmp_path)
+        find_download("mnits")
 
 
 def test_public_sources_name_the_files_that_the_readers_look_for() -> None:
-    assert {name.removesuffix(".gz") for name in SOURCES["mnist"][1]} == set(files.MNIST_FILES)
-    assert SOURCES["svhn"][1] == files.SVHN_FILES
-    for url, known in SOURCES.values():
-        assert url.endswith("/")
-        assert all(len(sum_) == 32 for sum_ in known.values())
+    for module, packing in ((mnist, ".gz"), (svhn, "")):
+        source = module.DOWNLOAD
+        assert find_download(source.name) is source
+        assert list(source.files) == [f"{file.name}{packing}" for file in module.FILES]
+        assert source.url.endswith("/")
+        assert all(len(sum_) == 32 for sum_ in source.files.values())
 
 
 def test_without_a_data_root_mnist_is_downloaded_once_into_the_cache(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpacked = {}
-    for number, name in enumerate(files.MNIST_FILES):
+    for number, file in enumerate(mnist.FILES):
+        name = file.name
         shape = (3, 28, 28) if "images" in name else (3,)
         header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
         unpacked[name] = header + np.full(shape, number, np.uint8).tobytes()
     server.content = {f"{name}.gz": gzip.compress(content) for name, content in unpacked.items()}
     packed = {name: md5(content) for name, content in server.content.items()}
-    monkeypatch.setattr(files, "MNIST_FILES", {name: (md5(content), "") for name, content in unpacked.items()})
-    monkeypatch.setattr(downloads, "SOURCES", {"mnist": (server.url, packed)})
+    monkeypatch.setattr(mnist, "DOWNLOAD", Download(name="mnist", url=server.tiny.url, files=packed))
     monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
     for _ in range(2):
         data = load_dataset(MNIST(), None)

@@ -86,7 +86,8 @@ def test_without_a_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
     drawn = card(attribute_model(tmp_path / "a.safetensors", Faces(size=32, num_images=100)), "me/drawn")
-    assert "knows no photographs" in drawn and "jacsup serve hf:me/drawn" in drawn and "license: apache-2.0" in drawn
+    assert "does not know photographs" in drawn and "license: apache-2.0" in drawn
+    assert "jacsup serve hf:me/drawn" in drawn
     # A model that ships with the package needs no Hub.
     assert "jacsup serve drawn\n" in card(attribute_model(tmp_path / "a.safetensors"), "drawn")
     assert "Smiling, Bald, Blond_Hair. Not learned: Blurry." in drawn
@@ -133,7 +134,7 @@ def test_weights_beyond_16_bits_are_refused(tmp_path: Path) -> None:
 
 def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = attribute_model(tmp_path / "faces.safetensors")
-    monkeypatch.setattr("jacsup.models.shipped", lambda: {"faces": shipped})
+    monkeypatch.setattr("jacsup.models.file.shipped", lambda: {"faces": shipped})
     monkeypatch.chdir(tmp_path)
     assert model_file("faces") == shipped and Editor("faces").factors
     with pytest.raises(

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jacsup.data.images import open_images, read_square, state_of
+from jacsup.data.crop import read_square
+from jacsup.data.images import open_images, state_of
 
 RED = (200, 30, 60)
 
@@ -109,13 +110,13 @@ def huge_png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (encoded(flat("RGB", RED).resize((1, 1))), "it has 1x1 pixels; allowed are sides of 8 and more"),
+        (encoded(flat("RGB", RED).resize((1, 1))), "it has 1x1 pixels; both sides must have at least 8"),
         (encoded(flat("RGB", RED).resize((7, 90))), "it has 7x90 pixels"),
         (encoded(flat("F", 0.5), "TIFF"), "no known range"),
         (encoded(flat("I", 1 << 20), "TIFF"), "no known range"),
         (huge_png(), "1600000000 pixels"),
         (encoded(Image.fromarray(noise(64, 64)), "JPEG")[:1500], "truncated"),
-        (b"no image", "it is no image"),
+        (b"no image", "it is not an image"),
     ],
 )
 def test_what_is_no_usable_image_is_refused(content: bytes, problem: str) -> None:
@@ -166,9 +167,9 @@ def test_the_state_changes_with_the_images(tmp_path: Path) -> None:
 def test_where_there_are_no_images(tmp_path: Path) -> None:
     text = folder_of(tmp_path / "text", NO_IMAGES)
     for where, problem in (
-        (text, "has no images; allowed are .jpg"),
-        (zip_of(tmp_path / "text.zip", NO_IMAGES), "has no images; allowed are .jpg"),
-        (text / "notes.txt", "give a folder of images or an intact .zip"),
+        (text, "has no images; the suffix must be one of .jpg"),
+        (zip_of(tmp_path / "text.zip", NO_IMAGES), "has no images; the suffix must be one of .jpg"),
+        (text / "notes.txt", "pass a folder of images or an intact .zip"),
         (tmp_path / "none", "No such file or directory"),
     ):
         with pytest.raises(ValueError, match=problem) as caught, open_images(where):

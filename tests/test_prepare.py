@@ -14,13 +14,13 @@ import torch
 from pictures import picture, write_folder, write_table
 
 from jacsup.data import prepare as module
-from jacsup.data.images import read_square
-from jacsup.data.prepare import Source, prepare
+from jacsup.data.crop import read_square
+from jacsup.data.prepare import ImageSource, prepare
 from jacsup.data.prepared import Manifest, load_prepared, read_manifest
 
 
 def test_without_a_partition_the_last_tenth_of_a_shuffle_is_held_out(tmp_path: Path) -> None:
-    source = Source(images=write_folder(tmp_path / "faces", 25, width=20, height=20))
+    source = ImageSource(images=write_folder(tmp_path / "faces", 25, width=20, height=20))
     folder = tmp_path / "out"
     manifest = prepare(source, folder, size=8)
     train, test, attributes = load_prepared(folder, verify=True)
@@ -58,13 +58,13 @@ def test_an_interrupted_call_is_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     faces = write_folder(tmp_path / "faces", 22, width=20, height=20)
     for number in (2, 13, 14) if skip else ():
         (faces / f"{number:06d}.jpg").write_bytes(b"damaged")
-    source = Source(images=faces, attributes=write_table(tmp_path / "table.csv", 22))
+    source = ImageSource(images=faces, attributes=write_table(tmp_path / "table.csv", 22))
     whole = prepare(source, tmp_path / "whole", size=8, skip_bad=skip)
     assert whole.count == 22 - 3 * skip
     monkeypatch.setattr(module, "BLOCK_IMAGES", 4)
     with interrupted(3, monkeypatch):
         prepare(source, tmp_path / "parts", size=8, skip_bad=skip)
-    with pytest.raises(ValueError, match=r"parts has no manifest\.json; prepare the images first, or once more"):
+    with pytest.raises(ValueError, match=r"parts has no manifest\.json; prepare the images first, to the end"):
         load_prepared(tmp_path / "parts")
     with open(tmp_path / "parts" / "images.u8", "ab") as file:
         file.write(b"half a block")
@@ -83,21 +83,21 @@ def test_what_cannot_be_resumed_starts_anew(tmp_path: Path, monkeypatch: pytest.
     out = tmp_path / "out"
     monkeypatch.setattr(module, "BLOCK_IMAGES", 4)
     with interrupted(2, monkeypatch):
-        prepare(Source(images=faces), out, size=8)
+        prepare(ImageSource(images=faces), out, size=8)
     if loss == "images changed":
         (faces / "000001.jpg").write_bytes(picture(99, 20, 24))
     elif loss == "pixels lost":
         os.truncate(out / "images.u8", 100)
     else:
         (out / "progress.json").write_text("{")
-    prepare(Source(images=faces), out, size=8)
-    expected = prepare(Source(images=faces), tmp_path / "anew", size=8)
+    prepare(ImageSource(images=faces), out, size=8)
+    expected = prepare(ImageSource(images=faces), tmp_path / "anew", size=8)
     assert read_manifest(out) == expected
     load_prepared(out, verify=True)
 
 
 def test_two_processes_do_not_disturb_each_other(tmp_path: Path) -> None:
-    source = Source(images=write_folder(tmp_path / "faces", 40, width=60, height=60))
+    source = ImageSource(images=write_folder(tmp_path / "faces", 40, width=60, height=60))
     made: list[Manifest] = []
     threads = [threading.Thread(target=lambda: made.append(prepare(source, tmp_path / "out", size=32))) for _ in "123"]
     for thread in threads:
@@ -113,9 +113,10 @@ def test_damaged_images_are_counted_named_and_skipped_on_request(tmp_path: Path)
     (faces / "000004.jpg").write_bytes(picture(4)[:700])
     (faces / "000009.jpg").write_text("no image")
     (faces / "000012.jpg").write_bytes(picture(12, 1, 1))
-    source = Source(images=faces, attributes=write_table(tmp_path / "table.csv", 20))
+    source = ImageSource(images=faces, attributes=write_table(tmp_path / "table.csv", 20))
     with pytest.raises(
-        ValueError, match=r"\A3 of 20 images cannot be read \(first: 000004\.jpg: .*truncated.*\); .* has --skip-bad\Z"
+        ValueError,
+        match=r"\A3 of 20 images cannot be read \(first: 000004\.jpg: .*truncated.*\); .* --skip-bad`\Z",
     ):
         prepare(source, tmp_path / "out", size=8)
     manifest = prepare(source, tmp_path / "out", size=8, skip_bad=True)
@@ -134,8 +135,8 @@ def test_nothing_but_damaged_images(tmp_path: Path) -> None:
     faces = write_folder(tmp_path / "faces", 3)
     for file in faces.iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="none of the 0 readable images is a training image; give more images"):
-        prepare(Source(images=faces), tmp_path / "out", size=8, skip_bad=True)
+    with pytest.raises(ValueError, match="none of the 0 readable images is a training image; add more images"):
+        prepare(ImageSource(images=faces), tmp_path / "out", size=8, skip_bad=True)
 
 
 def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,17 +144,17 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = tmp_path / "table.csv"
     table.write_text("file,x\n000001,1\n000002,1\n000003,1\n")
     for source, size, problem in (
-        (Source(images=faces), 4, "size is 4; allowed are 8 to 1024"),
-        (Source(images=faces, attributes=table), 8, "x: the same in all 2 training images"),
-        (Source(images=faces, attributes=table, drop=("y",)), 8, "table.csv has no column 'y'"),
-        (Source(images=faces, drop=("y",)), 8, "there are no attributes, so y cannot be dropped"),
+        (ImageSource(images=faces), 4, "size is 4; must be between 8 and 1024"),
+        (ImageSource(images=faces, attributes=table), 8, "x: the same in all 2 training images"),
+        (ImageSource(images=faces, attributes=table, drop=("y",)), 8, "table.csv has no column 'y'"),
+        (ImageSource(images=faces, drop=("y",)), 8, "there are no attributes, so y cannot be dropped"),
     ):
         with pytest.raises(ValueError, match=problem):
             prepare(source, out, size=size)
     with monkeypatch.context() as patch:
         patch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=500))
-        with pytest.raises(ValueError, match=r"the images take 576 bytes, and .*out has 500 left"):
-            prepare(Source(images=faces), out, size=8)
-    prepare(Source(images=faces), out, size=8)
-    with pytest.raises(ValueError, match=r"out holds other images; give another folder, or delete this one"):
-        prepare(Source(images=faces), out, size=16)
+        with pytest.raises(ValueError, match=r"the images take 576 bytes, but .*out has only 500 left"):
+            prepare(ImageSource(images=faces), out, size=8)
+    prepare(ImageSource(images=faces), out, size=8)
+    with pytest.raises(ValueError, match=r"out has other images; choose another folder, or delete this one"):
+        prepare(ImageSource(images=faces), out, size=16)

@@ -12,13 +12,15 @@ from pictures import write_folder, write_table
 
 from jacsup.config import Folder
 from jacsup.data import load_dataset
-from jacsup.data.prepare import Source, prepare, prepare_once
+from jacsup.data.prepare import ImageSource, prepare, prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
 
 
 def test_a_folder_with_a_table(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", 20)
-    source = Source(images=write_folder(tmp_path / "faces", 20, width=9, height=9), attributes=table, drop=("male",))
+    source = ImageSource(
+        images=write_folder(tmp_path / "faces", 20, width=9, height=9), attributes=table, drop=("male",)
+    )
     folder = prepare_once(source, 8, tmp_path)
     data = load_dataset(Folder(size=8), folder)
     smiling, age = data.attributes
@@ -36,20 +38,20 @@ def test_a_folder_with_a_table(tmp_path: Path) -> None:
 def test_a_folders_config_knows_its_images(tmp_path: Path) -> None:
     faces = write_folder(tmp_path / "faces", 5, width=9, height=9)
     table = write_table(tmp_path / "table.csv", 5)
-    config = load_dataset(Folder(size=8), prepare_once(Source(images=faces, attributes=table), 8, tmp_path)).config
+    config = load_dataset(Folder(size=8), prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)).config
     table.write_text(table.read_text().replace("5,1,25", "5,0,25"))
-    changed = prepare_once(Source(images=faces, attributes=table), 8, tmp_path)
-    with pytest.raises(ValueError, match=r"have changed since this run began \(\w{8} -> \w{8}\); give it the old ones"):
+    changed = prepare_once(ImageSource(images=faces, attributes=table), 8, tmp_path)
+    with pytest.raises(ValueError, match=r"have changed since this run began \(\w{8} -> \w{8}\); restore the old ones"):
         load_dataset(config, changed)
-    with pytest.raises(ValueError, match=r"images of size 8, the recipe asks for 16"):
+    with pytest.raises(ValueError, match=r"images of size 8, but the recipe needs 16"):
         load_dataset(Folder(size=16), changed)
-    with pytest.raises(ValueError, match="pass them as --images DIR, or a prepared folder as --data-root"):
+    with pytest.raises(ValueError, match="pass --images DIR, or a prepared folder as --data-root"):
         load_dataset(Folder(size=8))
 
 
 def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    prepare(Source(images=write_folder(tmp_path / "faces", 5)), whole, size=8)
+    prepare(ImageSource(images=write_folder(tmp_path / "faces", 5)), whole, size=8)
 
     def damaged(name: str, content: bytes) -> Path:
         shutil.rmtree(tmp_path / "damaged", ignore_errors=True)
@@ -63,8 +65,8 @@ def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
         ("images.u8", b"", "is damaged .* delete it"),
         ("attributes.npy", b"", "is damaged .* delete it"),
         ("manifest.json", b"{", "is not a manifest .* delete"),
-        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2, this one reads 1"),
-        ("manifest.json", json.dumps(manifest | {"count": "5"}).encode(), "manifest.count is '5'; allowed is one int"),
+        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2, must be 1"),
+        ("manifest.json", json.dumps(manifest | {"count": "5"}).encode(), "manifest.count is '5'; must be of type int"),
     ):
         with pytest.raises(ValueError, match=problem):
             load_prepared(damaged(name, content))
@@ -75,7 +77,7 @@ def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_set_larger_than_the_memory_is_mapped(tmp_path: Path) -> None:
-    prepare(Source(images=write_folder(tmp_path / "faces", 3)), tmp_path / "out", size=8)
+    prepare(ImageSource(images=write_folder(tmp_path / "faces", 3)), tmp_path / "out", size=8)
     count, size = 100_000, 1024
     manifest = replace(read_manifest(tmp_path / "out"), count=count, size=size)
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(vars(manifest)))

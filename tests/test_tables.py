@@ -48,21 +48,21 @@ def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("file,age\n1.jpg,31\n2.jpg,old\n", "line 3: column 'age' is 'old'; allowed are numbers"),
+        ("file,age\n1.jpg,31\n2.jpg,old\n", "line 3: column 'age' is 'old'; must be a number"),
         ("file,age\n1.jpg,1e300\n", "line 2: column 'age' is '1e300'"),
         ("file,age\n1.jpg,inf\n", "column 'age' is 'inf'"),
         ("file,age\n1.jpg,31,5\n", "line 2: 3 cells; the header has 2"),
-        ("file,age,age\n1.jpg,31,5\n", "columns are 'age', 'age'; give each its own name"),
-        ("file,\n1.jpg,31\n", "columns are ''; give"),
-        ("file\n1.jpg\n", "has one column; give file names in the first one"),
+        ("file,age,age\n1.jpg,31,5\n", "columns are 'age', 'age'; each must have its own name"),
+        ("file,\n1.jpg,31\n", "columns are ''; each must"),
+        ("file\n1.jpg\n", "has one column; it must have file names"),
         ("file,age\n", "has no rows"),
         ("", "has no rows"),
         (b"file,age\n\xff.jpg,1\n", "save it as CSV in UTF-8"),
-        ("3\nBald Male\n1.jpg -1 1\n", "has 1 rows, its first line promises 3"),
-        ("1\nBald Male\n1.jpg -1 2\n", "row '1.jpg -1 2' is not a name and 2 times -1 or 1"),
+        ("3\nBald Male\n1.jpg -1 1\n", "has 1 rows, but its first line states 3"),
+        ("1\nBald Male\n1.jpg -1 2\n", "row '1.jpg -1 2' is not a name and 2 values of -1 or 1"),
         ("1\nBald Male\n1.jpg -1\n", "row '1.jpg -1' is not a name"),
         ("1\nBald Bald\n1.jpg -1 1\n", "columns are 'Bald', 'Bald'"),
-        ("1\n", "has 0 rows, its first line promises 1"),
+        ("1\n", "has 0 rows, but its first line states 1"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes, problem: str) -> None:
@@ -74,7 +74,7 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none\.csv: there is no such file"):
+    with pytest.raises(ValueError, match=r"none\.csv: no such file"):
         read_table(tmp_path / "none.csv")
 
 
@@ -118,11 +118,11 @@ def test_rows_are_found_by_path_then_file_name_then_stem(names: list[str], image
             ["a.jpg", "c.jpg", "d.jpg"],
             "2 images have no row (first: c.jpg), 1 rows have no image (first: b)",
         ),
-        (["a"], ["a.jpg", "c.jpg"], "1 images have no row (first: c.jpg); give one row per image"),
-        (["x", "b", "y"], ["b.jpg"], "2 rows have no image (first: x); give one row per image"),
+        (["a"], ["a.jpg", "c.jpg"], "1 images have no row (first: c.jpg); give each image one row"),
+        (["x", "b", "y"], ["b.jpg"], "2 rows have no image (first: x); give each image one row"),
         (["a.png", "a.gif"], ["a.jpg"], "1 images have no row (first: a.jpg), 2 rows have no image (first: a.png)"),
-        (["a", "b", "a"], ["a.jpg", "b.jpg"], "has several rows for 'a'; keep one"),
-        (["a", "b"], ["one/a.jpg", "two/a.jpg", "b.jpg"], "row 'a' fits one/a.jpg and two/a.jpg; write whole paths"),
+        (["a", "b", "a"], ["a.jpg", "b.jpg"], "has several rows for 'a'; keep only one"),
+        (["a", "b"], ["one/a.jpg", "two/a.jpg", "b.jpg"], "row 'a' fits one/a.jpg and two/a.jpg; use full paths"),
     ],
 )
 def test_a_table_that_does_not_match_is_refused(names: list[str], images: list[str], problem: str) -> None:
@@ -137,9 +137,9 @@ def test_columns_are_dropped_by_name() -> None:
     assert some.columns == ("a", "c")
     np.testing.assert_array_equal(some.values, np.array([[0, 2], [3, 5]], np.float32), strict=True)
     assert full.without(()).columns == full.columns
-    with pytest.raises(ValueError, match=r"list.csv has no column 'd'; allowed are a, b, c"):
+    with pytest.raises(ValueError, match=r"list.csv has no column 'd'; it must be one of a, b, c"):
         full.without(["d"])
-    with pytest.raises(ValueError, match=r"list.csv: all of its columns are dropped; keep one, or give no table"):
+    with pytest.raises(ValueError, match=r"list.csv: all of its columns are dropped; keep one, or pass no table"):
         full.without(["c", "b", "a"])
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ import torch
 
 from jacsup import metrics as factor_metrics
 from jacsup.atomic import write_atomically
-from jacsup.config import Faces
+from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset
-from jacsup.data.drawn import counterfactual
 from jacsup.data.of_run import find_data
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
@@ -104,7 +103,8 @@ def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instrument
     # Read first: a wrong file should not cost the minutes that a judge takes.
     embed = load_embedding(identity) if identity else None
     # Drawing takes longer than editing, and every stage is held to the same truth.
-    truth = cache(partial(counterfactual, data.config, count=NUM_DRAWN)) if isinstance(data.config, Faces) else None
+    draw_again = spec_of(data.config).counterfactual
+    truth = cache(lambda factor: draw_again(data.config, factor, NUM_DRAWN)) if draw_again else None
     return Instruments(get_attribute_judge(data), truth, embed)
 
 

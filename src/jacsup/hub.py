@@ -7,17 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jacsup.config import MNIST, CelebA, DataConfig, Digits, Faces, Folder
+from jacsup.data import spec_of
 from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
 from jacsup.models.fetch import FILE
 
 PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
-RARE = "Edits of rare attributes are the poorest."
-LABELS = (
-    "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its annotators "
-    f"saw in celebrities' faces. {RARE}"
-)
-DRAWN = "It has seen drawn faces alone and knows no photographs."
 
 
 def push(model: str | Path, repository: str, *, private: bool = False) -> str:
@@ -54,7 +48,8 @@ def card(model: str | Path, name: str) -> str:
     """The model card, in Markdown. name: owner/name on the Hub, or that of a model that ships with the package."""
     loaded = load(model)
     info = load_info(loaded)
-    subject = "faces" if isinstance(info.data, Faces | CelebA) else "images"
+    data_set = spec_of(info.data)
+    subject = "faces" if data_set.faces else "images"
     kind = f"edits attributes of {subject}" if loaded.z_channels else "has an ordered code"
     extras, use = ("hub,serve", f"hf:{name}") if "/" in name else ("serve", name)
     sections = [
@@ -65,7 +60,7 @@ def card(model: str | Path, name: str) -> str:
         f"{num_parameters(loaded):,} parameters.",
         f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
-        f"Data: {_data(info.data)}. Recipe: `jacsup train {info.recipe}`.",
+        f"Data: {data_set.description(info.data)}. Recipe: `jacsup train {info.recipe}`.",
         "## Figures",
         _figures(info.metrics),
         "## Factors",
@@ -77,25 +72,9 @@ def card(model: str | Path, name: str) -> str:
 
 
 def _front_matter(info: ModelInfo) -> str:
-    licence = "apache-2.0" if isinstance(info.data, Faces | Digits | MNIST) else "other"
+    licence = spec_of(info.data).license
     lines = ["library_name: jacsup", f"license: {licence}", "tags: [autoencoder, disentanglement, image-editing]"]
     return "\n".join(["---", *lines, "---"])
-
-
-def _data(data: DataConfig) -> str:
-    match data:
-        case Faces():
-            return f"{data.num_images:,} faces drawn by the package, {data.size} pixels"
-        case MNIST():
-            return "MNIST's handwritten digits"
-        case Digits():
-            return "scikit-learn's handwritten digits"
-        case CelebA():
-            return f"CelebA at {data.size} pixels, whose terms allow research alone"
-        case Folder():
-            return f"a folder of images at {data.size} pixels"
-        case _:
-            return type(data).__name__
 
 
 def _figures(metrics: dict[str, Any]) -> str:
@@ -122,6 +101,4 @@ def _factors(info: ModelInfo) -> str:
 def _limits(info: ModelInfo) -> list[str]:
     if not any(factor.learned for factor in info.factors):
         return ["Images unlike the training images come back poorly. What a unit does was found, not chosen."]
-    limits = ["A photo unlike the training images is edited poorly; the editor says so."]
-    more = DRAWN if isinstance(info.data, Faces) else LABELS if isinstance(info.data, CelebA) else RARE
-    return [*limits, more]
+    return ["A photo unlike the training images is edited poorly; the editor says so.", spec_of(info.data).limits]

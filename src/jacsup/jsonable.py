@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, one field changed, two compared."""
+"""Frozen dataclasses to plain JSON values and back, with one field changed, or compared."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ _UNIONS = (Union, types.UnionType)
 
 
 def to_dict(value: Any, kind: Any = None) -> Any:
-    """A config as plain JSON values.
+    """Return a config as plain JSON values.
 
-    kind: the declared type; a dataclass that fills a place for several carries its class name under `type`.
+    Args:
+        value: A dataclass, or a value that one may hold.
+        kind: The declared type of the value. Where it allows several classes, the dataclass carries the name of its
+            class as `type`.
+
+    Returns:
+        Dicts, lists, strings, numbers and booleans.
     """
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
@@ -27,21 +33,34 @@ def to_dict(value: Any, kind: Any = None) -> Any:
 
 
 def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
-    """The inverse of to_dict. Raises ValueError with the field's path for anything that does not fit."""
+    """Return the value that `to_dict` turned into plain JSON values.
+
+    Args:
+        kind: The declared type: a dataclass, a Literal, a tuple, a plain type, or a union of dataclasses. A dataclass
+            with subclasses stands for the union of its subclasses.
+        value: Plain JSON values.
+        path: Name of the value in error messages.
+
+    Returns:
+        A value of the declared type.
+
+    Raises:
+        ValueError: A value does not fit; the message has its path.
+    """
     origin = get_origin(kind)
     if alternatives := _alternatives(kind):
-        return _from_union(alternatives, value, path)
+        return _from_alternatives(alternatives, value, path)
     if origin is Literal:
         if value not in get_args(kind):
-            raise ValueError(f"{path} is {value!r}; allowed are {', '.join(map(repr, get_args(kind)))}")
+            raise ValueError(f"{path} is {value!r}; must be one of {', '.join(map(repr, get_args(kind)))}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{path} is {value!r}; allowed is a list such as [1, 2]")
+            raise ValueError(f"{path} is {value!r}; must be a list such as [1, 2]")
         kinds = get_args(kind)
         item_kinds = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
         if len(item_kinds) != len(value):
-            raise ValueError(f"{path} has {len(value)} values; allowed are {len(item_kinds)}")
+            raise ValueError(f"{path} has {len(value)} values; must have {len(item_kinds)}")
         return tuple(
             from_dict(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True))
         )
@@ -50,28 +69,30 @@ def from_dict(kind: Any, value: Any, path: str = "recipe") -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        raise ValueError(f"{path} is {value!r}; allowed is one {kind.__name__}")
+        raise ValueError(f"{path} is {value!r}; must be of type {kind.__name__}")
     return value
 
 
 def _alternatives(kind: Any) -> tuple[type, ...]:
-    """The dataclasses of a union, or those derived from an open base class; empty for any other type."""
+    """The classes that a declared type allows: a union's members, or all subclasses of a dataclass that has any."""
     if get_origin(kind) in _UNIONS:
         return get_args(kind)
-    return tuple(kind.__subclasses__()) if isinstance(kind, type) and is_dataclass(kind) else ()
+    if not is_dataclass(kind) or not isinstance(kind, type):
+        return ()
+    return tuple(each for subclass in kind.__subclasses__() for each in (subclass, *_alternatives(subclass)))
 
 
-def _from_union(kinds: Sequence[type], value: Any, path: str) -> Any:
+def _from_alternatives(kinds: Sequence[type], value: Any, path: str) -> Any:
     names = {kind.__name__: kind for kind in kinds}
     tag = value.get("type") if isinstance(value, dict) else None
     if tag not in names:
-        raise ValueError(f"{path}.type is {tag!r}; allowed are {', '.join(names)}")
-    return from_dict(names[tag], value, path)
+        raise ValueError(f"{path}.type is {tag!r}; must be one of {', '.join(names)}")
+    return _from_mapping(names[tag], value, path)
 
 
 def _from_mapping(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
-        raise ValueError(f"{path} is {value!r}; allowed is an object with the fields of {kind.__name__}")
+        raise ValueError(f"{path} is {value!r}; must be an object with the fields of {kind.__name__}")
     hints = get_type_hints(kind)
     given = {name: item for name, item in value.items() if name != "type"}
     for name in given:
@@ -84,9 +105,19 @@ def _from_mapping(kind: Any, value: Any, path: str) -> Any:
 
 
 def set_field(config: Any, path: str, value: Any) -> Any:
-    """The config with the field at a dotted path changed, checked like any other.
+    """Return the config with one field changed, checked like any other config.
 
-    Inside a list a number picks one item (`stages.3.epochs`); without one the change applies to all.
+    Args:
+        config: A dataclass.
+        path: Names of fields, separated by dots. In a list a number picks one item (`stages.3.epochs`); without a
+            number the change applies to all items (`stages.epochs`).
+        value: The new value, as plain JSON values.
+
+    Returns:
+        The changed config.
+
+    Raises:
+        ValueError: There is no such field, or the value does not fit.
     """
     changed = to_dict(config)
     _assign(changed, path.split("."), value, path)
@@ -101,7 +132,7 @@ def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
         return
     if isinstance(node, list):
         if int(key) >= len(node):
-            raise ValueError(f"'{path}': there is no number {key}; allowed are 0 to {len(node) - 1}")
+            raise ValueError(f"'{path}': there is no item {key}; must be between 0 and {len(node) - 1}")
     elif not isinstance(node, dict) or key not in node or key == "type":
         known = [name for name in node if name != "type"] if isinstance(node, dict) else []
         raise ValueError(f"a recipe has no field '{path}'; {suggestion(key, known)}")
@@ -113,7 +144,16 @@ def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """The fields in which two configs (or their dicts) differ, as `path: old -> new`."""
+    """Return the fields in which two configs differ.
+
+    Args:
+        old: A config, or its plain JSON values.
+        new: The config to compare with, or its plain JSON values.
+        path: What the names of the fields start with.
+
+    Returns:
+        One line per field: `path: old -> new`.
+    """
     old, new = to_dict(old), to_dict(new)
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(str(key), old.get(key), new.get(key)) for key in {**old, **new}]
@@ -127,8 +167,16 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def suggestion(name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """A closing clause for an error: the closest known name, or all of them."""
+    """Return the closing clause of an error about an unknown name.
+
+    Args:
+        name: The unknown name.
+        known: The names that exist.
+
+    Returns:
+        A question with the closest known name, or all of them where none is close.
+    """
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"allowed are {', '.join(known)}" if known else "it is a single value"
+    return f"it must be one of {', '.join(known)}" if known else "it is a single value"

@@ -57,11 +57,12 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
     Raises:
         ValueError: The recipe's images have a fixed size, or the size is not supported.
     """
-    if not isinstance(recipe.data, Faces | CelebA | Folder) or not isinstance(recipe.model, Conv):
+    old_size = getattr(recipe.data, "size", None)
+    if old_size is None or not isinstance(recipe.model, Conv):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; omit --size")
     require_image_size(size)
     channels = conv_for(size, recipe.model.channels[0]).channels
-    stages = tuple(replace(stage, z_channels=stage.z_channels * size // recipe.data.size) for stage in recipe.stages)
+    stages = tuple(replace(stage, z_channels=stage.z_channels * size // old_size) for stage in recipe.stages)
     model = replace(recipe.model, channels=channels)
     return replace(recipe, data=replace(recipe.data, size=size), model=model, stages=stages)
 

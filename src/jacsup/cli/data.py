@@ -16,8 +16,9 @@ def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
         name: mnist or svhn.
         data_root: The folder for the files; defaults to the user's cache.
     """
+    source = lazy.find_download(name)
     root = data_root or lazy.cache_folder() / name
-    lazy.download(name, root)
+    lazy.download(source, root)
     print(f"{name} is in {root}")
 
 
@@ -47,7 +48,7 @@ def prepare(
     if name == "celeba":
         folder = lazy.prepare_celeba(data_root, size, lazy.cache_folder(), skip_bad=skip_bad)
     elif name == "folder" and images:
-        source = lazy.Source(images, attributes, drop=drop)
+        source = lazy.ImageSource(images, attributes, drop=drop)
         folder = lazy.prepare_once(source, size, lazy.cache_folder(), skip_bad=skip_bad)
     elif name == "folder":
         raise ValueError("`jacsup data prepare folder` needs the images; pass them as --images DIR")
@@ -67,7 +68,7 @@ def prepare_folder(
     if not isinstance(recipe.data, Folder):
         raise ValueError(f"--images is only for the recipe 'folder'; '{recipe.name}' has its own data: omit --images")
     require_image_size(recipe.data.size)
-    source = lazy.Source(images, attributes, drop=drop)
+    source = lazy.ImageSource(images, attributes, drop=drop)
     return lazy.prepare_once(source, recipe.data.size, lazy.cache_folder(), skip_bad=skip_bad)
 
 

@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 NAMES = {
+    "DATA_SETS": "jacsup.data",
+    "ImageSource": "jacsup.data.prepare",
+    "find_download": "jacsup.data",
     "COMPARISONS": "jacsup.baselines.compare",
     "DETAIL": "jacsup.edit",
     "Dither": "PIL.Image",
@@ -13,7 +16,6 @@ NAMES = {
     "GRID": "jacsup.tuning",
     "SUPERVISED_GRID": "jacsup.tuning",
     "SWEPT": "jacsup.edit",
-    "Source": "jacsup.data.prepare",
     "all_results": "jacsup.baselines.compare",
     "attribute_figures": "jacsup.metrics.table",
     "cache_folder": "jacsup.data",
@@ -59,12 +61,14 @@ if TYPE_CHECKING:
     from jacsup.baselines.frontier import points as points
     from jacsup.baselines.frontier import table_rows as table_rows
     from jacsup.baselines.frontier import write_comparison as write_comparison
+    from jacsup.data import DATA_SETS as DATA_SETS
     from jacsup.data import cache_folder as cache_folder
+    from jacsup.data import find_download as find_download
     from jacsup.data import load_dataset as load_dataset
     from jacsup.data.celeba import prepare_celeba as prepare_celeba
     from jacsup.data.download import download as download
     from jacsup.data.of_run import find_data as find_data
-    from jacsup.data.prepare import Source as Source
+    from jacsup.data.prepare import ImageSource as ImageSource
     from jacsup.data.prepare import prepare_once as prepare_once
     from jacsup.data.prepared import load_prepared as load_prepared
     from jacsup.data.prepared import read_manifest as read_manifest

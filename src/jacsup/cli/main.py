@@ -25,7 +25,7 @@ from jacsup.cli.options import Flag, Option, RecipeName, Repeated, Several
 from jacsup.cli.share import export, push, serve
 from jacsup.cli.table import print_table
 from jacsup.cli.tune import tune
-from jacsup.config import DataConfig, Precision, Recipe, Stage
+from jacsup.config import Precision, Recipe, Stage
 from jacsup.jsonable import set_field, to_dict
 from jacsup.renamed import current_field
 
@@ -182,7 +182,7 @@ def show_list() -> None:
     print()
     print_table(("arm with attributes", "description"), list(recipes.SUPERVISED_ARMS.items()))
     print()
-    kinds = [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in DataConfig.__args__]
+    kinds = [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in lazy.DATA_SETS]
     print_table(("data", "description"), kinds)
 
 

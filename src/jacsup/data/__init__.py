@@ -1,55 +1,80 @@
-"""Data sets by config."""
+"""Data sets: a table of all that recipes can name, and how to load them.
+
+A new data set is one module that defines a subclass of `DataConfig` and a `DatasetSpec`, and one line in `DATA_SETS`.
+"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from jacsup.config import MNIST, SVHN, Arrays, CelebA, DataConfig, Digits, Faces, Folder, Sprites
-from jacsup.data.celeba import load_celeba
+from jacsup.data import arrays, celeba, digits, drawn, folder, mnist, sprites, svhn
+from jacsup.data.cache import cache_folder
 from jacsup.data.dataset import Dataset
-from jacsup.data.digits import load_digits
-from jacsup.data.drawn import load_faces
-from jacsup.data.files import load_mnist, load_svhn
-from jacsup.data.prepared import load_folder
-from jacsup.data.sprites import load_sprites
+from jacsup.data.download import Download
+from jacsup.data.spec import DatasetSpec
+from jacsup.jsonable import suggestion
+
+__all__ = ["DATA_SETS", "Dataset", "DatasetSpec", "cache_folder", "find_download", "load_dataset", "spec_of"]
+
+DATA_SETS: dict[type[DataConfig], DatasetSpec] = {
+    MNIST: mnist.DATA_SET,
+    SVHN: svhn.DATA_SET,
+    Digits: digits.DATA_SET,
+    Faces: drawn.DATA_SET,
+    Sprites: sprites.DATA_SET,
+    CelebA: celeba.DATA_SET,
+    Folder: folder.DATA_SET,
+    Arrays: arrays.DATA_SET,
+}
+
+
+def spec_of(config: DataConfig) -> DatasetSpec:
+    """Return the entry of a config's data set.
+
+    Args:
+        config: The data set's config.
+
+    Returns:
+        How the data set is loaded, and what is known of it.
+
+    Raises:
+        ValueError: DATA_SETS has no entry for the class of the config.
+    """
+    if type(config) not in DATA_SETS:
+        raise ValueError(f"{type(config).__name__} is not a known data set; add it to jacsup.data.DATA_SETS")
+    return DATA_SETS[type(config)]
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
-    """The data that a recipe names, on the CPU.
+    """Load the data that a recipe names.
 
-    root: the folder with its files. Without one, downloads go once to the user's cache.
+    Args:
+        config: The recipe's data.
+        root: Folder with the files. By default, what can be downloaded is, once, to the user's cache.
+
+    Returns:
+        The data set, on the CPU.
+
+    Raises:
+        ValueError: The files are missing or damaged, or do not fit the config.
     """
-    match config:
-        case MNIST():
-            return Dataset(*load_mnist(root or _downloaded("mnist")), config)
-        case SVHN():
-            return Dataset(*load_svhn(root or _downloaded("svhn")), config)
-        case Digits():
-            return Dataset(*load_digits(), config)
-        case Faces():
-            return load_faces(config, cache_folder())
-        case Sprites():
-            return load_sprites(config, root)
-        case CelebA():
-            return load_celeba(config, root, cache_folder())
-        case Folder():
-            return load_folder(config, root)
-        case Arrays():
-            raise ValueError(
-                "this run's images were passed from Python: there, call "
-                "jacsup.evaluate.evaluate(RUN, data) and jacsup.report.write_report(RUN, data, metrics)"
-            )
+    return spec_of(config).load(config, root)
 
 
-def cache_folder() -> Path:
-    """Where downloads and judges are kept: $JACSUP_CACHE, or ~/.cache/jacsup."""
-    return Path(os.environ.get("JACSUP_CACHE") or Path.home() / ".cache" / "jacsup")
+def find_download(name: str) -> Download:
+    """Return the published files of a data set.
 
+    Args:
+        name: What `jacsup data download` calls the data set, such as mnist.
 
-def _downloaded(name: str) -> Path:
-    from jacsup.data.download import download
+    Returns:
+        The files to download.
 
-    root = cache_folder() / name
-    download(name, root)
-    return root
+    Raises:
+        ValueError: There is no download of this name.
+    """
+    known = {spec.download.name: spec.download for spec in DATA_SETS.values() if spec.download}
+    if name not in known:
+        raise ValueError(f"there is no download called '{name}'; {suggestion(name, known)}")
+    return known[name]

@@ -1,4 +1,4 @@
-"""What the columns of a table of attributes mean, and their values as training takes them."""
+"""What the columns of a table of attributes mean, and their values as training uses them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-# Attributes of CelebA that exclude each other, as a head has one colour of hair. Kinds of beard do not: of CelebA's
-# mustaches most come with a goatee.
+# Attributes of CelebA that exclude each other: a head has one colour of hair. Kinds of beard do not exclude each other:
+# most mustaches in CelebA come with a goatee.
 MUTUALLY_EXCLUSIVE = (
     ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
     ("5_o_Clock_Shadow", "No_Beard"),
@@ -24,8 +24,11 @@ MUTUALLY_EXCLUSIVE = (
 class Attribute:
     """One column of a table of attributes.
 
-    mutually_exclusive: attributes that this one excludes: setting it on takes them off.
-    mean, std: of a continuous attribute, whose values are stored as (value - mean) / std; std 0 marks a binary one.
+    Attributes:
+        name: Name of the attribute.
+        mutually_exclusive: Attributes that cannot hold together with this one; setting it removes them.
+        mean: Mean of a continuous attribute, whose values are stored as (value - mean) / std.
+        std: Standard deviation of a continuous attribute; 0 for a binary one.
     """
 
     name: str
@@ -35,12 +38,19 @@ class Attribute:
 
     @property
     def continuous(self) -> bool:
-        """Whether values are numbers, not -1 and 1."""
+        """Whether the values are any numbers rather than -1 and 1."""
         return self.std > 0
 
 
 def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
-    """The values with each column of 0 and 1 turned into -1 and 1."""
+    """Turn columns of 0 and 1 into -1 and 1.
+
+    Args:
+        values: One column per attribute; nan where a value is missing.
+
+    Returns:
+        The values; other columns are unchanged.
+    """
     zero_one = (np.isin(values, (0, 1)) | np.isnan(values)).all(axis=0)
     return np.where(zero_one, 2 * values - 1, values)
 
@@ -48,10 +58,18 @@ def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
 def learnable(
     columns: Sequence[str], values: Float32[np.ndarray, "n k"], num_train: int
 ) -> tuple[tuple[Attribute, ...], Float32[np.ndarray, "n k"]]:
-    """What the columns mean, and the values with continuous columns standardised by the first `num_train` rows.
+    """Describe the columns of a table of attributes, and standardise continuous ones by the training images.
 
-    A column of -1, 1 and nan is binary, any other continuous.
-    Raises ValueError for columns that have one value, or none, in all of the training rows.
+    Args:
+        columns: Names of the attributes.
+        values: One column per attribute. A column of -1, 1 and nan is binary, any other is continuous.
+        num_train: Number of training images, which come first.
+
+    Returns:
+        The attributes and their values.
+
+    Raises:
+        ValueError: A column has a single value, or none, in the training images.
     """
     train = values[:num_train].astype(np.float64)
     constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
@@ -59,7 +77,7 @@ def learnable(
         names = ", ".join(np.asarray(columns)[constant])
         raise ValueError(
             f"{names}: the same in all {num_train:,} training images, which cannot be learned; "
-            f"leave these columns out (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
+            f"remove these columns (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
         )
     binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
     means = np.where(binary, 0.0, np.nanmean(train, axis=0))

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from jacsup.config import CelebA
+from jacsup.data.cache import cache_folder
 from jacsup.data.dataset import Dataset
-from jacsup.data.prepare import Source, prepare_once
+from jacsup.data.prepare import ImageSource, prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
+from jacsup.data.spec import DatasetSpec
 
 # Where each part may lie under the root: all in one folder, or as the official download and torchvision have them.
 PLACES = ("", "Img", "Anno", "Eval", "celeba")
@@ -19,27 +21,57 @@ PARTS = {
 }
 
 
-def load_celeba(config: CelebA, root: Path | None, cache: Path) -> Dataset:
-    """CelebA with its 40 attributes and the partition that the config names, from the official files under `root`.
+def load_celeba(config: CelebA, root: Path | None) -> Dataset:
+    """Load CelebA with its 40 attributes. The first call decodes all images once, into the user's cache.
 
-    The first call decodes all images once into `cache`; the config that comes back has their checksum. Raises
-    ValueError where a part is missing or damaged.
+    Args:
+        config: The data set's config; `judged_on` picks the partition that becomes the test split.
+        root: Folder with the official files.
+
+    Returns:
+        The data set, with the checksum of the images in its config.
+
+    Raises:
+        ValueError: A part is missing or damaged.
     """
-    folder = prepare_celeba(root, config.size, cache)
+    folder = prepare_celeba(root, config.size, cache_folder())
     train, test, attributes = load_prepared(folder, judged_on=config.judged_on)
     return Dataset(train, test, replace(config, sha256=read_manifest(folder).sha256), attributes)
 
 
 def prepare_celeba(root: Path | None, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
-    """The folder under `cache` with CelebA's images cropped square, in the given size; made where it is missing."""
+    """Return the folder with CelebA's images, cropped square and resized; prepare it if it does not exist.
+
+    Args:
+        root: Folder with the official files.
+        size: Side of the square images, in pixels.
+        cache: Folder that prepared images are kept in.
+        skip_bad: Leave damaged images out instead of refusing them.
+
+    Returns:
+        A folder under `cache`.
+
+    Raises:
+        ValueError: A part is missing or damaged.
+    """
     return prepare_once(celeba_source(root), size, cache, skip_bad=skip_bad)
 
 
-def celeba_source(root: Path | None) -> Source:
-    """CelebA's images and tables under `root`; ValueError for a missing one."""
+def celeba_source(root: Path | None) -> ImageSource:
+    """Find CelebA's images and tables.
+
+    Args:
+        root: Folder with the official files.
+
+    Returns:
+        The images and tables.
+
+    Raises:
+        ValueError: There is no folder, or one of the parts is missing.
+    """
     if root is None:
         raise ValueError(
-            "CelebA cannot be downloaded without asking: get img_align_celeba.zip, list_attr_celeba.txt and "
+            "CelebA must be downloaded by hand: get img_align_celeba.zip, list_attr_celeba.txt and "
             "list_eval_partition.txt from its authors, and pass the folder that has them as --data-root"
         )
     found = {}
@@ -49,4 +81,16 @@ def celeba_source(root: Path | None) -> Source:
         if path is None:
             raise ValueError(f"{root} has no {names[0]}; pass the folder with CelebA's files as --data-root")
         found[part] = path
-    return Source(**found)
+    return ImageSource(**found)
+
+
+DATA_SET = DatasetSpec(
+    load=load_celeba,
+    description=lambda config: f"CelebA at {config.size} pixels, whose terms allow research only",
+    limits=(
+        "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its "
+        "annotators saw in celebrities' faces. Edits of rare attributes are the poorest."
+    ),
+    faces=True,
+    aligned=True,
+)

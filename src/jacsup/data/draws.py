@@ -1,4 +1,4 @@
-"""What training draws: the order of images, and what happens to each; pure functions of seed, stage and epoch."""
+"""Random draws of training, as pure functions of seed, stage and epoch: order, flips, swaps and kept units."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ def _generator(stream: Stream, seed: int, stage: int, epoch: int) -> np.random.G
 
 
 def initial_seed(seed: int, stage: int) -> int:
-    """The seed of a stage's new weights, from 0 to below 2^63."""
+    """Return the seed of a stage's new weights.
+
+    Args:
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+
+    Returns:
+        A number from 0 to below 2^63.
+    """
     return int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0] >> 1)
 
 

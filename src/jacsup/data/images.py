@@ -1,9 +1,8 @@
-"""Where images come from, a folder, a ZIP archive, Parquet files or the Hub, and how one becomes a square."""
+"""Encoded images from a folder, a ZIP archive, Parquet files or the Hub."""
 
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,58 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jacsup.data.attributes import signed
 from jacsup.data.tables import IMAGE_SUFFIXES, Table
+from jacsup.models.fetch import HUB
 
-HUB = "hf:"
 PARTITIONS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-SMALLEST_SIDE = 8
-
-
-def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """The largest centred square of an encoded image, resized with anti-aliasing, as RGB.
-
-    The orientation in EXIF is applied; what is transparent becomes white, 16 bits become 8.
-    Raises ValueError for images too small to show anything, and Pillow's errors for damaged or huge ones.
-    """
-    try:
-        image = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise ValueError("it is no image") from None
-    # Lets a JPEG be decoded at a half, a quarter or an eighth, where that is still twice the size that is wanted.
-    image.draft(None, (2 * size, 2 * size))
-    ImageOps.exif_transpose(image, in_place=True)
-    width, height = image.size
-    side = min(width, height)
-    if side < SMALLEST_SIDE:
-        raise ValueError(f"it has {width}x{height} pixels; allowed are sides of {SMALLEST_SIDE} and more")
-    left, top = (width - side) // 2, (height - side) // 2
-    square = _rgb(image.crop((left, top, left + side, top + side)))
-    pixels = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0))
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        pixels = np.asarray(image)
-        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError("its pixels have no known range; allowed are integers of 1, 8 or 16 bits")
-        return Image.fromarray((pixels / 257).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 @dataclass(frozen=True)
 class Images:
     """Encoded images that can be read from several threads.
 
-    names: paths with slashes, in the order in which they are read fastest. read: the bytes of image number i.
-    state: differs when the images do. table, partition: what Parquet files know beside the images.
+    Attributes:
+        names: Paths with slashes, in the order in which they are read fastest.
+        read: Returns the bytes of image number i.
+        state: Text that changes when the images change.
+        table: Attributes that Parquet files have beside the images.
+        partition: For each image of Parquet files, 0 (train), 1 (validation) or 2 (test).
     """
 
     names: list[str]
@@ -76,7 +41,17 @@ class Images:
 
 @contextmanager
 def open_images(where: str | Path) -> Iterator[Images]:
-    """The images of a folder (with those below it), a .zip, a .parquet or a folder of those, or `hf:owner/name`."""
+    """Open images for reading, as a context manager.
+
+    Args:
+        where: A folder, searched with its subfolders; a .zip; a .parquet or a folder of those; or `hf:owner/name`.
+
+    Yields:
+        The images.
+
+    Raises:
+        ValueError: There are no images, or they cannot be read.
+    """
     path = Path(where)
     if str(where).startswith(HUB) or path.suffix == ".parquet" or (path.is_dir() and list_files(path, (".parquet",))):
         yield _hub_images(str(where))
@@ -91,7 +66,17 @@ def open_images(where: str | Path) -> Iterator[Images]:
 
 
 def state_of(where: str | Path) -> str:
-    """Text that changes when a file, or one of a folder's images, is changed; "" for the Hub."""
+    """Return text that changes when a file, or an image in a folder, changes.
+
+    Args:
+        where: A folder, a file, or `hf:owner/name`.
+
+    Returns:
+        Sizes and times of the files; empty for the Hub.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
     if str(where).startswith(HUB):
         return ""
     if (path := Path(where)).is_dir():
@@ -99,12 +84,20 @@ def state_of(where: str | Path) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); give an existing folder or file") from None
+        raise ValueError(f"{path} cannot be read ({error.strerror}); pass an existing folder or file") from None
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Path inside the folder, size and time of each file of these kinds in it and below, sorted."""
+    """List the files of a folder and its subfolders.
+
+    Args:
+        folder: The folder.
+        suffixes: What the files' names end in, in lower case.
+
+    Returns:
+        Path inside the folder, size and modification time of each file, sorted.
+    """
     found = []
     for parent, _, files in os.walk(folder):
         inside = Path(parent).relative_to(folder)
@@ -116,13 +109,13 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, int, in
 
 
 def _is_image(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
-    # macOS adds ._NAME beside each file of an archive.
+    # macOS adds a ._NAME to archives for each file.
     return name.lower().endswith(tuple(suffixes)) and not name.rpartition("/")[2].startswith(".")
 
 
 def _checked(where: str | Path, images: Images) -> Images:
     if not images.names:
-        raise ValueError(f"{where} has no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(f"{where} has no images; the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
     return images
 
 
@@ -131,7 +124,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path} cannot be read ({reason}); give a folder of images or an intact .zip") from None
+        raise ValueError(f"{path} cannot be read ({reason}); pass a folder of images or an intact .zip") from None
 
 
 def _hub_images(where: str) -> Images:
@@ -153,7 +146,7 @@ def _hub_images(where: str) -> Images:
         return contents[number].as_py() or Path(paths[number].as_py()).read_bytes()
 
     partition = [PARTITIONS.get(split, 0) for split, rows in splits.items() for _ in range(len(rows))]
-    # One split alone is no partition, and without a test split the validation split has its place.
+    # A single split is no partition. If there is no test split, the validation split replaces it.
     if 2 not in partition:
         partition = [2 if part else 0 for part in partition]
     table = _hub_table(where, names, list(splits.values()))
@@ -174,10 +167,10 @@ def _load_splits(where: str) -> dict[str, Any]:
         path = Path(where)
         files = {"data_dir": str(path)} if path.is_dir() else {"data_files": str(path)}
         return dict(hub.load_dataset("parquet", **files))
-    # datasets passes on whatever its readers, its cache and the network raise.
+    # datasets passes on any error of its readers, its cache and the network.
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"{where} cannot be read ({reason[:300]}); give Parquet files or hf:owner/name") from None
+        raise ValueError(f"{where} cannot be read ({reason[:300]}); pass Parquet files or hf:owner/name") from None
 
 
 def _holds_images(kind: Any) -> bool:
@@ -188,7 +181,7 @@ def _hub_table(where: str, names: list[str], splits: list[Any]) -> Table:
     columns = tuple(name for name, kind in splits[0].features.items() if _is_attribute(kind))
     cells = [[split.data.column(name).cast("float64", safe=False).to_numpy() for split in splits] for name in columns]
     values = np.array([np.concatenate(parts) for parts in cells], np.float32).reshape(len(columns), len(names)).T
-    # The Hub's -1 in a column of classes is a missing label.
+    # On the Hub, -1 in a column of classes is a missing label.
     classes = [type(splits[0].features[name]).__name__ == "ClassLabel" for name in columns]
     values[(values < 0) & np.array(classes, bool)] = np.nan
     return Table(where, names, columns, signed(values))

@@ -13,7 +13,18 @@ from jacsup.run import Run
 
 
 def find_data(path: Path, data_root: str | Path | None) -> Dataset:
-    """The data set that a run or model was trained on, from `data_root` or from where its last session read it."""
+    """Load the data set that a run or a model was trained on.
+
+    Args:
+        path: A run folder, or a model file.
+        data_root: Folder with the data set's files; by default the one that the run's last session used.
+
+    Returns:
+        The data set, on the CPU.
+
+    Raises:
+        ValueError: The file is not a model, or the data are missing or damaged.
+    """
     run = next((Run(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
     config = run.recipe.data if run else from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
     if run and run.sessions():

@@ -20,7 +20,8 @@ from PIL import Image
 
 from jacsup.atomic import write_atomically
 from jacsup.data.attributes import learnable
-from jacsup.data.images import HUB, Images, open_images, read_square, state_of
+from jacsup.data.crop import read_square
+from jacsup.data.images import Images, open_images, state_of
 from jacsup.data.prepared import (
     ATTRIBUTES,
     IMAGES,
@@ -36,24 +37,29 @@ from jacsup.data.prepared import (
     tables_digest,
 )
 from jacsup.data.tables import read_partition, read_table, rows_of
+from jacsup.models.fetch import HUB
 from jacsup.progress import track
 
 PROGRESS = "progress.json"
-# A block is decoded, written and synced before the next; the memory that it takes is all that this needs.
-BLOCK_IMAGES, BLOCK_BYTES = 1024, 64 * 2**20
-# Decoding frees Python's lock for some 80 % of its time, so more threads than this only wait.
+# A block of images is decoded, written and synced before the next, so that one block is all that is kept in memory.
+BLOCK_IMAGES = 1024
+BLOCK_BYTES = 64 * 2**20
+# Decoding releases Python's lock for some 80 % of its time, so more threads would only wait.
 MOST_THREADS = 8
 LARGEST_TEST = 10_000
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Images, and what is known of them.
 
-    images: a folder, a .zip, a .parquet or a folder of those, or `hf:owner/name`.
-    attributes: a CSV or CelebA's list_attr_celeba.txt; Parquet files without one have their own columns.
-    partition: CelebA's list_eval_partition.txt. Without one the last tenth of a fixed shuffle is the test set.
-    drop: attributes to leave out.
+    Attributes:
+        images: A folder, a .zip, a .parquet or a folder of those, or `hf:owner/name`.
+        attributes: A CSV, or a file like CelebA's list_attr_celeba.txt. By default Parquet files have the attributes in
+            their columns, and other images have none.
+        partition: A file like CelebA's list_eval_partition.txt. By default Parquet files have their own splits, and of
+            other images the last tenth of a fixed shuffle is the test set.
+        drop: Names of attributes to leave out.
     """
 
     images: str | Path
@@ -62,16 +68,38 @@ class Source:
     drop: tuple[str, ...] = ()
 
 
-def prepare_once(source: Source, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
-    """The folder under `cache` with the source's images in this size, prepared now unless it is there already."""
+def prepare_once(source: ImageSource, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
+    """Return the folder with prepared images, which are prepared if it does not exist.
+
+    Args:
+        source: The images.
+        size: Side of the square images, in pixels.
+        cache: Folder that prepared images are kept in.
+        skip_bad: Leave damaged images out instead of refusing them.
+
+    Returns:
+        A folder under `cache`.
+
+    Raises:
+        ValueError: The images cannot be prepared; see `prepare`.
+    """
     folder = prepared_folder(source, size, cache)
     if not (folder / MANIFEST).exists():
         prepare(source, folder, size=size, skip_bad=skip_bad)
     return folder
 
 
-def prepared_folder(source: Source, size: int, cache: Path) -> Path:
-    """Where prepared images belong; another folder once one of the source's files has changed."""
+def prepared_folder(source: ImageSource, size: int, cache: Path) -> Path:
+    """Return the folder where prepared images belong, which changes when a file of the source changes.
+
+    Args:
+        source: The images.
+        size: Side of the square images, in pixels.
+        cache: Folder that prepared images are kept in.
+
+    Returns:
+        A folder under `cache`, whether it exists or not.
+    """
     where = str(source.images)
     name = where.removeprefix(HUB).replace("/", "-") if where.startswith(HUB) else Path(where).resolve().stem
     files = [path for path in (source.images, source.attributes, source.partition) if path is not None]
@@ -79,21 +107,31 @@ def prepared_folder(source: Source, size: int, cache: Path) -> Path:
     return cache / "prepared" / f"{name}-{size}-{_digest(repr((VERSION, facts, source.drop)).encode())[:12]}"
 
 
-def prepare(source: Source, folder: Path, *, size: int, skip_bad: bool = False) -> Manifest:
-    """Writes the images as centred squares of size x size, uint8 RGB, with their attributes and partition.
+def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = False) -> Manifest:
+    """Write images as centred squares, uint8 RGB, with their attributes and partition.
 
     Training images come first, then validation and test images. An interrupted call is resumed by the next one.
-    skip_bad: leave damaged images out; without it they are an error, after all others have been decoded.
-    Raises ValueError for damaged images, for tables that do not match the images or cannot be learned, for a full disk,
-    and for a folder that holds other images.
+
+    Args:
+        source: The images.
+        folder: Folder to write, created if it does not exist.
+        size: Side of the square images, from 8 to 1024 pixels.
+        skip_bad: Leave damaged images out. By default they are an error, once all others have been decoded.
+
+    Returns:
+        What the folder contains.
+
+    Raises:
+        ValueError: Images are damaged, a table does not match the images or cannot be learned, the disk is too small,
+            or the folder has other images.
     """
     if not 8 <= size <= 1024:
-        raise ValueError(f"size is {size}; allowed are 8 to 1024")
+        raise ValueError(f"size is {size}; must be between 8 and 1024")
     with open_images(source.images) as images:
         plan = _plan(source, images, size)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / IMAGES, "ab") as file:
-            # A second process waits here, and then finds the images prepared.
+            # A second process waits here until the images are prepared.
             fcntl.flock(file, fcntl.LOCK_EX)
             if not (folder / MANIFEST).exists():
                 bad = _decode(images, plan, folder, file, size)
@@ -102,13 +140,13 @@ def prepare(source: Source, folder: Path, *, size: int, skip_bad: bool = False) 
                 _finish(plan, bad, folder, size)
     manifest = read_manifest(folder)
     if manifest.source != plan.digest:
-        raise ValueError(f"{folder} holds other images; give another folder, or delete this one")
+        raise ValueError(f"{folder} has other images; choose another folder, or delete this one")
     return manifest
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is written, in its order: names, their numbers among the source's images, attributes and partition."""
+    """What is written, in this order: names, numbers among the source's images, attributes and partition."""
 
     names: list[str]
     numbers: Int64[np.ndarray, " n"]
@@ -118,7 +156,7 @@ class _Plan:
     digest: str
 
 
-def _plan(source: Source, images: Images, size: int) -> _Plan:
+def _plan(source: ImageSource, images: Images, size: int) -> _Plan:
     table = read_table(source.attributes) if source.attributes else images.table
     columns, values = (), np.empty((len(images.names), 0), np.float32)
     if table:
@@ -126,7 +164,7 @@ def _plan(source: Source, images: Images, size: int) -> _Plan:
         table = table.without(source.drop)
         columns, values = table.columns, table.values[rows]
     elif source.drop:
-        raise ValueError(f"there are no attributes, so {', '.join(source.drop)} cannot be dropped; give a table")
+        raise ValueError(f"there are no attributes, so {', '.join(source.drop)} cannot be dropped; pass a table")
     if source.partition:
         parts = read_partition(source.partition)
         numbers, partition = _in_order(parts.values[rows_of(parts, images.names), 0])
@@ -148,7 +186,7 @@ def _in_order(partition: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """A test set of the last tenth of a fixed shuffle; it stays shuffled, as figures come from its first images."""
+    """Hold out the last tenth of a fixed shuffle. It stays shuffled, since reports show its first images."""
     shuffled = np.random.default_rng(0).permutation(count)
     num_test = max(1, min(count // 10, LARGEST_TEST))
     order = np.concatenate([np.sort(shuffled[:-num_test]), shuffled[-num_test:]])
@@ -158,7 +196,7 @@ def _held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
 def _require_parts(partition: np.ndarray) -> None:
     for part, name in ((TRAIN, "training"), (TEST, "test")):
         if part not in partition:
-            raise ValueError(f"none of the {len(partition):,} readable images is a {name} image; give more images")
+            raise ValueError(f"none of the {len(partition):,} readable images is a {name} image; add more images")
 
 
 def _digest(*parts: bytes) -> str:
@@ -166,18 +204,18 @@ def _digest(*parts: bytes) -> str:
 
 
 def _decode(images: Images, plan: _Plan, folder: Path, file: BufferedWriter, size: int) -> dict[int, str]:
-    """Appends all images that are not there yet. Returns the position of each damaged one, with the reason."""
+    """Append the images that are not written yet, and return the position of each damaged one with the reason."""
     bytes_each = 3 * size * size
     done, bad = _progress(folder, plan.digest, bytes_each)
     file.truncate((done - len(bad)) * bytes_each)
     needed, free = (len(plan.names) - done) * bytes_each, shutil.disk_usage(folder).free
     if needed > free:
-        raise ValueError(f"the images take {needed:,} bytes, and {folder} has {free:,} left; free some, or move it")
+        raise ValueError(f"the images take {needed:,} bytes, but {folder} has only {free:,} left; free some space")
 
     def read(number: int) -> np.ndarray | str:
         try:
             return read_square(images.read(number), size)
-        # A damaged file makes its reader raise whatever it stumbles over.
+        # A damaged file makes its reader raise any error.
         except Exception as error:
             return " ".join(f"{error}".split()) or type(error).__name__
 
@@ -199,12 +237,12 @@ def _damaged(plan: _Plan, bad: dict[int, str]) -> ValueError:
     first, reason = next(iter(bad.items()))
     return ValueError(
         f"{len(bad):,} of {len(plan.names):,} images cannot be read (first: {plan.names[first]}: {reason}); "
-        "repair or remove them, or leave them out: `jacsup data prepare` has --skip-bad"
+        "repair or remove them, or leave them out with `jacsup data prepare ... --skip-bad`"
     )
 
 
 def _progress(folder: Path, digest: str, bytes_each: int) -> tuple[int, dict[int, str]]:
-    """How many images an earlier call has worked through, and which of them were damaged."""
+    """How many images an earlier call has read, and which of them were damaged."""
     try:
         state = json.loads((folder / PROGRESS).read_bytes())
         done, bad = state["done"], dict(state["bad"])

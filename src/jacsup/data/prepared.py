@@ -1,4 +1,4 @@
-"""Prepared images: one uint8 file that is mapped into memory, its tables, and a manifest."""
+"""Prepared images: one uint8 file that is mapped into memory, tables, and a manifest."""
 
 from __future__ import annotations
 
@@ -12,28 +12,34 @@ from typing import Literal
 import numpy as np
 import torch
 
-from jacsup.config import Folder
 from jacsup.data.attributes import Attribute, learnable
-from jacsup.data.dataset import Dataset, Split
+from jacsup.data.dataset import Split
 from jacsup.jsonable import from_dict
 
 VERSION = 1
-IMAGES, ATTRIBUTES, PARTITION, NAMES, MANIFEST = (
-    "images.u8",
-    "attributes.npy",
-    "partition.npy",
-    "names.txt",
-    "manifest.json",
-)
-TRAIN, VALIDATION, TEST = 0, 1, 2
+IMAGES = "images.u8"
+ATTRIBUTES = "attributes.npy"
+PARTITION = "partition.npy"
+NAMES = "names.txt"
+MANIFEST = "manifest.json"
+TRAIN, VALIDATION, TEST = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a prepared folder holds. It is written last, so a folder without one is unfinished.
+    """What a prepared folder contains. It is written last, so a folder without a manifest is unfinished.
 
-    source: digest of what the images were made from. sha256: of images_sha256 and tables_sha256.
-    skipped: damaged images that were left out, with the reason.
+    Attributes:
+        version: Version of the format.
+        count: Number of images.
+        size: Side of the square images, in pixels.
+        crop: How images were cropped.
+        attributes: Names of the attributes.
+        source: Digest of what the images were made from.
+        images_sha256: SHA-256 of the pixels.
+        tables_sha256: SHA-256 of attributes, partition and names; see `tables_digest`.
+        sha256: SHA-256 of the two.
+        skipped: Damaged images that were left out, with the reason.
     """
 
     version: int
@@ -49,27 +55,37 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """A prepared folder's manifest; ValueError where there is none, or one of another version."""
+    """Read the manifest of a prepared folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        What the folder contains.
+
+    Raises:
+        ValueError: There is no manifest, or it is damaged or of another version.
+    """
     path = folder / MANIFEST
     try:
         values = json.loads(path.read_text())
         if values["version"] != VERSION:
-            raise ValueError(f"version is {values['version']}, this one reads {VERSION}")
+            raise ValueError(f"version is {values['version']}, must be {VERSION}")
         return from_dict(Manifest, values, "manifest")
     except FileNotFoundError:
-        raise ValueError(f"{folder} has no {MANIFEST}; prepare the images first, or once more to the end") from None
+        raise ValueError(f"{folder} has no {MANIFEST}; prepare the images first, to the end") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a manifest ({error}); delete {folder} and prepare it again") from None
 
 
 def file_digest(path: Path) -> str:
-    """A file's SHA-256, read piece by piece."""
+    """Return the SHA-256 of a file, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tables_digest(folder: Path) -> str:
-    """The SHA-256 of the SHA-256 of the attributes, the partition and the names."""
+    """Return the SHA-256 of the SHA-256 of a prepared folder's attributes, partition and names."""
     digests = [file_digest(folder / name) for name in (ATTRIBUTES, PARTITION, NAMES)]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
@@ -77,12 +93,19 @@ def tables_digest(folder: Path) -> str:
 def load_prepared(
     folder: Path, *, judged_on: Literal["test", "validation"] = "test", verify: bool = False
 ) -> tuple[Split, Split, tuple[Attribute, ...]]:
-    """The training split, the one to judge on, and what the attributes mean.
+    """Load a prepared folder. The images stay in their file, mapped into memory; never write to them.
 
-    The images (n, 3, size, size) stay in their file, mapped into memory; never write to them. Continuous attributes are
-    standardised by the training split.
-    verify: read everything and compare checksums. Without it only the sizes are checked.
-    Raises ValueError for an unfinished or damaged folder, and for attributes that cannot be learned.
+    Args:
+        folder: The folder.
+        judged_on: The partition that becomes the test split.
+        verify: Read everything and compare checksums; by default only the sizes are checked.
+
+    Returns:
+        The training split, the test split, and the attributes. Continuous attributes are standardised by the training
+        split.
+
+    Raises:
+        ValueError: The folder is unfinished or damaged, has no images to judge on, or its attributes cannot be learned.
     """
     manifest = read_manifest(folder)
     shape = (manifest.count, 3, manifest.size, manifest.size)
@@ -98,7 +121,7 @@ def load_prepared(
     if verify:
         _verify(folder, manifest)
     with warnings.catch_warnings():
-        # A mapping that may be written to is refused where the file exceeds the memory.
+        # A writable mapping would be refused if the file exceeded the memory.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         images = torch.from_numpy(pixels.reshape(shape))
     ends = np.searchsorted(partition, (TRAIN, VALIDATION, TEST), side="right")
@@ -111,7 +134,7 @@ def load_prepared(
 
     train, test = part(TRAIN), part(VALIDATION if judged_on == "validation" else TEST)
     if not len(test):
-        raise ValueError(f"{folder} has no {judged_on} images; choose the other one of test and validation")
+        raise ValueError(f"{folder} has no {judged_on} images; set data.judged_on to the other of test and validation")
     return train, test, attributes
 
 
@@ -120,22 +143,3 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     for name, expected in ((IMAGES, manifest.images_sha256), ("tables", manifest.tables_sha256)):
         if found[name] != expected:
             raise ValueError(f"{folder}: the {name} differ from their checksum; delete it and prepare it again")
-
-
-def load_folder(config: Folder, root: Path | None) -> Dataset:
-    """One's own images from a prepared folder; the config that comes back has their checksum.
-
-    Raises ValueError where they are not the ones that the config was made with.
-    """
-    if root is None:
-        raise ValueError("one's own images are needed; pass them as --images DIR, or a prepared folder as --data-root")
-    manifest = read_manifest(root)
-    if manifest.size != config.size:
-        raise ValueError(f"{root} has images of size {manifest.size}, the recipe asks for {config.size}; prepare them")
-    if config.sha256 not in ("", manifest.sha256):
-        raise ValueError(
-            f"the images or attributes in {root} have changed since this run began "
-            f"({config.sha256[:8]} -> {manifest.sha256[:8]}); give it the old ones, or start a new run"
-        )
-    train, test, attributes = load_prepared(root)
-    return Dataset(train, test, Folder(size=config.size, sha256=manifest.sha256), attributes)

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from jacsup.config import Sprites
 from jacsup.data.dataset import Dataset, Split
+from jacsup.data.spec import DatasetSpec
 
 FACTORS = ("shape", "scale", "orientation", "x", "y")
-# Square, ellipse, heart; half to full size; a full turn, both ends included, as published; one pixel per place.
+# Number of values of each factor. Square, ellipse, heart; half to full size; a full turn, both ends included, as
+# published; places one pixel apart.
 SIZES = (3, 6, 40, 32, 32)
 NUM_IMAGES = math.prod(SIZES)
 NUM_TEST = 15_000
@@ -27,13 +29,21 @@ OFFICIAL = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 
 
 def load_sprites(config: Sprites, root: Path | None) -> Dataset:
-    """A random draw from the grid without repetition: NUM_TEST images for testing, then `num_train` for training.
+    """Load a random draw from the grid without repetition: NUM_TEST test images, then `num_train` training images.
 
-    root: the folder with the published file, where the config asks for it. Raises ValueError when it is not there.
+    Args:
+        config: The data set's config.
+        root: Folder with the published file, which is needed only if the config is `official`.
+
+    Returns:
+        The data set, with its known factors in the order of FACTORS.
+
+    Raises:
+        ValueError: `num_train` is out of range, or the published file is missing or damaged.
     """
     most = NUM_IMAGES - NUM_TEST
     if not 1 <= config.num_train <= most:
-        raise ValueError(f"data.num_train is {config.num_train}; allowed are 1 to {most}")
+        raise ValueError(f"data.num_train is {config.num_train}; must be between 1 and {most}")
     chosen = np.random.default_rng(SEED).permutation(NUM_IMAGES)[: NUM_TEST + config.num_train]
     factors = factors_of(chosen)
     images = _published(root, chosen) if config.official else draw_sprites(factors)
@@ -42,16 +52,35 @@ def load_sprites(config: Sprites, root: Path | None) -> Dataset:
 
 
 def factors_of(index: Int[np.ndarray, " n"]) -> Int[Tensor, "n 5"]:
-    """The factors of the images with these numbers in the published order, in the order of FACTORS."""
+    """Return the factors of images.
+
+    Args:
+        index: Numbers of images in the published order.
+
+    Returns:
+        The number of each factor's value, in the order of FACTORS.
+    """
     return torch.from_numpy(np.stack(np.unravel_index(index, SIZES), axis=1))
 
 
 def draw_sprites(factors: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
-    """White sprites on black, 0 or 255. Raises ValueError for factors outside of the grid."""
+    """Draw white sprites on black.
+
+    Args:
+        factors: The number of each factor's value, in the order of FACTORS.
+
+    Returns:
+        Images with pixels of 0 and 255.
+
+    Raises:
+        ValueError: The factors lie outside the grid.
+    """
     if factors.shape[1:] != (len(SIZES),) or (factors < 0).any() or (factors >= torch.tensor(SIZES)).any():
-        raise ValueError(f"factors are {tuple(factors.shape)}; allowed are (n, 5) from 0 to below {SIZES}")
+        raise ValueError(
+            f"factors are of shape {tuple(factors.shape)}; must be (n, 5) with values from 0 to below {SIZES}"
+        )
     shape, scale, orientation, x, y = factors.T
-    # Places are whole pixels apart, so that every image is one of 720 sprites, moved.
+    # Places are whole pixels apart, so every image is one of 720 sprites, shifted.
     window = torch.arange(WINDOW)
     rows, columns = (y[:, None] + window)[:, :, None], (x[:, None] + window)[:, None, :]
     images = torch.zeros(len(factors), SIDE, SIDE, dtype=torch.uint8)
@@ -61,7 +90,7 @@ def draw_sprites(factors: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
 
 @cache
 def _sprites() -> UInt8[Tensor, "3 6 40 32 32"]:
-    """Every shape in every scale and orientation, in the middle of its window; about 290 pixels in full size."""
+    """Every shape in every scale and orientation, in the middle of its window; about 290 pixels at full size."""
     middle = torch.arange(WINDOW) - WINDOW / 2
     scale = torch.linspace(0.5, 1, SIZES[1])[:, None, None, None]
     angle = torch.linspace(0, 2 * math.pi, SIZES[2])[:, None, None]
@@ -78,15 +107,21 @@ def _sprites() -> UInt8[Tensor, "3 6 40 32 32"]:
 
 
 def _published(root: Path | None, chosen: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
-    """Images of the published file, which takes 3 GB of memory while it is read."""
+    """Images of the published file; reading it takes 3 GB of memory."""
     file = (root or Path()) / OFFICIAL
     if root is None or not file.is_file():
-        raise ValueError(f"there is no {OFFICIAL} in {root or 'no folder'}; name its folder with --data-root")
+        raise ValueError(f"{root or 'no folder given'}: {OFFICIAL} is missing; pass its folder as --data-root")
     try:
         with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             images = arrays["imgs"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} cannot be read ({error}); download it again") from None
     if images.shape != (NUM_IMAGES, SIDE, SIDE):
-        raise ValueError(f"{file} holds images {images.shape}; expected are {(NUM_IMAGES, SIDE, SIDE)}")
+        raise ValueError(f"{file} has images of shape {images.shape}; must be {(NUM_IMAGES, SIDE, SIDE)}")
     return torch.from_numpy(images[chosen] * np.uint8(255))[:, None]
+
+
+DATA_SET = DatasetSpec(
+    load=load_sprites,
+    description=lambda config: f"dSprites, {config.num_train:,} training images",
+)

@@ -1,4 +1,4 @@
-"""Batches of images for a device that does not hold them: read from disk ahead of their use."""
+"""Batches of images that are not kept on the device: read from disk ahead of their use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from torch import Tensor
 
 from jacsup.data.dataset import Split
 
-# How many batches are read ahead, and how many at once: disks answer many questions as fast as one.
-NUM_AHEAD, NUM_READERS = 8, 4
+# Disks serve several reads at once as fast as one.
+NUM_BATCHES_AHEAD = 8
+NUM_READERS = 4
 
 
 def batches_of_pixels(
     split: Split, order: Int[Tensor, "steps b"], device: torch.device
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
-    """The images of each row of `order`, on the device."""
+    """Yield the images of each batch.
+
+    Args:
+        split: The images.
+        order: Image numbers of each batch.
+        device: Where the images are needed.
+
+    Yields:
+        The images of one row of `order`, on the device.
+    """
     images, rows = split.images, order.to(split.images.device)
     if not split.streamed and images.device.type == device.type:
         yield from (images.index_select(0, index) for index in rows)
@@ -32,7 +42,7 @@ def batches_of_pixels(
 
     remaining = iter(rows)
     with ThreadPoolExecutor(NUM_READERS) as pool:
-        waiting = deque(pool.submit(read, index) for index in islice(remaining, NUM_AHEAD))
+        waiting = deque(pool.submit(read, index) for index in islice(remaining, NUM_BATCHES_AHEAD))
         while waiting:
             pixels = waiting.popleft().result()
             waiting.extend(pool.submit(read, index) for index in islice(remaining, 1))

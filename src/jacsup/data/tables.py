@@ -22,7 +22,14 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 @dataclass(frozen=True)
 class Table:
-    """One row of numbers per named image; nan where one is missing. `source` names it in errors."""
+    """One row of numbers per image.
+
+    Attributes:
+        source: Name of the table in error messages.
+        names: Name of the image of each row.
+        columns: Names of the columns.
+        values: The numbers; nan where one is missing.
+    """
 
     source: str
     names: list[str]
@@ -30,22 +37,39 @@ class Table:
     values: Float32[np.ndarray, "n k"]
 
     def without(self, columns: Sequence[str]) -> Table:
-        """The table less some columns; ValueError for one that it does not have, and when none is left."""
+        """Return the table without some columns.
+
+        Args:
+            columns: Names of the columns to drop.
+
+        Returns:
+            The other columns.
+
+        Raises:
+            ValueError: There is no such column, or none is left.
+        """
         for name in columns:
             if name not in self.columns:
                 raise ValueError(f"{self.source} has no column '{name}'; {suggestion(name, self.columns)}")
         kept = [i for i, name in enumerate(self.columns) if name not in columns]
         if not kept:
-            raise ValueError(f"{self.source}: all of its columns are dropped; keep one, or give no table")
+            raise ValueError(f"{self.source}: all of its columns are dropped; keep one, or pass no table")
         return replace(self, columns=tuple(self.columns[i] for i in kept), values=self.values[:, kept])
 
 
 def read_table(path: Path) -> Table:
-    """A table from CelebA's format (a count, the columns' names, rows of -1 and 1) or from CSV.
+    """Read a table of attributes.
 
-    CSV: a header, file names in the first column, numbers, True, False or nothing in the others; separated by commas,
-    semicolons or tabs. Columns of 0 and 1 become -1 and 1.
-    Raises ValueError, with the line, for anything else.
+    Args:
+        path: A file in CelebA's format (a count, the names of the columns, rows of -1 and 1), or a CSV: a header, file
+            names in the first column, numbers, True, False or nothing in the others, separated by commas, semicolons
+            or tabs.
+
+    Returns:
+        The table, with columns of 0 and 1 turned into -1 and 1.
+
+    Raises:
+        ValueError: The file is missing or has another format; the message has the line.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -53,15 +77,15 @@ def read_table(path: Path) -> Table:
             file.seek(0)
             table = _celeba_table(path, file) if first.strip().isdecimal() else _csv_table(path, first, file)
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; give the table of attributes") from None
+        raise ValueError(f"{path}: no such file; pass the path of a table of attributes") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     if not table.names:
-        raise ValueError(f"{path} has no rows; give one per image")
+        raise ValueError(f"{path} has no rows; it must have one per image")
     if not table.columns:
-        raise ValueError(f"{path} has one column; give file names in the first one and attributes in the others")
+        raise ValueError(f"{path} has one column; it must have file names, and attributes in other columns")
     if len({*table.columns}) < len(table.columns) or "" in table.columns:
-        raise ValueError(f"{path}: columns are {', '.join(map(repr, table.columns))}; give each its own name")
+        raise ValueError(f"{path}: columns are {', '.join(map(repr, table.columns))}; each must have its own name")
     return table
 
 
@@ -73,11 +97,11 @@ def _celeba_table(path: Path, lines: Iterator[str]) -> Table:
         if not name:
             continue
         if len(cells) != len(columns) or not {*cells} <= {"-1", "1"}:
-            raise ValueError(f"{path}: row '{line.strip()[:60]}' is not a name and {len(columns)} times -1 or 1")
+            raise ValueError(f"{path}: row '{line.strip()[:60]}' is not a name and {len(columns)} values of -1 or 1")
         names.append(name)
         signs.extend(map(float, cells))
     if len(names) != int(count):
-        raise ValueError(f"{path} has {len(names):,} rows, its first line promises {count}; download it again")
+        raise ValueError(f"{path} has {len(names):,} rows, but its first line states {count}; download it again")
     return Table(str(path), names, columns, np.array(signs, np.float32).reshape(len(names), len(columns)))
 
 
@@ -97,8 +121,8 @@ def _csv_table(path: Path, first: str, lines: Iterable[str]) -> Table:
         except ValueError:
             column, text = next((c, t) for c, t in zip(columns, row[1:], strict=True) if not _is_number(t))
             raise ValueError(
-                f"{path}, line {reader.line_num}: column '{column}' is '{text}'; allowed are numbers, True, False and "
-                "nothing (missing)"
+                f"{path}, line {reader.line_num}: column '{column}' is '{text}'; must be a number, True, False or "
+                "empty (missing)"
             ) from None
     return Table(str(path), names, columns, signed(np.array(cells, np.float32).reshape(len(names), len(columns))))
 
@@ -123,14 +147,24 @@ def _is_number(text: str) -> bool:
 
 
 def read_partition(path: Path) -> Table:
-    """A table with one column, `partition`, from rows of a file name and 0 (train), 1 (validation) or 2 (test).
+    """Read a partition such as CelebA's list_eval_partition.txt.
 
-    CelebA's list_eval_partition.txt has them separated by a space; a comma and a header, as in CSV, are read too.
+    Args:
+        path: A file with rows of a file name and 0 (train), 1 (validation) or 2 (test), separated by a space, or a CSV
+            of them with a header.
+
+    Returns:
+        A table with one column, `partition`.
+
+    Raises:
+        ValueError: The file cannot be read, or has another format.
     """
     try:
         rows = [line.replace(",", " ").split() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); give CelebA's list_eval_partition.txt") from None
+        raise ValueError(
+            f"{path} cannot be read ({error}); pass a file like CelebA's list_eval_partition.txt"
+        ) from None
     if rows and rows[0][-1] == "partition":
         rows = rows[1:]
     for row in rows:
@@ -141,15 +175,24 @@ def read_partition(path: Path) -> Table:
 
 
 def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """The table's row for each image.
+    """Find the row of each image.
 
-    images: paths with slashes. A row is the image's if it has the same path, else the same file name, else the same
-    name without its ending. Raises ValueError unless images and rows match one to one.
+    A row belongs to an image if it has the same path, else the same file name, else the same name without its suffix.
+
+    Args:
+        table: The table.
+        images: Paths with slashes.
+
+    Returns:
+        The number of each image's row.
+
+    Raises:
+        ValueError: Images and rows do not match one to one.
     """
     exact = {name: row for row, name in enumerate(table.names)}
     if len(exact) < len(table.names):
         twice = next(name for row, name in enumerate(table.names) if exact[name] != row)
-        raise ValueError(f"{table.source} has several rows for '{twice}'; keep one")
+        raise ValueError(f"{table.source} has several rows for '{twice}'; keep only one")
     stems: dict[str, int] = {}
     for name, row in exact.items():
         stems[_stem(name)] = -1 if _stem(name) in stems else row
@@ -159,11 +202,11 @@ def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
     if len(missing) or unused:
         parts = [f"{len(missing):,} images have no row (first: {images[missing[0]]})"] if len(missing) else []
         parts += [f"{len(unused):,} rows have no image (first: {table.names[unused[0]]})"] if unused else []
-        raise ValueError(f"{table.source} does not match the images: {', '.join(parts)}; give one row per image")
+        raise ValueError(f"{table.source} does not match the images: {', '.join(parts)}; give each image one row")
     if len(exact) < len(images):
         row = np.flatnonzero(np.bincount(rows) > 1)[0]
         both = [images[i] for i in np.flatnonzero(rows == row)[:2]]
-        raise ValueError(f"{table.source}: row '{table.names[row]}' fits {both[0]} and {both[1]}; write whole paths")
+        raise ValueError(f"{table.source}: row '{table.names[row]}' fits {both[0]} and {both[1]}; use full paths")
     return rows
 
 

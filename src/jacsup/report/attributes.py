@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.config import Faces
+from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset, Split
-from jacsup.data.drawn import counterfactual
 from jacsup.data.drawn import faces as drawn_faces
 from jacsup.evaluate import current_metrics
 from jacsup.metrics.attributes import NUM_EDITED, RELIABLE_AUC
@@ -195,7 +195,8 @@ def _models(faces: _Faces) -> str:
 
 def _truths(faces: _Faces) -> str:
     config, images = faces.data.config, faces.shown.images
-    if not isinstance(config, Faces):
+    counterfactual = spec_of(config).counterfactual
+    if counterfactual is None:
         return ""
     some = _spread(faces.learned, NUM_TRUTHS)
     gains = [faces.measured.get(faces.painter.name(factor), {}).get("counterfactual_gain") for factor in some]

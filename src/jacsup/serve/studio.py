@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.code import Code, to_uint8
-from jacsup.config import CelebA, Faces
+from jacsup.config import Faces
+from jacsup.data import spec_of
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Factor, Model, load, load_info
 from jacsup.photo import encoded, opaque
@@ -45,14 +46,13 @@ class AttributeStudio:
 
     def description(self) -> dict[str, Any]:
         """What the page shows before there is a photo."""
-        data = self._editor.info.data
+        data_set = spec_of(self._editor.info.data)
         return {
             "name": self._name,
             "kind": "attributes",
             "starts": len(self._starts),
-            # The one kind of photo that this package aligned; others are framed as they were given.
-            "align": isinstance(data, CelebA),
-            "drawn": isinstance(data, Faces),
+            "align": data_set.aligned,
+            "drawn": data_set.drawn,
             "factors": [self._described(factor) for factor in self._editor.factors.values()],
         }
 

@@ -1,4 +1,4 @@
-"""What drawn faces are painted on: a batch of pictures, soft-edged shapes and random textures."""
+"""The canvas of drawn faces: a batch of images, soft-edged shapes and random textures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# No pose shifts, tilts (radians), scales or turns a face aside by more: faces lie as photographs do that are aligned by
-# their eyes. Boxes leave room for it.
-MAX_SHIFT, MAX_TILT, MAX_SCALE, MAX_TURN = 0.01, 0.03, 0.03, 0.016
+# A pose shifts, tilts (in radians), scales or turns a face by no more, as if photographs were aligned by their eyes.
+# Boxes leave room for it.
+MAX_SHIFT = 0.01
+MAX_TILT = 0.03
+MAX_SCALE = 0.03
+MAX_TURN = 0.016
 ZOOM = 1.1
 
 Planes = Float[Tensor, "n h w"]
@@ -19,11 +22,15 @@ Colours = Float[Tensor, "... 3 _ _"]
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pictures, or one rectangle of each, that shapes are painted on.
+    """Images, or one rectangle of each, that shapes are painted on.
 
-    pixels: colours in [0, 1]. x, y: where each pixel lies in the face: the face's middle is (0, 0), x grows to the
-    right, y downwards, the picture is about 0.9 wide. rows, columns: where it lies in the picture, from -0.5 to 0.5.
-    pixel: the width of one pixel.
+    Attributes:
+        pixels: Colours in [0, 1].
+        x: Place of each pixel in the face, growing to the right; the face's middle is 0, the image is about 0.9 wide.
+        y: The same, growing downwards.
+        rows: Place of each row in the image, from -0.5 to 0.5.
+        columns: Place of each column in the image, from -0.5 to 0.5.
+        pixel: Width of one pixel.
     """
 
     pixels: Float[Tensor, "n 3 h w"]
@@ -34,7 +41,17 @@ class Canvas:
     pixel: float
 
     def box(self, left: float, right: float, top: float, bottom: float) -> Canvas:
-        """The rectangle that holds everything between these bounds of x and y, whatever the pose."""
+        """Return the rectangle that contains everything between these bounds of x and y, whatever the pose.
+
+        Args:
+            left: Lower bound of x.
+            right: Upper bound of x.
+            top: Lower bound of y.
+            bottom: Upper bound of y.
+
+        Returns:
+            A canvas that shares its pixels with this one.
+        """
         left, right, top, bottom = (bound * ZOOM for bound in (left, right, top, bottom))
         wide, high = max(-left, right), max(-top, bottom)
         room_x = MAX_SHIFT + MAX_TURN * ZOOM + MAX_SCALE * wide + MAX_TILT * high
@@ -45,7 +62,7 @@ class Canvas:
         return Canvas(pixels, x, y, self.rows[rows], self.columns[columns], self.pixel)
 
     def aside(self, distance: Tensor) -> Canvas:
-        """The same pictures for shapes that lie `distance` further to the right."""
+        """Return the same images for shapes that lie `distance` further to the right."""
         return replace(self, x=self.x - distance)
 
     def _between(self, low: float, high: float) -> slice:
@@ -53,27 +70,44 @@ class Canvas:
         return slice(max(int((low + 0.5) * size), 0), min(int((high + 0.5) * size) + 1, size))
 
     def inside(self, distance: Planes) -> Planes:
-        """How much of each pixel a shape covers, from its signed distance (negative inside)."""
+        """Return how much of each pixel a shape covers, from its signed `distance` (negative inside)."""
         return distance.mul(-1 / self.pixel).add_(0.5).clamp_(0, 1)
 
     def line(self, distance: Planes, half_width: Tensor | float) -> Planes:
-        """The same for a line around distance 0; one thinner than a pixel gets fainter."""
+        """Return how much of each pixel a line around `distance` 0 covers; a line thinner than a pixel is fainter."""
         covered = self.inside(distance.abs().sub_(half_width))
         return covered.mul_(torch.as_tensor(half_width * (2 / self.pixel)).clamp(max=1))
 
     def texture(self, grid: Float[Tensor, "n c r k"], edge: float, top: float = -0.5) -> Float[Tensor, "n c h w"]:
-        """A field from `top` to the picture's lower edge: each number fills one cell, neighbours fade over `edge`."""
+        """Return a field of cells that fade into each other.
+
+        Args:
+            grid: One number per plane and cell.
+            edge: Width of the fade between neighbours, in cells.
+            top: Upper edge of the field in the image, from -0.5 to 0.5; its lower edge is that of the image.
+
+        Returns:
+            One number per plane and pixel.
+        """
         down = _cells((self.rows - top) / (0.5 - top), grid.shape[2], edge)
         across = _cells(self.columns + 0.5, grid.shape[3], edge)
         return down @ grid @ across.T
 
     def paint(self, colour: Colours, cover: Planes) -> None:
-        """Lays a colour over the pictures where `cover` is above 0; at 1 it hides what was there."""
+        """Blend a `colour` into the images with the weight `cover`, from 0 to 1 (opaque)."""
         self.pixels.lerp_(colour, cover[:, None])
 
 
 def blank(size: int, pose: Float[Tensor, "n 4"]) -> Canvas:
-    """Pictures that nothing is painted on, seen in a pose: shift in x and y, tilt, scale, each in [-1, 1]."""
+    """Return images that nothing is painted on yet.
+
+    Args:
+        size: Side of the square images, in pixels.
+        pose: Shift in x, shift in y, tilt and scale of each face, each in [-1, 1].
+
+    Returns:
+        A canvas with uninitialised pixels.
+    """
     places = (torch.arange(size) + 0.5) / size - 0.5
     most = torch.tensor([MAX_SHIFT, MAX_SHIFT, MAX_TILT, MAX_SCALE])
     shift_x, shift_y, tilt, scale = (pose * most).T[..., None, None]
@@ -91,13 +125,13 @@ def _cells(places: Float[Tensor, " size"], count: int, edge: float) -> Float[Ten
 
 
 def soft(distance: Planes, width: float) -> Planes:
-    """A cover that falls from 1 to 0 over `width` around distance 0, smoothly."""
+    """Return a cover that falls smoothly from 1 to 0 over `width` around `distance` 0."""
     fall = distance.mul(-1 / width).add_(0.5).clamp_(0, 1)
     return (3 - 2 * fall).mul_(fall).mul_(fall)
 
 
 def ellipse(x: Planes, y: Planes, radius_x: Tensor | float, radius_y: Tensor | float) -> Planes:
-    """Signed distance, to first order, of an ellipse around (0, 0)."""
+    """Return the signed distance, to first order, of the points (`x`, `y`) from an ellipse around (0, 0)."""
     x, y = x / radius_x, y / radius_y
     level = (x * x).addcmul_(y, y).sqrt_()
     slope = (x / radius_x).square_().add_((y / radius_y).square_()).sqrt_()
@@ -105,5 +139,5 @@ def ellipse(x: Planes, y: Planes, radius_x: Tensor | float, radius_y: Tensor | f
 
 
 def rgb(red: float, green: float, blue: float) -> Float[Tensor, "1 3 1 1"]:
-    """A colour as a tensor."""
+    """Return a colour as a tensor, from channels in [0, 1]."""
     return torch.tensor([red, green, blue])[None, :, None, None]

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jacsup.config import IMAGE_SIZES, Faces
+from jacsup.config import Faces, require_image_size
 from jacsup.data.attributes import Attribute
+from jacsup.data.cache import cache_folder
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.drawn.faces import ATTRIBUTES, draw_set, flipped, mutually_exclusive, render, sample
+from jacsup.data.spec import DatasetSpec
 
 SEED = 0
 FEWEST = 100
 
 
-def load_faces(config: Faces, cache: Path) -> Dataset:
-    """The drawn faces of a config, drawn once into `cache`; the last tenth is the test set."""
-    if config.size not in IMAGE_SIZES or config.num_images < FEWEST:
-        raise ValueError(
-            f"data are {config.num_images} faces of {config.size} pixels; allowed are {FEWEST} and more faces of "
-            f"{', '.join(map(str, IMAGE_SIZES))} pixels"
-        )
+def load_faces(config: Faces) -> Dataset:
+    """Load drawn faces with their 36 attributes, which are their known factors too. Drawn once, into the user's cache.
+
+    Args:
+        config: The data set's config.
+
+    Returns:
+        The data set; the last tenth of the faces is the test split.
+
+    Raises:
+        ValueError: There is no such size, or there are too few faces.
+    """
+    require_image_size(config.size)
+    if config.num_images < FEWEST:
+        raise ValueError(f"data.num_images is {config.num_images}; must be at least {FEWEST}")
     strengths, _ = sample(config.num_images, SEED)
-    images = draw_set(config.num_images, config.size, SEED, cache=cache)
+    images = draw_set(config.num_images, config.size, SEED, cache=cache_folder())
     on = strengths.gt(0)
     everything = Split(images, None, on.float() * 2 - 1, on.long())
     attributes = tuple(
@@ -37,24 +46,59 @@ def load_faces(config: Faces, cache: Path) -> Dataset:
 
 
 def num_train(config: Faces) -> int:
-    """How many of the faces are for training."""
+    """Return the number of training images of a config."""
     return config.num_images - config.num_images // 10
 
 
 def counterfactual(config: Faces, factor: int, count: int) -> tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]:
-    """The first `count` test faces drawn again with attribute `factor` turned over, and where it was turned on."""
+    """Draw the first test faces again with one attribute flipped: the true images of an edit.
+
+    Args:
+        config: The data set's config.
+        factor: Number of the attribute in ATTRIBUTES.
+        count: Number of test faces.
+
+    Returns:
+        The images, and where the attribute was set rather than removed.
+
+    Raises:
+        ValueError: There is no such attribute.
+    """
     strengths, nuisance = (values[:count] for values in _test_people(config))
     return render(flipped(strengths, factor), nuisance, config.size), strengths[:, factor] == 0
 
 
 def test_faces(config: Faces, count: int, size: int) -> UInt8[Tensor, "n c h w"]:
-    """The first `count` test faces at any size."""
+    """Draw the first test faces at any size.
+
+    Args:
+        config: The data set's config.
+        count: Number of test faces.
+        size: Side of the square images, at least 16 pixels.
+
+    Returns:
+        RGB images.
+
+    Raises:
+        ValueError: The size is below 16.
+    """
     strengths, nuisance = (values[:count] for values in _test_people(config))
     return render(strengths, nuisance, size)
 
 
 @lru_cache(maxsize=1)
 def _test_people(config: Faces) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n m"]]:
-    """Strengths and nuisance of the test faces; every attribute's truth starts from them."""
+    """Strengths and nuisance of the test faces."""
     strengths, nuisance = (values[num_train(config) :].clone() for values in sample(config.num_images, SEED))
     return strengths, nuisance
+
+
+DATA_SET = DatasetSpec(
+    load=lambda config, _: load_faces(config),
+    description=lambda config: f"{config.num_images:,} faces drawn by the package, {config.size} pixels",
+    license="apache-2.0",
+    limits="It was trained on drawn faces only and does not know photographs.",
+    faces=True,
+    drawn=True,
+    counterfactual=counterfactual,
+)

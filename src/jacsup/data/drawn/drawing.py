@@ -1,4 +1,4 @@
-"""How a face is drawn: what is painted in which order, the background, the body and the head."""
+"""Faces are drawn here: what is painted in which order, the background, the body and the head."""
 
 from __future__ import annotations
 
@@ -12,18 +12,36 @@ from jacsup.data.drawn import wear as face_wear
 from jacsup.data.drawn.canvas import Canvas, blank, ellipse, soft
 from jacsup.data.drawn.person import Face, eased, person
 
-# How many random numbers each part has. Grids (planes, rows, columns) weigh a texture's bumps; choices stand alone.
+# Number of random numbers of each part. Grids (planes, rows, columns) are textures; choices are single numbers.
 GRIDS = {"field": (3, 4, 4), "mosaic": (2, 12, 12), "strands": (1, 5, 24), "relief": (1, 14, 14), "cloth": (1, 3, 14)}
 CHOICES = {
-    "pose": 5, "light": 5, "skin": 2, "head": 6, "eyes": 6, "brows": 3, "nose": 2, "mouth": 4, "hair": 8,
-    "clothes": 4, "extras": 6,
-}  # fmt: skip
+    "pose": 5,
+    "light": 5,
+    "skin": 2,
+    "head": 6,
+    "eyes": 6,
+    "brows": 3,
+    "nose": 2,
+    "mouth": 4,
+    "hair": 8,
+    "clothes": 4,
+    "extras": 6,
+}
 NUISANCE = {**CHOICES, **{name: planes * rows * columns for name, (planes, rows, columns) in GRIDS.items()}}
 
 
 @torch.inference_mode()
 def draw(on: dict[str, Float[Tensor, " n"]], nuisance: Float[Tensor, "n m"], size: int) -> UInt8[Tensor, "n 3 s s"]:
-    """Draws faces from attribute strengths in [0, 1], by name, and nuisance (normal numbers, in NUISANCE's order)."""
+    """Draw faces.
+
+    Args:
+        on: Strengths in [0, 1] by attribute.
+        nuisance: Normal numbers, in the order of NUISANCE.
+        size: Side of the square images, in pixels.
+
+    Returns:
+        RGB images.
+    """
     parts = dict(zip(NUISANCE, nuisance.split(list(NUISANCE.values()), 1), strict=True))
     choices = {name: parts[name].tanh()[:, :, None, None] for name in CHOICES}
     grids = {name: parts[name].clamp(-2.5, 2.5).unflatten(1, shape) for name, shape in GRIDS.items()}
@@ -81,7 +99,7 @@ def _neck(canvas: Canvas, face: Face) -> None:
     part.paint(face.shadow(0.34), cast.mul_(cover))
     edge = part.line(opening, 0.006).mul_(part.inside(0.36 - part.y))
     part.paint(0.3 + 0.25 * face.choice["clothes"][:, :3], edge * 0.6)
-    # The second chin hangs below the first, with a crease in between.
+    # The second chin lies below the first, with a crease in between.
     second = ellipse(part.x, part.y - face.chin + 0.050 - 0.045 * double, face.half_width * 0.70, 0.085)
     part.paint(face.skin * 1.02, part.inside(second) * (4 * double).clamp(max=1))
     part.paint(face.shadow(0.5), part.line(second, 0.008).mul_(part.inside(face.chin - 0.03 - part.y)) * double)
@@ -117,6 +135,6 @@ def _blur(canvas: Canvas, face: Face) -> None:
 
 
 def _developed(canvas: Canvas, face: Face) -> Tensor:
-    """The pictures as bytes, in the colour of the light."""
+    """The images as bytes, in the colour of the light."""
     gain = 1 + 0.05 * face.choice["light"][:, 2:5]
     return canvas.pixels.mul_(255 * gain).add_(0.5).clamp_(0, 255).to(torch.uint8)

@@ -1,11 +1,11 @@
-"""Drawn faces: pictures with CelebA's attributes whose truth is known, so that edits can be measured against it.
+"""Drawn faces with CelebA's attributes, whose true edits are known and can be compared with a model's.
 
-A face is drawn from attribute strengths (0 is off, on is 0.5 to 1) and from nuisance: independent normal numbers for
-pose, light, the build of the head, background, clothes, strands of hair and skin. Attributes and nuisance are
-independent of each other. Attributes are not independent among themselves, as in photographs: each follows five hidden
-traits (masculine, age, cheer, weight, glamour), see LOADINGS. So beards and lipstick, smiles and high cheekbones, grey
-hair and bags under the eyes go or do not go together; `correlations` has the numbers. Where one attribute would hide
-another, sampling leaves one of the two out (MUTUALLY_EXCLUSIVE).
+A face is drawn from the strengths of its attributes (0 without, 0.5 to 1 with) and from nuisance: independent normal
+numbers for pose, light, shape of the head, background, clothes, strands of hair and skin. Attributes and nuisance are
+independent of each other. As in photographs, attributes are correlated with each other: each depends on five hidden
+traits (masculine, age, cheer, weight, glamour), see LOADINGS. So smiles come with high cheekbones, and grey hair with
+bags under the eyes, but beards rarely come with lipstick; `correlations` has the numbers. Where one attribute would
+hide another, at most one of the two is sampled (MUTUALLY_EXCLUSIVE).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from jacsup.atomic import write_atomically
 from jacsup.data.drawn.drawing import NUISANCE, draw
 from jacsup.progress import track
 
-# Goes up with every change of what is drawn or sampled, so that no cached picture is older than its code.
+# Increased with every change of what is drawn or sampled, so that no cached image is older than its code.
 VERSION = 2
 
 TRAITS = ("masculine", "age", "cheer", "weight", "glamour")
-# Name -> how often it would be on in the absence of those that exclude it, and its correlation with each trait.
+# Name -> its frequency if no other attribute excluded it, and its correlation with each trait.
 LOADINGS: dict[str, tuple[float, tuple[float, ...]]] = {
     "5_o_Clock_Shadow": (0.18, (0.80, 0.00, 0.00, 0.00, 0.00)),
     "Arched_Eyebrows": (0.28, (-0.50, 0.00, 0.00, 0.00, 0.30)),
@@ -71,7 +71,7 @@ LOADINGS: dict[str, tuple[float, tuple[float, ...]]] = {
 }
 ATTRIBUTES: tuple[str, ...] = tuple(LOADINGS)
 
-# At most one of a group is on. An attribute in several groups excludes all of their members.
+# A face has at most one attribute of a group. An attribute in several groups excludes all of their members.
 MUTUALLY_EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
     ("Bald", "Bangs", "Receding_Hairline", "Wearing_Hat"),
@@ -89,13 +89,20 @@ PIXELS_AT_ONCE = 32 * 64 * 64
 
 
 def sample(num_images: int, seed: int) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n m"]]:
-    """Attribute strengths (0, or 0.5 to 1) and nuisance (standard normal) of random faces.
+    """Sample random faces. The first faces do not depend on how many follow.
 
-    A pure function of its arguments; the first faces do not depend on how many follow.
-    Raises ValueError for a negative seed or count.
+    Args:
+        num_images: Number of faces.
+        seed: Seed of the random numbers.
+
+    Returns:
+        Strengths of the attributes (0, or 0.5 to 1) and nuisance (standard normal).
+
+    Raises:
+        ValueError: The seed or the number of faces is negative.
     """
     if num_images < 0 or seed < 0:
-        raise ValueError(f"num_images is {num_images} and seed is {seed}; allowed are 0 and more")
+        raise ValueError(f"num_images is {num_images} and seed is {seed}; both must be at least 0")
     num_attributes, num_traits = len(ATTRIBUTES), len(TRAITS)
     numbers = _normals([seed, 0], num_images, num_traits + 2 * num_attributes)
     traits, own, strengths = numbers.split([num_traits, num_attributes, num_attributes], 1)
@@ -115,13 +122,20 @@ def _normals(seeds: list[int], rows: int, columns: int) -> Tensor:
 
 
 def correlations() -> Float[Tensor, "k k"]:
-    """Correlations of the attributes, on or off, in 20,000 random faces."""
+    """Return the correlations of the attributes, with or without, in 20,000 random faces."""
     attributes, _ = sample(20_000, seed=0)
     return attributes.gt(0).float().T.corrcoef()
 
 
 def mutually_exclusive(factor: int) -> list[int]:
-    """The attributes that cannot be on beside attribute `factor`: all others of its exclusive groups."""
+    """Return the attributes that one attribute excludes.
+
+    Args:
+        factor: Number of the attribute in ATTRIBUTES.
+
+    Returns:
+        Numbers of the other attributes in its groups of MUTUALLY_EXCLUSIVE.
+    """
     name = ATTRIBUTES[factor]
     return sorted(
         {ATTRIBUTES.index(other) for group in MUTUALLY_EXCLUSIVE if name in group for other in group} - {factor}
@@ -129,12 +143,21 @@ def mutually_exclusive(factor: int) -> list[int]:
 
 
 def flipped(attributes: Float[Tensor, "n k"], factor: int) -> Float[Tensor, "n k"]:
-    """The same faces with one attribute flipped: on becomes 0; off becomes 0.75, and what it excludes becomes 0.
+    """Flip one attribute of faces.
 
-    Raises ValueError for an attribute that does not exist.
+    Args:
+        attributes: Strengths, in the order of ATTRIBUTES.
+        factor: Number of the attribute in ATTRIBUTES.
+
+    Returns:
+        Strengths in which a face with the attribute has 0, and a face without it has 0.75, and 0 in all attributes that
+        it excludes.
+
+    Raises:
+        ValueError: There is no such attribute.
     """
     if not 0 <= factor < len(ATTRIBUTES):
-        raise ValueError(f"factor is {factor}; allowed are 0 to {len(ATTRIBUTES) - 1}, the places in ATTRIBUTES")
+        raise ValueError(f"factor is {factor}; must be between 0 and {len(ATTRIBUTES) - 1}, a place in ATTRIBUTES")
     result = attributes.clone()
     off = attributes[:, factor] == 0
     result[:, factor] = off * FLIPPED_ON
@@ -146,19 +169,37 @@ def flipped(attributes: Float[Tensor, "n k"], factor: int) -> Float[Tensor, "n k
 def render(
     attributes: Float[Tensor, "n k"], nuisance: Float[Tensor, "n m"], size: int
 ) -> UInt8[Tensor, "n 3 size size"]:
-    """Draws faces, RGB, `size` x `size` pixels, continuous in every number.
+    """Draw faces. Pixels are continuous in strengths and nuisance.
 
-    attributes: strengths in [0, 1], in the order of ATTRIBUTES. nuisance: NUM_NUISANCE normal numbers each.
-    Raises ValueError for other shapes or values and for a size below 16.
+    Args:
+        attributes: Strengths in [0, 1], in the order of ATTRIBUTES.
+        nuisance: NUM_NUISANCE normal numbers per face.
+        size: Side of the square images, at least 16 pixels.
+
+    Returns:
+        RGB images.
+
+    Raises:
+        ValueError: Strengths or nuisance have another shape or range, or the size is below 16.
     """
     _require_drawable(attributes, nuisance, size)
     return _render(attributes, nuisance, size, _chunks(len(attributes), size))
 
 
 def draw_set(num_images: int, size: int, seed: int = 0, *, cache: Path) -> UInt8[Tensor, "n 3 size size"]:
-    """The faces that `sample` and `render` make, drawn once and then read from a file in `cache`.
+    """Return the faces of `sample` and `render`, drawn once and then read from a file.
 
-    A file that is damaged or incomplete is drawn again.
+    Args:
+        num_images: Number of faces.
+        size: Side of the square images, at least 16 pixels.
+        seed: Seed of the random numbers.
+        cache: Folder of the file. A damaged or incomplete file is replaced.
+
+    Returns:
+        RGB images.
+
+    Raises:
+        ValueError: The size is below 16, or the seed or the number of faces is negative.
     """
     path = cache / f"drawn-{VERSION}-{num_images}-{size}-{seed}.safetensors"
     images = _read(path)
@@ -172,21 +213,21 @@ def draw_set(num_images: int, size: int, seed: int = 0, *, cache: Path) -> UInt8
 
 
 def _require_drawable(attributes: Tensor, nuisance: Tensor, size: int) -> None:
-    num_images, allowed = len(attributes), f"(n, {len(ATTRIBUTES)}) and (n, {NUM_NUISANCE})"
+    num_images, expected = len(attributes), f"(n, {len(ATTRIBUTES)}) and (n, {NUM_NUISANCE})"
     if attributes.shape != (num_images, len(ATTRIBUTES)) or nuisance.shape != (num_images, NUM_NUISANCE):
         raise ValueError(
-            f"attributes are {tuple(attributes.shape)} and nuisance is {tuple(nuisance.shape)}; allowed are {allowed}"
+            f"attributes are {tuple(attributes.shape)} and nuisance is {tuple(nuisance.shape)}; must be {expected}"
         )
     if size < SMALLEST_SIZE:
-        raise ValueError(f"size is {size}; allowed are {SMALLEST_SIZE} pixels and more")
+        raise ValueError(f"size is {size}; must be at least {SMALLEST_SIZE} pixels")
     if not ((attributes >= 0) & (attributes <= 1)).all():
-        raise ValueError("attributes reach outside of [0, 1] or are not numbers; clamp the strengths to 0 to 1")
+        raise ValueError("attributes lie outside [0, 1] or are not numbers; clamp the strengths to [0, 1]")
     if not nuisance.isfinite().all():
-        raise ValueError("nuisance has numbers that are not finite; give normal numbers, as sample does")
+        raise ValueError("nuisance has numbers that are not finite; use normal numbers, as `sample` does")
 
 
 def _chunks(num_images: int, size: int) -> list[slice]:
-    # Small enough for the processor's cache, whatever the size of the pictures.
+    # Small enough for the processor's cache, whatever the size of the images.
     step = max(1, PIXELS_AT_ONCE // size**2)
     return [slice(start, start + step) for start in range(0, num_images, step)]
 
@@ -204,7 +245,7 @@ def _digest(images: Tensor) -> Tensor:
 
 
 def _read(path: Path) -> Tensor | None:
-    """The images of a cached file, or None where there is none that is whole."""
+    """The images of a cached file, or None if it is missing or damaged."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Eyes, brows, nose, mouth, cheeks and glasses of a drawn face."""
+"""Eyes, brows, nose, mouth and cheeks of a drawn face."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from torch import Tensor
 from jacsup.data.drawn.canvas import Canvas, ellipse, rgb, soft
 from jacsup.data.drawn.person import Face, between, eased
 
-EYE_Y, BROW_Y, NOSE_Y, MOUTH_Y = -0.055, -0.136, 0.065, 0.158
+EYE_Y = -0.055
+BROW_Y = -0.136
+NOSE_Y = 0.065
+MOUTH_Y = 0.158
 
 
 def paint(canvas: Canvas, face: Face) -> None:
-    """Everything in the face that no hair covers or is."""
+    """Paint cheeks, eyes, mouth and nose: what lies below the hair and is not hair."""
     _cheeks(canvas, face)
     turned = canvas.aside(face.turn)
     for draw in (_bags, _eyes, _mouth):
@@ -21,7 +24,7 @@ def paint(canvas: Canvas, face: Face) -> None:
 
 
 def eye_distance(face: Face) -> Tensor:
-    """How far the eyes are from the middle."""
+    """Return the distance of the eyes from the middle of the face."""
     return 0.118 + 0.006 * face.choice["eyes"][:, 0]
 
 
@@ -98,7 +101,7 @@ def _iris_colour(hue: Tensor) -> Tensor:
 
 
 def brows(canvas: Canvas, face: Face) -> None:
-    """Eyebrows, which show through bangs."""
+    """Paint eyebrows, which show through bangs."""
     part = canvas.aside(face.turn).box(-0.22, 0.22, -0.24, -0.07)
     on, choice = face.on, face.choice["brows"]
     arched, bushy = on["Arched_Eyebrows"], on["Bushy_Eyebrows"]

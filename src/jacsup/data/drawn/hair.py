@@ -14,7 +14,7 @@ MIDDLE = -0.10
 
 
 def behind(canvas: Canvas, face: Face) -> None:
-    """The hair behind head and neck."""
+    """Paint the hair behind head and neck."""
     level = _level(canvas, face)
     fall = torch.maximum(_cap(level), canvas.y - _length(face) + _tips(canvas, face))
     colour = face.hair * rgb(0.78, 0.68, 0.62) * _tone(canvas, face, level)[:, None]
@@ -22,7 +22,7 @@ def behind(canvas: Canvas, face: Face) -> None:
 
 
 def front(canvas: Canvas, face: Face) -> None:
-    """The hair over forehead and temples, and bangs."""
+    """Paint the hair over forehead and temples, and bangs."""
     level = _level(canvas, face)
     tone = _tone(canvas, face, level)
     side = torch.maximum(canvas.y - _length(face) + _tips(canvas, face), _bare(face) - canvas.y)
@@ -53,7 +53,7 @@ def _tips(canvas: Canvas, face: Face) -> Planes:
 
 
 def _level(canvas: Canvas, face: Face) -> Planes:
-    """1 on the outline of the hair, less inside; strands follow its contours."""
+    """A field that is 1 on the outline of the hair and less inside; strands follow its contours."""
     on, choice = face.on, face.choice["hair"]
     straight, wavy, bald = on["Straight_Hair"], on["Wavy_Hair"], eased(on["Bald"])
     down = canvas.y - MIDDLE
@@ -62,7 +62,7 @@ def _level(canvas: Canvas, face: Face) -> Planes:
     width = width + bald * (face.half_width + 0.016 - width)
     below = down.clamp(min=0)
     wave = ((canvas.y * 42 + 5 * choice[:, 3]).sin() * wavy * 0.075) * soft(-0.05 - down, 0.25)
-    # Loose hair curls in at its ends, straight hair falls straight.
+    # Loose hair curls inwards at its ends, straight hair falls straight.
     inwards = below.square() * (1.1 * (1 - eased(straight)) * (1 - 0.7 * wavy))
     across = canvas.x.abs() / width + inwards + wave
     height = 0.330 + 0.012 * choice[:, 4] + 0.015 * wavy - 0.06 * bald
@@ -74,7 +74,7 @@ def _cap(level: Planes) -> Planes:
 
 
 def _opening(canvas: Canvas, face: Face) -> Planes:
-    """Negative where hair may grow: outside of forehead and face."""
+    """A field that is negative where hair may grow: outside forehead and face."""
     on, choice = face.on, face.choice["hair"]
     bald, receding = eased(on["Bald"]), eased(on["Receding_Hairline"])
     across = canvas.x.abs()
@@ -115,7 +115,7 @@ def _bangs(canvas: Canvas, face: Face) -> None:
 
 
 def beard(canvas: Canvas, face: Face) -> None:
-    """Sideburns, mustache and goatee."""
+    """Paint sideburns, mustache and goatee."""
     part = canvas.box(-0.27, 0.27, -0.12, 0.36)
     _sideburns(part, face)
     colour = _beard_colour(face)
@@ -135,7 +135,7 @@ def _beard_colour(face: Face) -> Tensor:
 
 
 def stubble(canvas: Canvas, face: Face) -> None:
-    """The shade of a beard on the jaw."""
+    """Paint the shade of a beard on the jaw."""
     part = canvas.box(-0.30, 0.30, 0.0, 0.33)
     cheeks = ellipse(part.x, part.y, 0.225, 0.118)
     mouth = ellipse(part.x - face.turn, part.y - MOUTH_Y - 0.004, 0.078, 0.026)

@@ -1,4 +1,4 @@
-"""Whom a drawn face shows: strengths, nuisance, colours and the outline of the head."""
+"""The person in a drawn face: strengths, nuisance, colours and the outline of the head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,20 @@ HAIR_COLOURS = {
 
 @dataclass(frozen=True)
 class Face:
-    """People: `on` has strengths by attribute, `choice` nuisance numbers in [-1, 1], `grid` those of textures."""
+    """A batch of people.
+
+    Attributes:
+        on: Strengths by attribute.
+        choice: Nuisance in [-1, 1] by part.
+        grid: Nuisance of textures by part.
+        skin: Colour of the skin.
+        hair: Colour of the hair.
+        turn: How far the face is turned to the right.
+        half_width: Half the width of the head.
+        chin: Place of the chin.
+        taper: How much the head narrows towards the chin.
+        square: How square the jaw is.
+    """
 
     on: dict[str, Value]
     choice: dict[str, Float[Tensor, "n _ 1 1"]]
@@ -38,11 +51,11 @@ class Face:
     square: Value
 
     def shadow(self, depth: float) -> Colour:
-        """The skin in the shade."""
+        """Return the colour of the skin in the shade; `depth` 0 is none."""
         return self.skin * (1 - depth * rgb(0.75, 1.05, 1.1))
 
     def head(self, canvas: Canvas) -> Planes:
-        """Signed distance of the head's outline, up to a tenth or two."""
+        """Return the signed distance from the outline of the head, accurate up to 0.1 or 0.2."""
         down = canvas.y - HEAD_MIDDLE
         along = down / torch.where(down > 0, self.chin - HEAD_MIDDLE, 0.35)
         across = canvas.x / (self.half_width * (1 - self.taper * along.clamp(min=0)))
@@ -52,7 +65,16 @@ class Face:
 
 
 def person(on: dict[str, Value], choice: dict[str, Tensor], grid: dict[str, Tensor]) -> Face:
-    """Colours and outline of a head."""
+    """Return people with colours and outlines of heads.
+
+    Args:
+        on: Strengths by attribute.
+        choice: Nuisance in [-1, 1] by part.
+        grid: Nuisance of textures by part.
+
+    Returns:
+        The people.
+    """
     chubby, oval = on["Chubby"], on["Oval_Face"]
     width, length, jaw, taper = (choice["head"][:, i] for i in range(4))
     return Face(
@@ -70,12 +92,12 @@ def person(on: dict[str, Value], choice: dict[str, Tensor], grid: dict[str, Tens
 
 
 def eased(strength: Tensor) -> Tensor:
-    """Strengths for what should be plain to see at a half already."""
+    """Return a strength that grows fast at first, for what should be clearly visible at 0.5."""
     return strength * (2 - strength)
 
 
 def between(one: Tensor, other: Tensor, choice: Tensor) -> Tensor:
-    """The mixture of two colours that a nuisance number in [-1, 1] chooses."""
+    """Return a mixture of two colours: `one` at a `choice` of -1, `other` at 1."""
     return torch.lerp(one, other, 0.5 + 0.5 * choice)
 
 

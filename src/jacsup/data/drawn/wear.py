@@ -11,7 +11,7 @@ from jacsup.data.drawn.person import Face, between, eased
 
 
 def necklace(canvas: Canvas, face: Face) -> None:
-    """Beads on a chain and a stone."""
+    """Paint beads on a chain, and a stone."""
     part = canvas.box(-0.17, 0.17, 0.30, 0.5)
     worn = eased(face.on["Wearing_Necklace"])
     chain = ellipse(part.x, part.y - 0.295, 0.128, 0.105)
@@ -26,7 +26,7 @@ def necklace(canvas: Canvas, face: Face) -> None:
 
 
 def necktie(canvas: Canvas, face: Face) -> None:
-    """A tie in the collar of a white shirt."""
+    """Paint a tie in the collar of a white shirt."""
     part = canvas.box(-0.22, 0.22, 0.27, 0.5)
     worn, across, y = eased(face.on["Wearing_Necktie"]), part.x.abs(), part.y + 0.014
     shirt = torch.maximum(across - 0.5 * (0.60 - y), 0.30 + 0.35 * across - y)
@@ -43,7 +43,7 @@ def necktie(canvas: Canvas, face: Face) -> None:
 
 
 def earrings(canvas: Canvas, face: Face) -> None:
-    """A hoop below each ear."""
+    """Paint a hoop below each ear."""
     part = canvas.box(-0.32, 0.32, 0.02, 0.18)
     worn = eased(face.on["Wearing_Earrings"])
     across = part.x.abs() - face.half_width - 0.022
@@ -56,7 +56,7 @@ def earrings(canvas: Canvas, face: Face) -> None:
 
 
 def glasses(canvas: Canvas, face: Face) -> None:
-    """Two framed lenses with a reflection, a bridge and temples."""
+    """Paint two framed lenses with a reflection, a bridge and temples."""
     part = canvas.aside(face.turn).box(-0.28, 0.28, -0.15, 0.05)
     worn = eased(face.on["Eyeglasses"])
     across, y = part.x.abs(), part.y - EYE_Y - 0.003
@@ -77,7 +77,7 @@ def glasses(canvas: Canvas, face: Face) -> None:
 
 
 def hat(canvas: Canvas, face: Face) -> None:
-    """A hat with a band and a curved brim, which comes down with strength."""
+    """Paint a hat with a band and a curved brim, pulled down further with more strength."""
     part = canvas.box(-0.42, 0.42, -0.5, -0.12)
     worn = face.on["Wearing_Hat"]
     colour = rgb(0.42, 0.36, 0.34) + 0.26 * face.choice["extras"][:, [1, 3, 4]]

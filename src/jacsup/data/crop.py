@@ -1,0 +1,56 @@
+"""An encoded image as the pixels of a square."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SMALLEST_SIDE = 8
+
+
+def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Crop an encoded image to its largest centred square, and resize it with anti-aliasing.
+
+    The orientation in EXIF is applied; transparent pixels become white, 16 bits become 8.
+
+    Args:
+        content: The bytes of an image file.
+        size: Side of the square, in pixels.
+
+    Returns:
+        RGB pixels.
+
+    Raises:
+        ValueError: The image is in no known format, or too small to show anything.
+        OSError: The image is damaged.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError("it is not an image") from None
+    # A JPEG may be decoded at a half, a quarter or an eighth of its size if that is still twice the size needed.
+    image.draft(None, (2 * size, 2 * size))
+    ImageOps.exif_transpose(image, in_place=True)
+    width, height = image.size
+    side = min(width, height)
+    if side < SMALLEST_SIDE:
+        raise ValueError(f"it has {width}x{height} pixels; both sides must have at least {SMALLEST_SIDE}")
+    left, top = (width - side) // 2, (height - side) // 2
+    square = _rgb(image.crop((left, top, left + side, top + side)))
+    pixels = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError("its pixels have no known range; must be integers of 1, 8 or 16 bits")
+        return Image.fromarray((pixels / 257).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,42 @@
+"""The user's own images, from a prepared folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jacsup.config import Folder
+from jacsup.data.dataset import Dataset
+from jacsup.data.prepared import load_prepared, read_manifest
+from jacsup.data.spec import DatasetSpec
+
+
+def load_folder(config: Folder, root: Path | None) -> Dataset:
+    """Load the images of a prepared folder.
+
+    Args:
+        config: The data set's config.
+        root: A folder that `prepare` has written.
+
+    Returns:
+        The data set, with the checksum of the images in its config.
+
+    Raises:
+        ValueError: There is no such folder, or its images are not those that the config was made with.
+    """
+    if root is None:
+        raise ValueError("this recipe needs your images; pass --images DIR, or a prepared folder as --data-root")
+    manifest = read_manifest(root)
+    if manifest.size != config.size:
+        raise ValueError(
+            f"{root} has images of size {manifest.size}, but the recipe needs {config.size}; prepare them in this size"
+        )
+    if config.sha256 not in ("", manifest.sha256):
+        raise ValueError(
+            f"the images or attributes in {root} have changed since this run began "
+            f"({config.sha256[:8]} -> {manifest.sha256[:8]}); restore the old ones, or start a new run"
+        )
+    train, test, attributes = load_prepared(root)
+    return Dataset(train, test, Folder(size=config.size, sha256=manifest.sha256), attributes)
+
+
+DATA_SET = DatasetSpec(load=load_folder, description=lambda config: f"a folder of images at {config.size} pixels")
