@@ -176,7 +176,7 @@ def _show(name: str, results: list[dict[str, Any]], out: Path, options: dict[str
 
     if not results:
         return
-    known = COMPARISONS[name].methods
+    known = COMPARISONS[name].labels
     header, rows = table_rows(points(results), known)
     print_table(tuple(header), [tuple(row) for row in rows])
     page = write_comparison(out, name, known, results, _call(name, results, options))
