@@ -26,7 +26,7 @@ from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import InUseError, Run
 from jacsup.training.loop import DivergedError, train
 
-# Raised when a method or a score changes its meaning: older results are then not read.
+# Increased when a method or a score changes its meaning, so that older results are not read.
 VERSION = 2
 # A result in its folder; earlier versions wrote the old name.
 FILE = "scores.json"
