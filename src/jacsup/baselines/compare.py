@@ -31,6 +31,8 @@ VERSION = 2
 # A result in its folder; earlier versions wrote the old name.
 FILE = "scores.json"
 OLD_FILE = "figures.json"
+# Fields under their names of version 0.1, in which digests are written: they name the folders of existing results.
+DIGEST_NAMES = {"jacobian": "diff", "swap_probability": "taken"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,8 +291,16 @@ def _digest(method: Method, recipe: Recipe, fingerprint: str) -> str:
 
 
 def _given(value: Any) -> Any:
+    """The fields of a recipe that are not at their defaults, as version 0.1 wrote them."""
     if is_dataclass(value):
         values = {field.name: getattr(value, field.name) for field in fields(value)}
-        changed = {f.name: _given(values[f.name]) for f in fields(value) if values[f.name] != f.default}
+        changed = {
+            DIGEST_NAMES.get(f.name, f.name): _given(values[f.name])
+            for f in fields(value)
+            if values[f.name] != f.default
+        }
+        # Options of the losses were fields of their weights.
+        if "options" in changed:
+            changed["weights"] = {**changed.pop("options"), **changed.get("weights", {}), "type": "Weights"}
         return {"type": type(value).__name__, **changed}
     return [_given(item) for item in value] if isinstance(value, tuple) else value
