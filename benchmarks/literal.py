@@ -1,8 +1,8 @@
-"""The method as the paper writes it and as one would first program it: what every claim of speed is held against.
+"""The method as the paper writes it, programmed in the obvious way: the reference for every claim of speed.
 
 Images come one by one from a DataLoader, the teacher encodes and decodes twice per step, attributes are concatenated as
-maps, autograd and Adam are torch's defaults. Nothing here is slow on purpose, and a test holds its losses and gradients
-to those of our own step.
+maps, autograd and Adam are torch's defaults. Nothing here is slow on purpose. A test checks that its losses and
+gradients equal those of our own step.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ Literal = LiteralMLP | LiteralConv
 
 
 def literal(model: Model) -> Literal:
-    """The same autoencoder, weights and all, in plain layers."""
+    """A copy of an autoencoder, with its weights, in plain layers."""
     model = deepcopy(model)
     if isinstance(model, MLPAutoencoder):
         return LiteralMLP(model).train(model.training)
@@ -140,7 +140,7 @@ def make_optimizer(student: Literal, adam: Adam) -> torch.optim.Optimizer:
 
 
 class Items(Dataset[Tensor]):
-    """uint8 images as floats in the model's range, one at a time."""
+    """uint8 images as floats in the model's value range, one at a time."""
 
     def __init__(self, images: Tensor, value_range: tuple[float, float]):
         self.images, (self.low, self.high) = images, value_range
@@ -153,12 +153,12 @@ class Items(Dataset[Tensor]):
 
 
 def loaded(images: Tensor, value_range: tuple[float, float], batch_size: int) -> Iterator[Tensor]:
-    """An epoch's batches, converted image by image."""
+    """The batches of an epoch, converted image by image."""
     yield from DataLoader(Items(images, value_range), batch_size, shuffle=True, drop_last=True, num_workers=0)
 
 
 def in_memory(images: Tensor, value_range: tuple[float, float], batch_size: int) -> Iterator[Tensor]:
-    """The same, each batch gathered from memory and converted at once."""
+    """The batches of an epoch, each gathered from memory and converted at once."""
     low, high = value_range
     for index in torch.randperm(len(images)).split(batch_size)[: len(images) // batch_size]:
         yield images[index] / 255 * (high - low) + low

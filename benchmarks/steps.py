@@ -1,4 +1,4 @@
-"""Student steps to be timed: ours, the literal twin's, and the arithmetic of ours alone."""
+"""Student steps to time: ours, those of the literal twin, and the arithmetic of ours alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARITHMETIC = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "_lin
 
 @dataclass(frozen=True)
 class Case:
-    """A stage of a recipe on random images; num_attributes 0 for an ordered code."""
+    """A stage of a recipe on random images; num_attributes is 0 for an ordered code."""
 
     recipe: Recipe
     stage: int
@@ -45,20 +45,23 @@ class Case:
         return self.recipe.stages[self.stage].batch_size
 
 
-def mnist(code: int) -> Case:
+def mnist(code: int, num_images: int = 60_000) -> Case:
     """The paper's student with `code` units."""
-    return Case(RECIPES["mnist"], code - 2, (1, 28, 28), 60_000)
+    return Case(RECIPES["mnist"], code - 2, (1, 28, 28), num_images)
 
 
 def faces(size: int, *, num_attributes: int = 40, batch_size: int = 128, z_channels: int = 0) -> Case:
-    """The paper's student C, its layers fewer for images smaller than 256x256.
+    """The paper's student C, with fewer layers for images smaller than 256x256.
 
-    z_channels: of the teacher; the student has twice as many. 0: the recipe's.
+    z_channels: those of the teacher, defaults to the recipe's; the student has twice as many.
     """
     recipe = set_field(with_size(RECIPES["celeba"], size), "stages.batch_size", batch_size)
-    for number, growth in enumerate((1, 1, 2, 4) if z_channels else ()):
-        recipe = set_field(recipe, f"stages.{number}.z_channels", z_channels * growth)
-    # Mirrored images are seen by the teacher every time, as those of a set too large for its outputs to be kept.
+    if z_channels:
+        # All stages at once, as a code must not be shorter than that of the stage before.
+        stages = zip(recipe.stages, (1, 1, 2, 4), strict=True)
+        stages = tuple(replace(stage, z_channels=z_channels * growth) for stage, growth in stages)
+        recipe = replace(recipe, stages=stages)
+    # The teacher sees mirrored images every time, as it does in a data set too large to keep its outputs.
     recipe = replace(recipe, flips=True)
     return Case(recipe, 2, (3, size, size), 2 * batch_size, num_attributes)
 
@@ -87,7 +90,7 @@ class Student:
         return build(self.recipe.model, self.data.image_shape, *sizes, normalized=False).to(self.device)
 
     def ours(self, *, fast: bool = False) -> Steps:
-        """Our step with our batches; fast: with --compile and, for convolutions, --precision bfloat16."""
+        """Our step with our batches; fast means --compile and, for convolutions, --precision bfloat16."""
         iteration = updates(self.stage, self.num_factors)
         optimizer, batches = make_optimizer(self.model, self.stage.adam), self._batches()
         if fast:
@@ -111,7 +114,7 @@ class Student:
         return _endless(batches.epoch)
 
     def twin(self, load: Callable[..., Iterator[Tensor]]) -> Steps:
-        """The literal step with one of literal's loaders."""
+        """The literal step with one of the loaders of literal.py."""
         student, teacher = literal.literal(self.model), literal.literal(self.teacher)
         optimizer = literal.make_optimizer(student, self.stage.adam)
         images, value_range = self.data.train.images.cpu(), self.recipe.model.value_range
@@ -125,7 +128,7 @@ class Student:
         return run
 
     def floor(self) -> Steps:
-        """The matrix products and convolutions of our step, with its numbers, and nothing else."""
+        """Only the matrix products and convolutions of our step, on the same numbers."""
         step = self.ours()
         step(1)
         with _Recorder() as recorder:
@@ -160,7 +163,7 @@ def _endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
 
 
 def seconds_per_step(candidates: dict[str, Steps], count: int, rounds: int = 7) -> dict[str, float]:
-    """Median over `rounds` turns of `count` steps each; candidates take turns, so that a slow minute hits them all."""
+    """Median over `rounds` turns of `count` steps; candidates take turns, so that a slow minute affects them all."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, run in candidates.items():

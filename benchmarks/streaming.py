@@ -1,6 +1,6 @@
-"""How fast shuffled batches come from a file that no memory holds, and how long a student step waits for them.
+"""How fast shuffled batches come from a file that is not in memory, and how long a student step waits for them.
 
-The file's pages are dropped from memory first. Usage: python benchmarks/streaming.py [--gib N] [--threads N]
+The file's pages are dropped from memory first. Usage: python benchmarks/streaming.py [--gib N] [--threads N] [--quick]
 """
 
 from __future__ import annotations
@@ -25,40 +25,42 @@ from jacsup.data.draws import batch_order
 from jacsup.data.stream import batches_of_pixels
 from jacsup.training import batches
 
-SIZE, BATCH, NUM_STEPS, NUM_ATTRIBUTES = 256, 16, 20, 40
-IMAGE_BYTES = 3 * SIZE * SIZE
+NUM_ATTRIBUTES = 40
+# Images are written in chunks of this many.
+CHUNK = 500
 
 
-def write(path: Path, num_images: int) -> None:
-    """Images in a file."""
+def write(path: Path, num_images: int, image_bytes: int) -> None:
+    """Random images in a file."""
     rng = np.random.default_rng(0)
     with open(path, "wb") as file:
-        for _ in range(0, num_images, 500):
-            file.write(rng.bytes(500 * IMAGE_BYTES))
+        for _ in range(0, num_images, CHUNK):
+            file.write(rng.bytes(CHUNK * image_bytes))
         file.flush()
         os.fsync(file.fileno())
 
 
-def cold(path: Path, num_images: int) -> Split:
-    """The file's images, of which the system's memory has nothing; an older mapping would hold its pages there."""
+def cold(path: Path, num_images: int, size: int) -> Split:
+    """The images of the file, none of them in the system's memory; an older mapping would keep its pages there."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    images = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(num_images, 3, SIZE, SIZE)))
+    images = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(num_images, 3, size, size)))
     return Split(images, None, torch.ones(num_images, NUM_ATTRIBUTES))
 
 
-def images_per_second(split: Split, device: torch.device, num_steps: int) -> float:
-    """Shuffled batches and nothing else."""
-    order = batch_order(len(split), BATCH, seed=0, stage=0, epoch=0)[:num_steps]
+def images_per_second(split: Split, batch_size: int, num_steps: int, device: torch.device) -> float:
+    """How fast shuffled batches are read when nothing else is done."""
+    order = batch_order(len(split), batch_size, seed=0, stage=0, epoch=0)[:num_steps]
     start = time.perf_counter()
     for _ in batches_of_pixels(split, order, device):
         pass
-    return num_steps * BATCH / (time.perf_counter() - start)
+    return num_steps * batch_size / (time.perf_counter() - start)
 
 
-def waiting_share(split: Split, device: torch.device) -> tuple[float, float]:
+def waiting_share(split: Split, batch_size: int, num_steps: int, device: torch.device) -> tuple[float, float]:
     """Seconds per student step, and the share of it spent waiting for images."""
-    student = Student(faces(SIZE, num_attributes=NUM_ATTRIBUTES, batch_size=BATCH), device)
+    size = split.images.shape[-1]
+    student = Student(faces(size, num_attributes=NUM_ATTRIBUTES, batch_size=batch_size), device)
     student.data = replace(student.data, train=split.to(device))
     waited = [0.0]
 
@@ -76,29 +78,33 @@ def waiting_share(split: Split, device: torch.device) -> tuple[float, float]:
         run = student.ours()
         run(2)
         waited[0], start = 0.0, time.perf_counter()
-        run(NUM_STEPS)
+        run(num_steps)
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-    return seconds / NUM_STEPS, waited[0] / seconds
+    return seconds / num_steps, waited[0] / seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gib", type=float, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="500 small images, few steps")
     arguments = parser.parse_args()
+    size, batch_size, num_steps = (32, 4, 2) if arguments.quick else (256, 16, 20)
+    image_bytes = 3 * size * size
+    num_images = CHUNK if arguments.quick else int(arguments.gib * 2**30 / image_bytes / CHUNK) * CHUNK
     torch.set_num_threads(arguments.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    num_images = int(arguments.gib * 2**30 / IMAGE_BYTES / 500) * 500
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir="build") as folder, patch.object(dataset, "DEVICE_BYTES", 0):
         path = Path(folder) / "images.u8"
-        write(path, num_images)
-        rate = images_per_second(cold(path, num_images), device, num_images // BATCH // 4)
-        seconds, share = waiting_share(cold(path, num_images), device)
-    print(f"{num_images} images of {SIZE}x{SIZE}, {arguments.gib} GiB, batches of {BATCH}, {arguments.threads} threads")
-    print(f"reading alone: {rate:.0f} images/s, {rate * IMAGE_BYTES / 2**20:.0f} MiB/s")
+        write(path, num_images, image_bytes)
+        rate = images_per_second(cold(path, num_images, size), batch_size, num_images // batch_size // 4, device)
+        seconds, share = waiting_share(cold(path, num_images, size), batch_size, num_steps, device)
+    gib = num_images * image_bytes / 2**30
+    print(f"{num_images} images of {size}x{size}, {gib:.2f} GiB, batches of {batch_size}, {arguments.threads} threads")
+    print(f"reading alone: {rate:.0f} images/s, {rate * image_bytes / 2**20:.0f} MiB/s")
     print(f"student step: {1000 * seconds:.0f} ms, waiting for images {share:.2%} of the time")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The supervised system on photographs, 64x64, and the arms that it is compared with, all from one teacher.
-# Usage: experiments/celeba64.sh FOLDER-WITH-CELEBA
+# The supervised system on photographs, 64x64, and its arms, all from the same teacher.
+# Usage: experiments/celeba64.sh CELEBA_FOLDER
 set -euo pipefail
 jacsup train celeba64 --data-root "$1"
 for arm in plain reconstruction longer; do

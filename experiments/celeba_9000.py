@@ -1,8 +1,8 @@
-"""The part of CelebA that all figures on photographs were taken on: its first 9,000 images at half their size.
+"""The part of CelebA behind all published scores on photographs: its first 9,000 images at half their size.
 
 Usage: python experiments/celeba_9000.py CELEBA OUT; CELEBA holds img_align_celeba.zip and list_attr_celeba.txt, OUT is
-then what `--data-root` takes. 8,000 images are to train on, 500 for validation, 500 to test on. Which filter halved the
-images behind the figures is not known; here it is a box of 2x2 pixels.
+the folder to pass as `--data-root`. 8,000 images are for training, 500 for validation and 500 for testing. The filter
+that halved the images behind the published scores is not known; here it is a box of 2x2 pixels.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from PIL import Image
 
 from jacsup.progress import track
 
-TRAIN, VALIDATION, ALL = 8000, 8500, 9000
+# Where each part ends.
+TRAIN = 8000
+VALIDATION = 8500
+ALL = 9000
 
 
 def main(celeba: str, out: str) -> None:
-    """Writes images, attributes and partition."""
+    """Write images, attributes and partition."""
     source, target = Path(celeba), Path(out)
     target.mkdir(parents=True, exist_ok=True)
     _, names, *rows = (source / "list_attr_celeba.txt").read_text().splitlines()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every method side by side. Usage: experiments/compare.sh FOLDER_WITH_MNIST FOLDER-WITH-CELEBA
+# Compare all methods. Usage: experiments/compare.sh MNIST_FOLDER CELEBA_FOLDER
 set -euo pipefail
 jacsup compare mnist --data-root "$1"
 jacsup compare sprites

@@ -1,4 +1,4 @@
-"""How much of a photo's own detail an edit should keep: errors of pasted edits against the true change, by `detail`.
+"""How much detail of a photo an edit should preserve: the error of pasted edits against the true change, by `detail`.
 
 Usage: python experiments/detail.py [MODEL]
 """
@@ -15,11 +15,13 @@ from jacsup.config import Faces
 from jacsup.data.drawn import counterfactual, test_faces
 from jacsup.edit import Editor
 
-DETAILS, NUM_FACES, SIDE = (0.0, 0.25, 0.5, 0.75, 1.0), 16, 128
+DETAILS = (0.0, 0.25, 0.5, 0.75, 1.0)
+NUM_FACES = 16
+SIDE = 128
 
 
 def main(model: str = "faces") -> None:
-    """Prints the error at each share of detail; the model is one of drawn faces."""
+    """Print the error for each value of `detail`; the model must be one of drawn faces."""
     editor = Editor(model)
     config = editor.info.data
     assert isinstance(config, Faces)
@@ -33,7 +35,7 @@ def main(model: str = "faces") -> None:
             strengths = {name: 1 if on else -1}
             errors += [squared(editor.render(face, strengths, detail=detail), truth) for detail in DETAILS]
     for detail, error in zip(DETAILS, errors / unedited, strict=True):
-        print(f"detail {detail}: {error:.3f} of the error of no edit")
+        print(f"detail {detail}: {error:.3f} of the error without an edit")
 
 
 def squared(image: Image.Image | np.ndarray, truth: np.ndarray) -> float:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The supervised system on drawn faces, 64x64, whose truth is known, and the arms that it is compared with.
+# The supervised system on drawn faces, 64x64, whose true edits are known, and its arms.
 # Usage: experiments/faces.sh
 set -euo pipefail
 jacsup train faces

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fast curriculum, three seeds, and its plain arm. Usage: experiments/mnist-fast.sh FOLDER_WITH_MNIST
+# The fast curriculum, three seeds, and its plain arm. Usage: experiments/mnist-fast.sh MNIST_FOLDER
 set -euo pipefail
 for seed in 0 1 2; do
   out=runs/mnist-fast$([ "$seed" = 0 ] || echo "-s$seed")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper to the letter and both plain arms, with the report. Usage: experiments/mnist.sh FOLDER_WITH_MNIST
+# The paper's exact settings and both plain arms, with the report. Usage: experiments/mnist.sh MNIST_FOLDER
 set -euo pipefail
 jacsup train mnist --data-root "$1"
 jacsup train mnist --arm plain --data-root "$1"

@@ -1,4 +1,4 @@
-"""A finished run to a model that ships with the package: 16 bits, the figures of the stored file, and its card.
+"""Turn a finished run into a shipped model: 16 bits, the scores of the stored file, and its card.
 
 Usage: python experiments/ship.py RUN NAME [--data-root DIR] [--commit COMMIT]
 """
@@ -35,20 +35,27 @@ def ship(
     data_root: Path | None = None,
     commit: str = "HEAD",
 ) -> None:
-    """Stores the newest model of `run`, which `commit` trained, as `name`, judged on its test images as stored."""
+    """Store the newest model of a run as a shipped model, judged on its test images as stored.
+
+    Args:
+        run: The run folder.
+        name: Name of the shipped model.
+        data_root: Folder with the data set's files, if they have moved.
+        commit: The commit that trained the run.
+    """
     target = SHIPPED / f"{name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         (half,) = export(run, folder, "half")
         model = load(half)
-        metrics = figures(evaluate(half, data_root=data_root))
+        metrics = scores_of(evaluate(half, data_root=data_root))
         SHIPPED.mkdir(exist_ok=True)
         save_model(target, model, replace(load_info(model), metrics=metrics), torch.float16)
     write_atomically(target.with_suffix(".md"), (card(target, name) + made(Run(run), commit)).encode())
     print(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {json.dumps(metrics)}")
 
 
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """What is one number; doing nothing has no accuracy, and nobody is shown what the full gain is of."""
+def scores_of(metrics: dict[str, Any]) -> dict[str, float]:
+    """The metrics that are a single number, except the accuracy at strength 0 and the gain against the source."""
     edits = {f"edit {name}": value for name, value in by_strength(metrics.get("edit") or {}).items()}
     hidden = ("edit accuracy 0", "counterfactual_gain_full")
     flat = {**metrics, **edits}
@@ -56,7 +63,7 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def made(run: Run, commit: str) -> str:
-    """How the model came about."""
+    """The card's section on how the model was made."""
     session = run.sessions()[-1]
     commit = subprocess.run(
         ["git", "rev-parse", "--short", commit], capture_output=True, text=True, check=True
@@ -64,7 +71,8 @@ def made(run: Run, commit: str) -> str:
     epochs = sum(stage.epochs for stage in run.recipe.stages)
     return (
         f"\n## Made\n\nBy `experiments/ship.sh` at commit {commit}, seed {run.recipe.seed}, {epochs} epochs, on "
-        f"{session['device']}, with torch {session['torch']}. Figures are of this file, whose numbers have 16 bits.\n"
+        f"{session['device']}, with torch {session['torch']}. The scores are those of this file, "
+        "whose numbers have 16 bits.\n"
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The models that ship with the package, from their seeds: trained, stored in 16 bits, judged as stored.
+# The shipped models: trained from their seeds, stored in 16 bits, judged as stored.
 # Usage: experiments/ship.sh [MNIST_FOLDER]
 set -euo pipefail
 jacsup train faces

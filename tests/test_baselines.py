@@ -14,22 +14,15 @@ import torch
 from sklearn.decomposition import PCA
 from small_faces import small_faces
 
-from jacsup.baselines import compare, pca_autoencoder, variational
-from jacsup.baselines.compare import (
-    COMPARISONS,
-    FACE_METHODS,
-    METHODS,
-    ORDERED,
-    Comparison,
-    all_results,
-    recipe_of,
-    run_comparison,
-)
+from jacsup.baselines import compare, pca_autoencoder
+from jacsup.baselines import variational as variational_module
+from jacsup.baselines.compare import COMPARISONS, Comparison, all_results, recipe_of, run_comparison
 from jacsup.baselines.fit import fit
 from jacsup.baselines.frontier import points, write_comparison
+from jacsup.baselines.methods import ATTRIBUTE_METHODS, METHODS, Arm, variational
 from jacsup.baselines.pca import train_pca
 from jacsup.baselines.pca_autoencoder import train_pca_autoencoder
-from jacsup.baselines.variational import WEIGHTS, train_variational
+from jacsup.baselines.variational import KINDS, train_variational
 from jacsup.cli import main as cli
 from jacsup.code import UNIT, to_float
 from jacsup.config import Conv, Digits, Recipe, Sprites
@@ -61,6 +54,12 @@ def few(digits: Dataset) -> Dataset:
 
 def single(method: str, num_units: int = 3, epochs: int = 30) -> Recipe:
     return recipe_of(replace(SHORT, epochs=epochs), method, num_units, 0)
+
+
+def trained(method: str, data: Dataset, recipe: Recipe) -> Model:
+    training = METHODS[method].training
+    assert callable(training)
+    return training(data, recipe)
 
 
 def error(model: Model, data: Dataset) -> float:
@@ -109,20 +108,19 @@ def test_the_covariance_penalty_is_felt(digits: Dataset, monkeypatch: pytest.Mon
     assert correlation() < min(0.1, free)
 
 
-@pytest.mark.parametrize("kind", WEIGHTS)
-def test_variational_autoencoders_learn(digits: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(WEIGHTS, kind, dict.fromkeys(WEIGHTS[kind], 1.0))
+@pytest.mark.parametrize("kind", KINDS)
+def test_variational_autoencoders_learn(digits: Dataset, kind: str) -> None:
     # On 64 pixels the prior outweighs them and nothing is learned for long.
     large = [split.images.repeat_interleave(3, 2).repeat_interleave(3, 3) for split in (digits.train, digits.test)]
     data = Dataset(Split(large[0]), Split(large[1]), Digits())
-    model = train_variational(kind, data, single(kind, epochs=6))
+    model = train_variational(kind, dict.fromkeys(METHODS[kind].settings, 1.0), data, single(kind, epochs=6))
     assert not model.training
     assert encode_all(model, data.test.images).shape == (297, 3)
     assert error(model, data) < 0.9 * mean_error(data)
 
 
 def test_more_weight_on_the_prior_costs_reconstruction(digits: Dataset) -> None:
-    plain, strict = (train_variational(kind, digits, single(kind, epochs=15)) for kind in ("vae", "beta-vae"))
+    plain, strict = (trained(kind, digits, single(kind, epochs=15)) for kind in ("vae", "beta-vae"))
     assert error(plain, digits) < error(strict, digits)
 
 
@@ -131,8 +129,8 @@ def test_convolutional_peers_have_the_same_interface() -> None:
     base = replace(RECIPES["sprites"], data=Sprites(num_train=128), model=Conv(channels=(4, 4)))
     stage = replace(base.stages[0], num_units=2, epochs=2)
     recipe = replace(base, stages=(stage,))
-    for train in (train_pca, train_pca_autoencoder, lambda data, recipe: train_variational("vae", data, recipe)):
-        assert encode_all(train(data, recipe), data.test.images[:7]).shape == (7, 2)
+    for method in ("pca", "pca-autoencoder", "vae"):
+        assert encode_all(trained(method, data, recipe), data.test.images[:7]).shape == (7, 2)
 
 
 def test_nested_dropout_cuts_each_code_somewhere() -> None:
@@ -195,7 +193,7 @@ def test_every_method_is_measured_and_kept(
         assert 0 < result["mse"] < 0.3 and 0 <= result["swap_classifier"] <= 1 and result["core_seconds"] >= 0
         assert result["images_seen"] == (256 if result["method"] == "pca" else 4 * 256)
     assert points(all_results(SHORT, few, out)) == points(results)
-    monkeypatch.setattr(compare, "_figures", lambda *_: pytest.fail("a result was made again"))
+    monkeypatch.setattr(compare, "_scores", lambda *_: pytest.fail("a result was made again"))
     assert list(run_comparison(SHORT, few, out, list(METHODS))) == results
 
 
@@ -216,7 +214,7 @@ def test_a_result_that_one_seed_lacks_is_left_out() -> None:
 def test_a_peer_that_diverges_stops_with_its_name(digits: Dataset) -> None:
     recipe = set_field(single("vae", epochs=1), "stages.adam.lr", 1e30)
     with pytest.raises(RuntimeError, match="vae failed in epoch 1"):
-        train_variational("vae", digits, recipe)
+        trained("vae", digits, recipe)
     recipe = set_field(single("pca-autoencoder", epochs=3), "stages.adam.lr", 1e30)
     with pytest.raises(RuntimeError, match="failed in epoch 1: its loss is"):
         train_pca_autoencoder(digits, recipe)
@@ -227,7 +225,7 @@ def test_all_that_decides_a_result_is_in_its_name(
 ) -> None:
     def name(method: str, data: Dataset = few) -> str:
         recipe = recipe_of(SHORT, method, 3, 0)
-        return compare._folder_name(method, 3, recipe, data, compare.fingerprint_of(data))
+        return compare._folder_name(METHODS[method], 3, recipe, data, compare.fingerprint_of(data))
 
     split = few.train
     assert split.labels is not None
@@ -235,9 +233,71 @@ def test_all_that_decides_a_result_is_in_its_name(
     assert name("pca") == name("pca") != name("pca", relabelled)
     assert name("pca") != name("pca", replace(few, config=Sprites()))
     before = {method: name(method) for method in ("beta-vae", "pca-autoencoder", "autoencoder")}
-    monkeypatch.setitem(WEIGHTS, "beta-vae", {"beta": 5.0})
-    monkeypatch.setattr(compare, "COVARIANCE_WEIGHT", 0.5)
+    monkeypatch.setitem(METHODS, "beta-vae", variational("beta-vae", "beta-VAE", beta=5.0))
+    monkeypatch.setitem(METHODS, "pca-autoencoder", replace(METHODS["pca-autoencoder"], settings=0.5))
     assert [method for method, old in before.items() if name(method) != old] == ["beta-vae", "pca-autoencoder"]
+
+
+# Of results of version 0.1: none of these names may change.
+NAMES = {
+    ("digits", "jacobian"): "jacobian-2-s0-dd5f6f6e",
+    ("digits", "plain"): "plain-2-s0-180e468f",
+    ("digits", "autoencoder"): "autoencoder-2-s0-383608fc",
+    ("digits", "nested-dropout"): "nested-dropout-2-s0-be7ae9ce",
+    ("digits", "pca-autoencoder"): "pca-autoencoder-2-s0-9d6f5915",
+    ("digits", "pca"): "pca-2-s0-a23e3690",
+    ("digits", "vae"): "vae-2-s0-64bdc1ae",
+    ("digits", "beta-vae"): "beta-vae-2-s0-7da8cee6",
+    ("digits", "factor-vae"): "factor-vae-2-s0-ff8755c3",
+    ("digits", "beta-tcvae"): "beta-tcvae-2-s0-79e3adbe",
+    ("mnist", "jacobian"): "jacobian-2-s0-9f19598f",
+    ("sprites", "factor-vae"): "factor-vae-10-s0-8d71c1c7",
+    ("sprites", "jacobian"): "jacobian-10-s0-4a0c5947",
+    ("sprites", "plain"): "plain-10-s0-cbe4b082",
+    ("faces", "jacobian"): "jacobian-s0-6e832060",
+    ("faces", "plain"): "plain-s0-1de522bd",
+    ("faces", "reconstruction"): "reconstruction-s0-f9efb2c4",
+    ("faces", "longer"): "longer-s0-2e5b82b5",
+    ("faces", "fader"): "fader-s0-c9c582ca",
+    ("celeba64", "jacobian"): "jacobian-s0-b1372c3f",
+    ("celeba64", "fader"): "fader-s0-3723ebbe",
+}
+
+
+@pytest.mark.parametrize(("name", "method"), NAMES)
+def test_results_keep_the_names_of_their_folders(name: str, method: str, few: Dataset) -> None:
+    comparison = COMPARISONS[name]
+    num_units = comparison.codes[0] if comparison.codes else 0
+    recipe = recipe_of(comparison, method, num_units, 0)
+    found = compare._folder_name(comparison.methods[method], num_units, recipe, few, fingerprint="f")
+    assert found == NAMES[name, method]
+
+
+def test_results_under_their_old_name_are_read(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = replace(SHORT, codes=(2,), seeds=(0,))
+    results = list(run_comparison(comparison, few, tmp_path, ["pca"]))
+    (file,) = tmp_path.glob("*/scores.json")
+    file.rename(file.with_name("figures.json"))
+    monkeypatch.setattr(compare, "_scores", lambda *_: pytest.fail("a result was computed again"))
+    assert list(run_comparison(comparison, few, tmp_path, ["pca"])) == results
+    assert all_results(comparison, few, tmp_path) == results
+
+
+@pytest.mark.parametrize("method", [key for key, method in METHODS.items() if callable(method.training)])
+def test_training_a_peer_leaves_the_callers_random_state_alone(few: Dataset, method: str) -> None:
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    trained(method, few, single(method, epochs=3))
+    assert torch.get_rng_state().equal(before)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["factor-vae", "pca-autoencoder"])
+def test_training_a_peer_on_a_gpu_leaves_its_random_state_alone(few: Dataset, method: str) -> None:
+    torch.cuda.manual_seed(99)
+    before = torch.cuda.get_rng_state()
+    trained(method, few.to(torch.device("cuda")), single(method, epochs=3))
+    assert torch.cuda.get_rng_state().equal(before)
 
 
 def test_core_seconds_and_order_are_passed_on(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +314,8 @@ def test_core_seconds_and_order_are_passed_on(few: Dataset, tmp_path: Path, monk
         return train_pca(data, recipe)
 
     monkeypatch.setattr(compare, "judge_units", judge)
-    monkeypatch.setitem(compare.TRAINERS, "vae", busy)
-    monkeypatch.setitem(compare.TRAINERS, "pca", busy)
+    for method in ("vae", "pca"):
+        monkeypatch.setitem(METHODS, method, replace(METHODS[method], training=busy))
     results = list(run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), few, tmp_path, ["pca", "vae"]))
     assert all(0.1 < result["core_seconds"] < 5 for result in results) and judged == [True, False]
 
@@ -267,10 +327,10 @@ def test_one_that_fails_keeps_nobody_waiting(
         raise DivergedError("vae failed in epoch 1: its loss is nan")
 
     comparison = replace(SHORT, codes=(2,), seeds=(0,))
-    monkeypatch.setitem(compare.TRAINERS, "vae", diverges)
+    monkeypatch.setitem(METHODS, "vae", replace(METHODS["vae"], training=diverges))
     measured = run_comparison(comparison, few, tmp_path, ["vae", "pca"])
     assert next(measured)["method"] == "pca"
-    with pytest.raises(RuntimeError, match="1 of 2 are missing, for the reasons above: vae-2-s0-"):
+    with pytest.raises(RuntimeError, match="1 of 2 results are missing, for the reasons above: vae-2-s0-"):
         next(measured)
     assert "left out: vae failed in epoch 1" in capsys.readouterr().out
     assert [result["method"] for result in all_results(comparison, few, tmp_path)] == ["pca"]
@@ -282,31 +342,31 @@ def test_one_that_another_process_trains_is_left_to_it(
     comparison = replace(SHORT, codes=(2,), seeds=(0,))
     list(run_comparison(comparison, few, tmp_path, ["pca"]))
     folder = next(tmp_path.glob("pca-2-s0-*"))
-    (folder / "figures.json").unlink()
-    with Run(folder).lock(), pytest.raises(RuntimeError, match="1 of 1 are missing"):
+    (folder / "scores.json").unlink()
+    with Run(folder).lock(), pytest.raises(RuntimeError, match="1 of 1 results are missing"):
         list(run_comparison(comparison, few, tmp_path, ["pca"]))
     assert "in use by another process" in capsys.readouterr().out
     with Run(folder).lock():
         measured = run_comparison(comparison, few, tmp_path, ["pca", "autoencoder"])
         first = next(measured)
         # Meanwhile the other process is done.
-        (folder / "figures.json").write_text(json.dumps([first | {"method": "pca"}]))
+        (folder / "scores.json").write_text(json.dumps([first | {"method": "pca"}]))
     assert [each["method"] for each in (first, *measured)] == ["autoencoder", "pca"]
 
 
 def test_a_damaged_result_is_named(few: Dataset, tmp_path: Path) -> None:
     comparison = replace(SHORT, codes=(2,), seeds=(0,))
     list(run_comparison(comparison, few, tmp_path, ["pca"]))
-    file = next(tmp_path.glob("pca-2-s0-*")) / "figures.json"
+    file = next(tmp_path.glob("pca-2-s0-*")) / "scores.json"
     file.write_text(file.read_text()[:40])
     with pytest.raises(ValueError, match=f"{file} is damaged; delete it"):
         run_comparison(comparison, few, tmp_path, ["vae", "pca"])
 
 
-@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_peers_are_what_their_names_say(few: Dataset, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made, sizes, before = list[Any](), list[int](), list[torch.Tensor]()
-    make = variational._peer
+    make = variational_module._peer
 
     def kept(*arguments: Any) -> Any:
         peer = make(*arguments)
@@ -315,8 +375,8 @@ def test_peers_are_what_their_names_say(few: Dataset, kind: str, monkeypatch: py
         before.extend(weight.detach().clone() for weight in peer.parameters())
         return peer
 
-    monkeypatch.setattr(variational, "_peer", kept)
-    train_variational(kind, few, single(kind, epochs=2))
+    monkeypatch.setattr(variational_module, "_peer", kept)
+    trained(kind, few, single(kind, epochs=2))
     names = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-tcvae": "BetaTCVAE"}
     assert type(made[0]).__name__ == names[kind]
     papers = {"beta-vae": {"beta": 4}, "factor-vae": {"gamma": 35}, "beta-tcvae": {"beta": 6}}
@@ -376,7 +436,7 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     recipe = small_faces()
     comparison = Comparison(recipe=recipe, seeds=(0,))
     data = load_dataset(recipe.data)
-    results = list(run_comparison(comparison, data, tmp_path, list(FACE_METHODS)))
+    results = list(run_comparison(comparison, data, tmp_path, list(ATTRIBUTE_METHODS)))
     assert all_results(comparison, data, tmp_path) == results
     assert [(each["method"], each["stage"]) for each in results] == [
         *(("jacobian", name) for name in ("teacher", "teacher-cycles", "student-1")),
@@ -386,7 +446,7 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     assert [each["images_seen"] for each in results[:2]] == [180, 360]
     for each in results:
         assert each["core_seconds"] > 0 and 0 <= each["accuracy 2"] <= 1 and each["counterfactual_gain"] < 1
-    page = write_comparison(tmp_path, "faces", FACE_METHODS, results, "jacsup compare faces").read_text()
+    page = write_comparison(tmp_path, "faces", comparison.labels, results, "jacsup compare faces").read_text()
     for words in ("Fader Networks", "counterfactual gain", "edit accuracy at 2", "teacher-cycles"):
         assert words in page
     assert (tmp_path / "frontier.png").exists()
@@ -396,7 +456,7 @@ def test_a_missing_library_is_named_before_anything_is_trained(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="vae, beta-vae need the library pythae; run `pip install pythae`"):
+    with pytest.raises(ValueError, match="vae, beta-vae need the package pythae; run `pip install pythae`"):
         run_comparison(SHORT, digits, tmp_path, ["pca", "vae", "beta-vae"])
     assert not list(tmp_path.iterdir())
     assert list(run_comparison(replace(SHORT, codes=(2,), seeds=(0,)), digits, tmp_path, ["pca"]))
@@ -406,7 +466,7 @@ def test_unordered_codes_swap_their_strongest_units(digits: Dataset) -> None:
     from jacsup.evaluate import judge_units
     from jacsup.metrics.swap import get_judge, swap_scores
 
-    assert {"autoencoder", *WEIGHTS} == set(METHODS) - set(ORDERED)
+    assert {key for key, method in METHODS.items() if not method.ordered} == {"autoencoder", *KINDS}
     model = train_pca(digits, single("pca", 4))
     judge = get_judge(digits)
     assert judge
@@ -449,7 +509,7 @@ def test_the_command_writes_figure_table_and_page(
     assert " ± " in table and "jacsup compare digits --methods jacobian pca --codes 2 3 --seeds 0 1 --epochs 4" in page
     # A call for less takes nothing away, whichever way it ends.
     monkeypatch.setattr("sys.argv", ["jacsup", *words[1:3], "--codes", "2", "--epochs", "4", "--out", str(out)])
-    monkeypatch.setattr(compare, "_figures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(compare, "_scores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(SystemExit):
         cli.main()
     assert (out / "index.html").read_text() == page and (out / "table.md").read_text() == table
@@ -459,11 +519,18 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(compare, "_figures", lambda *_: pytest.fail("training began"))
+    monkeypatch.setattr(compare, "_scores", lambda *_: pytest.fail("training began"))
     monkeypatch.setattr("sys.argv", ["jacsup", "compare", "digits", "--out", str(tmp_path / "file")])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2 and "file: File exists; use another path" in capsys.readouterr().err
+
+
+def test_methods_with_attributes_are_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(isinstance(method.training, Arm) for method in ATTRIBUTE_METHODS.values())
+    monkeypatch.setitem(ATTRIBUTE_METHODS, "pca", METHODS["pca"])
+    with pytest.raises(ValueError, match="method 'pca' is not an arm of the recipe"):
+        recipe_of(COMPARISONS["faces"], "pca", 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_images_are_held_out_of_training_and_the_test_split_is_not_touched(data:
 
 def test_images_that_nothing_can_judge_are_refused(tmp_path: Path) -> None:
     bare = hold_out(Dataset.from_arrays(np.zeros((40, 8, 8), np.uint8)))
-    with pytest.raises(ValueError, match="judged by its classes or attributes"):
+    with pytest.raises(ValueError, match="is judged by classes or attributes, but the images have none"):
         search(RECIPE, bare, GRID, tmp_path, floor=0.0)
     assert not list(tmp_path.iterdir())
 
@@ -160,7 +160,7 @@ def test_where_no_attribute_can_be_judged(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(epoch_scores, "_edit_accuracy", lambda *_: math.nan)
     images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
     data = Dataset.from_arrays(images, attributes={"Hat": np.arange(60) % 2})
-    with pytest.raises(ValueError, match="the judge tells no attribute well enough"):
+    with pytest.raises(ValueError, match="the judge recognizes no attribute well enough"):
         search(small_faces(batch_size=20), data, {"stages.weights.y": [1.0]}, tmp_path, floor=0.5, device="cpu")
     (stats,) = tmp_path.rglob("stats.jsonl")
     assert "test_edit" not in stats.read_text() and "NaN" not in stats.read_text()

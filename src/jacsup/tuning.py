@@ -1,4 +1,4 @@
-"""The paper's search over loss weights: train with each choice, judge it on images held out of training."""
+"""The paper's search over loss weights: train with each choice and judge it on images held out of training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from jacsup.report.sheets import PALETTE, SOFT, log_scale, plot, save
 from jacsup.run import InUseError, Run
 from jacsup.training.loop import DivergedError, train
 
-# A tenth of the training images, and no more than this.
+# A tenth of the training images is held out, but no more than this.
 MOST_HELD_OUT = 10_000
-# Of trials that are well under way, half are given up after the first two stages.
-NUM_WARM_UP_TRIALS, NUM_WARM_UP_STAGES = 5, 2
+# From the sixth trial and the third stage on, a trial worse than the median is pruned.
+NUM_WARM_UP_TRIALS = 5
+NUM_WARM_UP_STAGES = 2
 ALL_WEIGHTS = "stages.weights."
-# What is searched where nothing else is asked for: the weights of eq. 9.
+# The default grids, over the weights of eq. 9.
 GRID = {"stages.weights.y": (0.1, 0.25, 1.0), "stages.weights.jacobian": (0.1, 0.3, 1.0)}
 SUPERVISED_GRID = {"stages.weights.y": (0.1, 1.0, 10.0), "stages.weights.jacobian": (12.5, 25.0, 50.0, 100.0)}
 
@@ -35,10 +36,14 @@ Grid = Mapping[str, Sequence[int | float]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of values, by recipe field, and where it stands.
+    """One choice of values and its result.
 
-    mse, control: of the last stage that was trained, on the held-out images; control is the swap score, or of
-    attributes the edit accuracy at strength 2. state: complete, pruned, fail or running.
+    Attributes:
+        values: The numbers that were chosen, by recipe field.
+        state: complete, pruned, fail or running.
+        num_stages: How many stages were trained.
+        mse: Mean squared error of the last trained stage on the held-out images.
+        control: Its swap score on these images or, with attributes, its edit accuracy at strength 2.
     """
 
     values: Values
@@ -48,32 +53,60 @@ class Trial:
     control: float | None = None
 
     def loss(self, floor: float) -> float:
-        """What the search lowers; see `loss_of`."""
+        """Return what the search minimizes; see `loss_of`.
+
+        Args:
+            floor: The lowest control that is accepted.
+        """
         return float("inf") if self.mse is None or self.control is None else loss_of(self.mse, self.control, floor)
 
 
 def loss_of(mse: float, control: float, floor: float) -> float:
-    """A point of the frontier as one number: the MSE where control reaches the floor, else more than any MSE."""
+    """Return a point of the frontier as one number: the MSE where control reaches the floor, else more than any MSE.
+
+    Args:
+        mse: Mean squared error, below 1.
+        control: Swap score or edit accuracy, from 0 to 1.
+        floor: The lowest control that is accepted.
+    """
     return mse if control >= floor else 1 + floor - control
 
 
 def hold_out(data: Dataset) -> Dataset:
-    """Training images alone: the last tenth of them to judge on, the others to train on."""
+    """Split the training images: the last tenth of them to judge on, the others to train on.
+
+    Args:
+        data: Data set; its test images are not used.
+
+    Returns:
+        A data set whose test images are the ones held out.
+
+    Raises:
+        ValueError: when there are fewer than 10 training images.
+    """
     count = min(len(data.train) // 10, MOST_HELD_OUT)
     if not count:
-        raise ValueError(f"there are {len(data.train)} training images; a search needs 10 and more")
+        raise ValueError(f"there are {len(data.train)} training images; there must be at least 10 for a search")
     train, test = data.train.rows(slice(-count)), data.train.rows(slice(-count, None))
     digest = hashlib.sha256(f"{to_dict(data.config)} {fingerprint_of(data)}".encode())
     return replace(data, train=train, test=test, config=Arrays(sha256=digest.hexdigest()))
 
 
 def with_values(recipe: Recipe, values: Values) -> Recipe:
-    """The recipe with fields changed; `stages.weights.NAME` of those stages whose loss has such a term."""
+    """Return the recipe with fields changed.
+
+    Args:
+        recipe: The recipe to change.
+        values: Numbers by recipe field; `stages.weights.NAME` changes only the stages whose loss has that term.
+
+    Raises:
+        ValueError: when the recipe has no such field or the value is not valid for it.
+    """
     for field, value in values.items():
         name = field.removeprefix(ALL_WEIGHTS)
         paths = [field]
         if field.startswith(ALL_WEIGHTS):
-            # The others stay as they are, so that trials share them.
+            # The other stages stay unchanged, so that trials share them.
             paths = [f"stages.{i}.weights.{name}" for i, stage in enumerate(recipe.stages) if _has_term(stage, name)]
         for path in paths or [field]:
             recipe = set_field(recipe, path, value)
@@ -98,19 +131,34 @@ def search(
     num_trials: int | None = None,
     device: str = "auto",
 ) -> list[Trial]:
-    """Trains the choices of a grid that are not settled yet, each in its own folder; returns all trials, best first.
+    """Try every choice of a grid that has no result yet, each in its own folder.
 
-    data: with images held out, as hold_out makes it. storage: a database's URL, which many machines may share; a file
-    in `out` without one. num_trials: how many to settle in this call; all that are left without it.
-    A choice that was cut off goes on where it stopped. Raises ValueError for fields that the recipe lacks.
+    A choice that was interrupted resumes where it stopped.
+
+    Args:
+        recipe: The recipe to train.
+        data: Data set with images held out, as `hold_out` returns it.
+        grid: The numbers to try, by recipe field; see `with_values`.
+        out: Folder of the runs.
+        floor: The lowest control that is accepted; among choices that reach it, the lowest MSE is best.
+        storage: URL of a database, which many machines may share; defaults to a file in `out`.
+        num_trials: How many choices to try in this call; defaults to all that are left.
+        device: auto, cpu, cuda or cuda:N.
+
+    Returns:
+        The best trial of each choice that was ever tried, best first.
+
+    Raises:
+        ValueError: when the recipe has no such field, the data have neither classes nor attributes to judge by, or
+            the storage cannot be used.
     """
     if (data.train.attributes if recipe.supervised else data.train.labels) is None:
-        raise ValueError(f"recipe '{recipe.name}' is judged by its classes or attributes, and the images have none")
+        raise ValueError(f"recipe '{recipe.name}' is judged by classes or attributes, but the images have none")
     choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     recipes = [with_values(recipe, values) for values in choices]
     out.mkdir(parents=True, exist_ok=True)
     study = _open_study(storage or f"sqlite:///{out / 'study.db'}", _study_name(recipe, data, floor))
-    # Workers start at different places. What another one seems to be at comes last: it may have died.
+    # Workers start at different places. Choices that another worker seems to train come last: it may have died.
     order = random.sample(range(len(choices)), len(choices))
     left = num_trials
     for running in (True, False):
@@ -123,7 +171,7 @@ def search(
 
 
 def _try(study: Any, recipe: Recipe, values: Values, data: Dataset, out: Path, floor: float, device: str) -> bool:
-    """Settles one choice, unless another worker has it."""
+    """Try one choice and return True, or False if another worker has it."""
     from optuna.distributions import FloatDistribution
     from optuna.trial import TrialState
 
@@ -149,7 +197,7 @@ def _try(study: Any, recipe: Recipe, values: Values, data: Dataset, out: Path, f
 
 
 def _taken(study: Any, *, running: bool) -> set[str]:
-    """The choices that are settled and, if asked for, those that somebody is at; what was cut off is neither."""
+    """The choices with a result and, if asked for, those that a worker is training; interrupted ones are neither."""
     states = {"COMPLETE", "PRUNED", *(["RUNNING"] if running else [])}
     trials = study.get_trials(deepcopy=False)
     return {_name(trial.params) for trial in trials if trial.state.name in states or "diverged" in trial.user_attrs}
@@ -167,7 +215,7 @@ def _results(study: Any, floor: float) -> list[Trial]:
 
 
 def _open_study(url: str, name: str) -> Any:
-    """The study, new or as it stands. Workers that create the tables at once get in each other's way."""
+    """Create or open the study. Workers that create the tables at the same time collide, so try again."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -179,19 +227,19 @@ def _open_study(url: str, name: str) -> Any:
         except (SQLAlchemyError, ImportError) as error:
             if not seconds:
                 reason = str(error).splitlines()[0]
-                raise ValueError(f"--storage {url} cannot be used ({reason}); give another URL, or none") from None
+                raise ValueError(f"--storage {url} cannot be used ({reason}); pass another URL, or omit it") from None
             time.sleep(seconds)
 
 
 def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterator[tuple[float, float]]:
-    """MSE and control after each stage of a run, which is trained when asked for."""
+    """MSE and control after each stage of a run; each stage is trained when its item is requested."""
     for number in range(len(recipe.stages)):
         run = Run(train(recipe, data, folder, device=device, num_stages=number + 1))
         line = [line for line in run.stats() if line["stage"] == number][-1]
         control = line.get("test_edit" if recipe.supervised else "test_swap")
         if control is None:
             raise ValueError(
-                "no choice can be judged: the judge tells no attribute well enough; give more images, or others"
+                "no choice can be judged: the judge recognizes no attribute well enough; use more or other images"
             )
         yield line["test_mse"], control
 
@@ -201,13 +249,19 @@ def _name(values: Values) -> str:
 
 
 def _study_name(recipe: Recipe, data: Dataset, floor: float) -> str:
-    """One study for all grids of a recipe, its data and a floor."""
+    """The name of the study that all grids of a recipe, its data and a floor share."""
     text = json.dumps([to_dict(recipe), to_dict(data.config), floor], sort_keys=True)
     return f"{recipe.run_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def draw_trials(path: Path, trials: Sequence[Trial], floor: float) -> None:
-    """Every trial's MSE against its control; the best one is marked."""
+    """Draw every trial's MSE against its control and mark the best one.
+
+    Args:
+        path: The image file to write.
+        trials: Trials, best first; the first one must have a result.
+        floor: The lowest control that is accepted, drawn as a dotted line.
+    """
     figure, (axis,) = plot(1, share_x=False, height=4.4)
     for state, marker in (("complete", "o"), ("pruned", "x")):
         those = [trial for trial in trials if trial.state == state and trial.mse is not None]

@@ -1,1 +1,1 @@
-"""Peers of Jacobian supervision, trained on the same data, with the same autoencoder, for as many images."""
+"""Published methods, trained on the same data, with the same autoencoder, for as many images as ours."""

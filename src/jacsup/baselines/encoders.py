@@ -1,4 +1,4 @@
-"""Networks in the place of an autoencoder's encoder."""
+"""Networks that replace an autoencoder's encoder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class SideBySide(nn.Module):
-    """Several encoders as one: their units next to each other, of which the first `num_units` stay."""
+    """Several encoders as one: their units are concatenated and cut to the first `num_units`."""
 
     def __init__(self, encoders: list[nn.Module], num_units: int):
         super().__init__()
         self.encoders, self.num_units = nn.ModuleList(encoders), num_units
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """What an encoder of this kind returns of images."""
+        """Return what the encoders return: units, or (y, z) of convolutional encoders."""
         outputs = [encoder(x) for encoder in self.encoders]
         # Convolutional encoders return y and an empty z.
         if isinstance(outputs[0], tuple):

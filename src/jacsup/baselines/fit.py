@@ -1,8 +1,9 @@
-"""The loop that baselines share which are no objective of ours: batches, schedule and a bar."""
+"""What the peers that bring their own loss share: random state, batches, rates and a progress bar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,20 @@ from jacsup.training.step import learning_rate
 Step = Callable[[Float[Tensor, "b c h w"], Int[Tensor, " b"]], Tensor]
 
 
+@contextlib.contextmanager
+def own_random_state(data: Dataset, seed: int) -> Iterator[None]:
+    """Seed torch for a training on the data's device and restore the caller's random state afterwards.
+
+    Args:
+        data: The data set that is trained on.
+        seed: Passed to torch.manual_seed.
+    """
+    device = data.train.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def fit(
     data: Dataset,
     stage: Stage,
@@ -27,11 +42,19 @@ def fit(
     step: Step,
     convert: Callable[[Tensor], Tensor],
 ) -> None:
-    """Trains for a stage's epochs, in the order and at the rates of our own training.
+    """Train for a stage's epochs, in the order and at the rates of our own training.
 
-    step: (images, their numbers) -> the loss, after one update; `optimizer` gets the schedule's rates.
-    convert: uint8 pixels to what `step` takes. Raises DivergedError, with the name, for a step that fails or a loss
-    that is not finite.
+    Args:
+        data: Data set.
+        stage: Epochs, batch size and learning rates.
+        seed: Seed of the order of the images.
+        number: The stage's number, which changes that order.
+        optimizer: The optimizer that follows the stage's schedule.
+        step: Updates the model by a batch (images, their numbers in the data set) and returns the loss.
+        convert: Makes uint8 pixels what `step` takes.
+
+    Raises:
+        DivergedError: when a step fails or the loss is not finite; it names the stage.
     """
     num_steps = len(data.train) // stage.batch_size
     loss = torch.zeros(())

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.atomic import write_atomically
+from jacsup.baselines.methods import METHODS
 from jacsup.metrics.table import flat_scores
 from jacsup.report.html import command, figure, filled, html_page, number, section, table
 from jacsup.report.sheets import PALETTE, SOFT, log_scale, plot, save
 
-# What a table shows, from the key in figures.json to its title and form.
+# What a table shows, from the key in scores.json to its title and form.
 COLUMNS = {
     "images_seen": ("images seen", ",.0f"),
     "core_seconds": ("core-seconds", ".0f"),
@@ -48,12 +49,6 @@ COLUMNS = {
     "infomec infoc": ("InfoC", ".3f"),
     "infomec infoe": ("InfoE", ".3f"),
     "irs": ("IRS", ".3f"),
-}
-# What to know of some methods beside the others, who see the same images equally often.
-EXCEPTIONS = {
-    "pca": "PCA is linear and sees them once",
-    "pca-autoencoder": "the PCA autoencoder has one encoder for each unit",
-    "factor-vae": "FactorVAE reads as many more for its discriminator",
 }
 MARKERS = "osD^vP*Xhp"
 # Pixels within which one number names two points.
@@ -132,7 +127,8 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
 def _terms(every: Sequence[Point]) -> str:
     if every[0].stage:
         return "The last stage of each method has seen the same images equally often, those before it fewer."
-    present = [words for method, words in EXCEPTIONS.items() if any(point.method == method for point in every)]
+    compared = {point.method for point in every}
+    present = [method.exception for method in METHODS.values() if method.key in compared and method.exception]
     return "; ".join(["Every method sees the same images equally often, with the same autoencoder", *present]) + "."
 
 

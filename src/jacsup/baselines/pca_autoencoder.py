@@ -1,4 +1,4 @@
-"""The PCA autoencoder (Pham, Ladjal & Newson 2020): one unit after the other, each with an encoder of its own."""
+"""The PCA autoencoder (Pham, Ladjal & Newson 2020): units are learned one by one, each by its own encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.baselines.encoders import SideBySide
-from jacsup.baselines.fit import fit
+from jacsup.baselines.fit import fit, own_random_state
 from jacsup.code import Code, to_float
 from jacsup.config import Recipe, Stage
 from jacsup.curricula import split_epochs
@@ -20,17 +20,34 @@ from jacsup.models import Model, build
 from jacsup.models.grow import grow
 from jacsup.training.step import make_adam
 
-# Of the covariance penalty, beside mean squared errors of a few hundredths.
+# The covariance penalty's weight; mean squared errors are a few hundredths.
 COVARIANCE_WEIGHT = 0.01
 
 
 def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
-    """For each unit a new encoder that ends in a BatchNorm and a decoder of all units so far.
+    """Train one encoder per unit, each with a decoder of all units so far.
 
-    Earlier encoders are frozen; the loss is eq. 8 plus the squared covariances of the new unit with the earlier ones.
-    The recipe's epochs are shared out among the units.
-    Differs from the paper: a decoder starts from the one before, as our students do, as it has few epochs of its own.
+    Each encoder ends in a BatchNorm, and earlier ones are frozen. The loss is eq. 8 plus the squared covariances of the
+    new unit with the earlier ones. The recipe's epochs are split among the units.
+
+    Differs from the paper: a decoder starts from the previous one, as our students do, because it has few epochs.
+
+    Args:
+        data: Data set; training runs on its device.
+        recipe: Model, seed and, in its last stage, units and epochs.
+
+    Returns:
+        The last decoder with all encoders side by side, in evaluation mode.
+
+    Raises:
+        DivergedError: when a step fails or the loss is not finite.
+        ValueError: when there are fewer epochs than units.
     """
+    with own_random_state(data, recipe.seed):
+        return _train(data, recipe)
+
+
+def _train(data: Dataset, recipe: Recipe) -> Model:
     stage = recipe.stages[-1]
     device = data.train.images.device
     units = torch.empty(len(data.train), 0, device=device)

@@ -1,9 +1,8 @@
-"""Variational autoencoders and their disentangling descendants, by the library pythae."""
+"""Variational autoencoders and their disentangling variants, by the library pythae."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jacsup.baselines.encoders import SideBySide
-from jacsup.baselines.fit import fit
+from jacsup.baselines.fit import fit, own_random_state
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.config import Adam, Recipe
 from jacsup.data.dataset import Dataset
@@ -19,41 +18,43 @@ from jacsup.models import Model, build
 from jacsup.models.linear import Linear
 from jacsup.training.step import make_adam, set_gradients
 
-# The weights that the papers recommend for sprites.
-WEIGHTS: dict[str, dict[str, float]] = {
-    "vae": {},
-    "beta-vae": {"beta": 4.0},
-    "factor-vae": {"gamma": 35.0},
-    "beta-tcvae": {"beta": 6.0},
-}
+# pythae's names.
+KINDS = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-tcvae": "BetaTCVAE"}
 
 
-def require_pythae(methods: Sequence[str]) -> None:
-    """ValueError where one of the methods needs the library and it is missing."""
-    missing = [method for method in methods if method in WEIGHTS and not importlib.util.find_spec("pythae")]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} need the library pythae; run `pip install pythae`, or leave them away with --methods"
-        )
-
-
-def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
-    """One of WEIGHTS around the recipe's autoencoder; its code is the mean of the posterior.
+def train_variational(kind: str, weights: Mapping[str, float], data: Dataset, recipe: Recipe) -> Model:
+    """Train a variational autoencoder; the code of the model returned is the mean of the posterior.
 
     VAE: Kingma & Welling 2014, beta-VAE: Higgins et al. 2017, FactorVAE: Kim & Mnih 2018, beta-TCVAE: Chen et al. 2018.
-    The likelihood is Bernoulli, as theirs; the encoder has a second head for the variances.
+    As in these papers, the likelihood is Bernoulli. The encoder has a second head for the variances.
+
+    Args:
+        kind: One of KINDS.
+        weights: The weights of its loss, in pythae's names.
+        data: Data set; training runs on its device.
+        recipe: Model, seed and one stage.
+
+    Returns:
+        The trained autoencoder, in evaluation mode.
+
+    Raises:
+        DivergedError: when a step fails or the loss is not finite.
     """
+    with own_random_state(data, recipe.seed):
+        return _train(kind, weights, data, recipe)
+
+
+def _train(kind: str, weights: Mapping[str, float], data: Dataset, recipe: Recipe) -> Model:
     stage = recipe.stages[-1]
     config = replace(recipe.model, value_range=(-1.0, 1.0))
-    torch.manual_seed(recipe.seed)
     model = build(config, data.image_shape, stage.num_units, normalized=False)
     with_variances = build(config, data.image_shape, 2 * stage.num_units, normalized=False)
-    peer = _peer(kind, with_variances, model, stage.num_units).to(data.train.images.device).train()
+    peer = _peer(kind, weights, with_variances, model, stage.num_units).to(data.train.images.device).train()
     autoencoder = [*with_variances.encoder.parameters(), *model.decoder.parameters()]
     optimizer = make_adam(autoencoder, stage.adam)
     players = [("loss", autoencoder, optimizer)]
     if kind == "factor-vae":
-        # Its second player has Kim and Mnih's settings and keeps its rate. Most of the time goes into its layers.
+        # The discriminator has Kim and Mnih's settings and a constant rate. Most of the time goes into its layers.
         for layer in peer.discriminator.modules():
             if type(layer) is nn.Linear:
                 layer.__class__ = Linear
@@ -66,13 +67,13 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
 
     def step(x: Tensor, _index: Tensor) -> Tensor:
         if kind == "factor-vae":
-            # pythae reconstructs one half and permutes the codes of the other: Kim and Mnih draw two batches.
+            # pythae reconstructs one half and permutes the codes of the other, where Kim and Mnih draw two batches.
             other = torch.randint(len(data.train), (len(x),), device=x.device)
             x = torch.cat([x, to_float(data.train.images[other], UNIT)])
         output = peer({"data": x}, dataset_size=len(data.train))
-        gradients = [torch.autograd.grad(output[loss], weights, retain_graph=True) for loss, weights, _ in players]
-        for (_, weights, each), values in zip(players, gradients, strict=True):
-            set_gradients(weights, values)
+        gradients = [torch.autograd.grad(output[loss], each, retain_graph=True) for loss, each, _ in players]
+        for (_, parameters, each), values in zip(players, gradients, strict=True):
+            set_gradients(parameters, values)
             each.step()
         return output[players[0][0]].detach()
 
@@ -81,7 +82,7 @@ def train_variational(kind: str, data: Dataset, recipe: Recipe) -> Model:
     return model.eval()
 
 
-def _peer(kind: str, with_variances: Model, model: Model, num_units: int) -> Any:
+def _peer(kind: str, weights: Mapping[str, float], with_variances: Model, model: Model, num_units: int) -> Any:
     """pythae's model of this kind around the encoder of one autoencoder and the decoder of another."""
     from pythae import models
     from pythae.models.base.base_utils import ModelOutput
@@ -104,7 +105,6 @@ def _peer(kind: str, with_variances: Model, model: Model, num_units: int) -> Any
         def forward(self, z: Tensor) -> Any:
             return ModelOutput(reconstruction=to_unit(model.decode(Code.of_units(z)), (-1.0, 1.0)))
 
-    names = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-tcvae": "BetaTCVAE"}
     settings = {"input_dim": model.image_shape, "latent_dim": num_units, "reconstruction_loss": "bce"}
-    config = getattr(models, f"{names[kind]}Config")(**settings, **WEIGHTS[kind])
-    return getattr(models, names[kind])(config, encoder=Encoder(), decoder=Decoder())
+    config = getattr(models, f"{KINDS[kind]}Config")(**settings, **weights)
+    return getattr(models, KINDS[kind])(config, encoder=Encoder(), decoder=Decoder())

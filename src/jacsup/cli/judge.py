@@ -160,7 +160,7 @@ def _show(name: str, results: list[dict[str, Any]], out: Path, options: dict[str
     """Print the table and write the page of a comparison, if it has results."""
     if not results:
         return
-    known = lazy.COMPARISONS[name].methods
+    known = lazy.COMPARISONS[name].labels
     header, rows = lazy.table_rows(lazy.points(results), known)
     print_table(tuple(header), [tuple(row) for row in rows])
     page = lazy.write_comparison(out, name, known, results, _call(name, results, options))
