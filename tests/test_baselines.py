@@ -159,7 +159,7 @@ def test_nested_dropout_is_eq_8_of_cut_codes() -> None:
 def test_epochs_are_shared_out() -> None:
     assert split_epochs(30, 15) == [2] * 15
     assert split_epochs(30, 7) == [5, 5, 4, 4, 4, 4, 4]
-    with pytest.raises(ValueError, match="3 and more"):
+    with pytest.raises(ValueError, match="it must be at least 3"):
         split_epochs(2, 3)
 
 

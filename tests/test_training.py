@@ -472,3 +472,12 @@ def test_precision_and_compilation_change_speed_alone(option: str, finished: Pat
     session = Run(tmp_path / "run").sessions()[0]
     assert session["compile"] == (option == "--compile")
     assert session["precision"] == ("float32" if session["compile"] else "bfloat16")
+
+
+def test_notes_of_the_data_are_printed_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = replace(load_dataset(DEBUG.data), notes=("train.mat is not the official file",))
+    run = Run(jacsup.train(set_field(DEBUG, "stages.epochs", 1), data, tmp_path / "run", num_stages=1))
+    assert "note: train.mat is not the official file\n" in capsys.readouterr().out
+    assert run.sessions()[-1]["data_notes"] == ["train.mat is not the official file"]
+    jacsup.train(set_field(DEBUG, "stages.epochs", 1), data, tmp_path / "run", num_stages=2)
+    assert "since the last session" not in capsys.readouterr().out

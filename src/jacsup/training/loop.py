@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from jacsup import distributed as dist
-from jacsup.config import Precision, Recipe, Stage
+from jacsup.config import Recipe, Stage
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import require_full_batch
@@ -28,6 +28,7 @@ from jacsup.run import Run
 from jacsup.training.batches import Batches
 from jacsup.training.epoch_scores import Judges, describe, get_judges, test_figures
 from jacsup.training.graph import CapturedStep, waits_for_python
+from jacsup.training.options import Options, TrainingOptions
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
 from jacsup.training.start import InitialStages, copy_stages, describe_session, open_run, starting_model
@@ -47,45 +48,6 @@ class DivergedError(RuntimeError):
     """A loss became infinite or not a number."""
 
 
-class TrainingOptions(TypedDict, total=False):
-    """Where and how a run is trained, which no recipe says; every option has a default.
-
-    Attributes:
-        data_root: Folder with the data set's files.
-        num_stages: Stop after that many stages; defaults to all.
-        init: RUN or RUN/STAGE whose finished stages a new run starts from.
-        device: `auto` (default), `cpu`, `cuda` or `cuda:N`.
-        deterministic: Be bit-exact on a GPU too, which is slower.
-        precision: What the layers compute in while they learn, `float32` (default) or `bfloat16`.
-        compile: Use torch.compile, which first takes minutes, and on a CPU a C++ compiler. On a GPU a step of an MLP
-            becomes one CUDA graph.
-        tensorboard: Also write TensorBoard event files into the run folder.
-    """
-
-    data_root: str | Path | None
-    num_stages: int | None
-    init: str | Path | None
-    device: str
-    deterministic: bool
-    precision: Precision
-    compile: bool
-    tensorboard: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Options:
-    """TrainingOptions with their defaults."""
-
-    data_root: str | Path | None = None
-    num_stages: int | None = None
-    init: str | Path | None = None
-    device: str = "auto"
-    deterministic: bool = False
-    precision: Precision = "float32"
-    compile: bool = False
-    tensorboard: bool = False
-
-
 @dataclass(frozen=True)
 class _Session:
     """What stays the same while a run trains."""
@@ -98,7 +60,7 @@ class _Session:
     reporter: Reporter
     saver: Saver
     interrupted: threading.Event
-    options: _Options
+    options: Options
 
 
 def train(
@@ -123,7 +85,7 @@ def train(
         DivergedError: A loss is not finite.
         KeyboardInterrupt: Ctrl-C was pressed; the work is saved.
     """
-    chosen = _Options(**options)
+    chosen = Options(**options)
     if chosen.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -150,14 +112,12 @@ def _train_run(
     data: Dataset,
     device: torch.device,
     count: int,
-    options: _Options,
+    options: Options,
 ) -> None:
     """Train the stages that are not finished yet, up to `count`, in a locked run folder."""
     checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
     if dist.is_main():
-        notes = describe_session(
-            run, device, options.data_root, options.deterministic, options.precision, compiled=options.compile
-        )
+        notes = describe_session(run, data, device, options)
         notes += copy_stages(run, recipe, initial, count) if checkpoint is None else []
         judge = get_judges(data, supervised=recipe.supervised)
     dist.barrier()

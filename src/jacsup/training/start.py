@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ from jacsup.jsonable import differences
 from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.grow import grow
 from jacsup.run import Run
+from jacsup.training.options import Options
 
 MOST_NAMED = 8
 
@@ -97,36 +99,40 @@ def _is_foreign(entry: Path) -> bool:
     return entry.name not in (".lock", "recipe.json") and entry.suffix != ".tmp"
 
 
-def describe_session(
-    run: Run,
-    device: torch.device,
-    data_root: str | Path | None,
-    deterministic: bool,
-    precision: str,
-    *,
-    compiled: bool,
-) -> list[str]:
-    """Add to run.json where and how this session runs; return a note for each difference from the last session."""
-    session = {
+def describe_session(run: Run, data: Dataset, device: torch.device, options: Options) -> list[str]:
+    """Add to run.json where and how this session runs.
+
+    Args:
+        run: The run.
+        data: Its data set, whose notes are recorded too.
+        device: The device that is used.
+        options: The options of this session.
+
+    Returns:
+        The data set's notes, and one for each difference from the last session.
+    """
+    session: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
         "processes": dist.size(),
-        "deterministic": deterministic,
-        "precision": precision,
-        "compile": compiled,
-        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "deterministic": options.deterministic,
+        "precision": options.precision,
+        "compile": options.compile,
+        "data_root": str(Path(options.data_root).resolve()) if options.data_root else None,
         "jacsup": jacsup.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "host_cpus": os.cpu_count(),
     }
+    if data.notes:
+        session["data_notes"] = list(data.notes)
     earlier = run.sessions()
-    notes = []
+    changes = []
     if earlier:
         last = {name: value for name, value in earlier[-1].items() if name != "started"}
-        notes = [f"note: since the last session, {change}" for change in differences(last, session)]
+        changes = [f"since the last session, {change}" for change in differences(last, session)]
     run.add_session({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **session})
-    return notes
+    return [f"note: {note}" for note in (*data.notes, *changes)]
 
 
 def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: int) -> list[str]:
