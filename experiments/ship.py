@@ -47,7 +47,7 @@ def ship(
     print(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {json.dumps(metrics)}")
 
 
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
+def figures(metrics: Any) -> dict[str, float]:
     """What is one number; doing nothing has no accuracy, and nobody is shown what the full gain is of."""
     edits = {f"edit {name}": value for name, value in by_strength(metrics.get("edit") or {}).items()}
     hidden = ("edit accuracy 0", "counterfactual_gain_full")

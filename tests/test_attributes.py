@@ -168,7 +168,7 @@ def test_both_directions_count_alike() -> None:
 
 
 def test_only_the_first_images_are_edited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "NUM_EDITED", 1)
+    monkeypatch.setattr(attributes, "NUM_EDITED_IMAGES", 1)
     rows = [[True] * 3, *EVERY_FACE]
     means = MEANS[0], torch.full((3,), 3.0)
     assert scores_of(patch_model(0.3), rows, means=means, strengths=(1,))["accuracy"] == [0]

@@ -369,8 +369,8 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     from jacsup.metrics import attributes
     from jacsup.training import epoch_scores
 
-    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
-    monkeypatch.setattr(attributes, "NUM_EDITED", 8)
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+    monkeypatch.setattr(attributes, "NUM_EDITED_IMAGES", 8)
     monkeypatch.setattr(evaluation, "NUM_DRAWN", 8)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
     recipe = small_faces()

@@ -48,7 +48,7 @@ def data() -> Dataset:
     return load_dataset(DEBUG.data)
 
 
-def some_metrics() -> dict[str, Any]:
+def some_metrics() -> Any:
     stage = {
         "mse": 0.0123, "psnr": 19.1, "ssim": 0.71, "code_size": 4, "num_parameters": 12345, "swap_classifier": 0.512,
         "swap_label": 0.498, "classifier_accuracy": 0.953, "jacobian_error": None,
@@ -103,7 +103,7 @@ def test_without_metrics_the_page_names_the_command_that_computes_them(debug_run
 
 
 def test_metrics_that_could_not_be_measured_are_left_out(debug_run: Path, data: Dataset) -> None:
-    metrics = dict.fromkeys(some_metrics()) | {"mse": 0.5}
+    metrics: Any = dict.fromkeys(some_metrics()) | {"mse": 0.5}
     text = write_report(debug_run, data, metrics).read_text()
     assert "<dd>0.5000</dd>" in text
     assert "None" not in text

@@ -238,7 +238,7 @@ def _stages(run: Run, base: Recipe, data: Dataset) -> list[dict[str, Any]]:
     for number, figure in enumerate(judge_stages(run, range(shared, len(recipe.stages)), data), start=shared):
         until = replace(recipe, stages=recipe.stages[: number + 1])
         seconds = sum(line["core_seconds"] for line in lines if line["stage"] <= number)
-        edit = by_strength(figure["edit"])
+        edit = by_strength(figure.get("edit") or {})
         figures.append({"stage": figure["name"], **_cost(data, until, seconds), **figure, **edit})
     return figures
 

@@ -46,8 +46,9 @@ def evaluate(
         json: Print metrics.json in place of the table.
     """
     from jacsup.evaluate import evaluate as judge
-    from jacsup.metrics.table import attribute_figures, flat_scores, stage_figures
+    from jacsup.metrics.table import attribute_scores, flat_scores, stage_scores
 
+    metrics: Any
     if data:
         from jacsup.data import load_dataset
         from jacsup.models import model_file
@@ -61,10 +62,10 @@ def evaluate(
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
     columns, scores = {name: name for name in SWAP_SCORES}, "swap scores"
     if "edit" in metrics:
-        stages, scores = stage_figures({"stages": stages}), "edits"
+        stages, scores = stage_scores(stages), "edits"
         columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
         columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
-        _print_attributes(attribute_figures(metrics))
+        _print_attributes(attribute_scores(metrics))
     print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
     if metrics.get("identity_drift"):
         print("identity drift: " + ", ".join(f"{name} {metrics['identity_drift'][name]:.3f}" for name in DRIFTS))

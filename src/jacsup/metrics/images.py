@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.models import Model
+from jacsup.models import Autoencoder, device_of
 
 # Images in a chunk, at most, and their numbers: constants, so that results do not depend on the machine's memory, and
 # so few that the allocator keeps what a model needs for them (larger ones took twice as long).
@@ -22,39 +22,39 @@ def chunk_size(images: UInt8[Tensor, "n c h w"]) -> int:
     return max(1, min(CHUNK, CHUNK_NUMBERS // images[0].numel()))
 
 
-def chunks(model: Model, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+def chunks(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
     """The images in the model's value range, on the model's device, some at a time."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     for part in images.split(chunk_size(images)):
         yield to_float(part.to(device), model.value_range)
 
 
 @torch.no_grad()
-def reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+def reconstruct(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Reconstructions as pixels in [0, 1]."""
     outputs = [model.decode(model.encode(x)) for x in chunks(model, images)]
     return to_unit(torch.cat(outputs), model.value_range)
 
 
 @torch.no_grad()
-def code_of(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
+def code_of(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Code:
     """The code of all images."""
     codes = [model.encode(x) for x in chunks(model, images)]
     return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
 
 
-def encode_all(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
+def encode_all(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
     """The code units of all images."""
     return code_of(model, images).units
 
 
 @torch.no_grad()
-def encode_factors(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+def encode_factors(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
     """The factors y of all images, without holding their z."""
     return torch.cat([model.encode(x).y for x in chunks(model, images)])
 
 
-def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
+def reconstruction_scores(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
     """mse, psnr and ssim of the model's reconstructions, without holding all of them."""
     parts = images.split(chunk_size(images))
     sums = {"mse": 0.0, "ssim": 0.0}
@@ -66,7 +66,7 @@ def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dic
     return {"mse": error, "psnr": psnr(error), "ssim": sums["ssim"] / len(images)}
 
 
-def reconstruction_mse(model: Model, images: UInt8[Tensor, "n c h w"]) -> float:
+def reconstruction_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
     """The mse alone."""
     parts = images.split(chunk_size(images))
     return sum(len(part) * mse(reconstruct(model, part), part) for part in parts) / len(images)

@@ -10,13 +10,13 @@ from torch.func import jvp
 from jacsup import losses
 from jacsup.code import Code, to_float
 from jacsup.metrics.images import CHUNK, chunk_size, code_of
-from jacsup.models import Model
+from jacsup.models import Autoencoder, device_of
 
 # Images whose Jacobians are held at once: k of them, as large as the images, for each.
 JACOBIAN_CHUNK = 32
 
 
-def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
+def decoder_jacobian(model: Autoencoder, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
     """dD(y, z)/dy_i by forward-mode differentiation, for i < num_factors: one row of p pixels per image."""
     code = code.split(num_factors)
     y, z = code.y.detach(), code.z.detach()
@@ -31,7 +31,7 @@ def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor
 
 
 def jacobian_error(
-    student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
+    student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
 ) -> float:
     """mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
 
@@ -40,7 +40,7 @@ def jacobian_error(
     k = teacher.num_units if num_factors is None else min(num_factors, teacher.num_units)
     norms = []
     for part in images.split(JACOBIAN_CHUNK):
-        x = to_float(part, student.value_range)
+        x = to_float(part.to(device_of(student)), student.value_range)
         with torch.no_grad():
             code_student, code_teacher = student.encode(x), teacher.encode(x)
         of_teacher = decoder_jacobian(teacher, code_teacher, k)
@@ -55,7 +55,7 @@ def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
 
 
 @torch.no_grad()
-def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"]) -> float:
+def finite_difference_error(student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
     """Eq. 9's second term, the finite difference that training lowers, on up to 2,000 images; squared model units."""
     # Partners are neighbours, and test images may come sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]

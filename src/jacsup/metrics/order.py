@@ -11,11 +11,11 @@ from torch import Tensor
 from jacsup.code import Code, to_float, to_unit
 from jacsup.metrics.images import chunk_size, encode_all, mse
 from jacsup.metrics.jacobian import JACOBIAN_CHUNK, decoder_jacobian
-from jacsup.models import Model
+from jacsup.models import Autoencoder, device_of
 
 
 @torch.no_grad()
-def prefix_mse(model: Model, images: UInt8[Tensor, "n c h w"], means: Float[Tensor, " u"]) -> list[float]:
+def prefix_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"], means: Float[Tensor, " u"]) -> list[float]:
     """MSE in [0, 1] pixels with only the first 0, 1, ..., all units; the others at `means`, their training means.
 
     A list of num_units + 1 errors: entry j uses the first j units.
@@ -37,7 +37,7 @@ def drop_per_unit(prefix: list[float]) -> list[float]:
     return [before - after for before, after in pairwise(prefix)]
 
 
-def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]) -> list[float]:
+def energy_per_unit(model: Autoencoder, images: UInt8[Tensor, "n c h w"], spread: Float[Tensor, " u"]) -> list[float]:
     """Mean squared length of dD/du_i in [0, 1] pixels, times the unit's training variance: its first-order effect.
 
     spread: the units' standard deviations in the training data, which makes the energy free of a unit's scale.
@@ -45,7 +45,7 @@ def energy_per_unit(model: Model, images: UInt8[Tensor, "n c h w"], spread: Floa
     energies = []
     for part in images.split(JACOBIAN_CHUNK):
         with torch.no_grad():
-            code = model.encode(to_float(part, model.value_range))
+            code = model.encode(to_float(part.to(device_of(model)), model.value_range))
         energies.append(decoder_jacobian(model, code, model.num_units).square().sum(dim=2))
     energy, (low, high) = torch.cat(energies, dim=1).mean(dim=1), model.value_range
     return (energy * (spread.to(energy) / (high - low)).square()).tolist()

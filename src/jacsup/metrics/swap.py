@@ -19,7 +19,7 @@ from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.metrics.images import CHUNK, chunk_size, encode_all
-from jacsup.models import Model
+from jacsup.models import Autoencoder
 from jacsup.progress import track
 
 NUM_SWAPPED = 2
@@ -104,7 +104,7 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 
 @torch.no_grad()
 def swap_scores(
-    model: Model, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
+    model: Autoencoder, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
 ) -> dict[str, float]:
     """The share of images that become their partner's class when they get its first two units, or those in `swapped`.
 
@@ -126,7 +126,7 @@ def swap_scores(
     }
 
 
-def _classes(model: Model, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
+def _classes(model: Autoencoder, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
     pixels = (to_unit(model.decode(Code.of_units(part)), model.value_range) for part in parts)
     return torch.cat([judge(part) for part in pixels])
 

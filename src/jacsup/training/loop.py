@@ -21,12 +21,13 @@ from jacsup.config import Precision, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import require_full_batch
+from jacsup.metrics.description import describe
 from jacsup.models import build, load, pick_device, save_model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
-from jacsup.training.epoch_scores import Judges, describe, get_judges, test_figures
+from jacsup.training.epoch_scores import Judges, get_judges, test_scores
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
@@ -228,7 +229,7 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
         tests = {}
         if dist.is_main():
             with as_they_will_be_used(model, teacher, compiled=session.compiled):
-                tests = test_figures(model, teacher, data, session.judge)
+                tests = test_scores(model, teacher, data, session.judge)
         session.reporter.epoch(
             {
                 "stage": number, "name": stage.name, "units": stage.num_units, "epoch": epoch, **means, **tests,
@@ -243,9 +244,9 @@ def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) 
     if stage.objective == "fader":
         del model.discriminator
     with as_they_will_be_used(model, teacher, compiled=session.compiled):
-        tests = tests or test_figures(model, teacher, data, session.judge)
+        tests = tests or test_scores(model, teacher, data, session.judge)
         model.eval()
-        info = describe(model, data, recipe, tests, labels_are_y=stage.objective == "fader")
+        info = describe(model, data, recipe=recipe.run_name, metrics=tests, labels_are_y=stage.objective == "fader")
     save_model(run.stage_file(number, recipe), model, info)
 
 
