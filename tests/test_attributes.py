@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from known_models import factor
 from torch import Tensor, nn
 
 from jacsup.code import to_float
@@ -75,6 +76,8 @@ class Reader(nn.Module):
 
 class Painter(nn.Module):
     """The image z + `paint @ y` + `offset`, with z taken `keep` times."""
+
+    map_side = SIDE
 
     def __init__(self, paint: Tensor, keep: float, offset: float):
         super().__init__()
@@ -523,3 +526,15 @@ def test_augmented_images_are_shifted_and_mirrored_copies() -> None:
         assert len(found) == 1
         kinds |= {*found}
     assert len(kinds) > 15, "18 are possible"
+
+
+@pytest.mark.parametrize(("auc", "counts"), [(0.8501, True), (0.85, True), (0.8499, False)])
+def test_an_attribute_counts_from_an_auc_of_85_percent(auc: float, counts: bool) -> None:
+    scores = scores_of(patch_model(), judge=patch_judge(auc, 0.5, 0.5), strengths=(2,))
+    assert (scores["accuracy"] == [1]) == counts
+    assert math.isnan(scores["accuracy"][0]) != counts
+
+
+@pytest.mark.parametrize(("m_plus", "learned"), [(0.2, True), (0.1999, False), (0.2001, True)])
+def test_an_attribute_is_learned_from_a_distance_of_a_fifth(m_plus: float, learned: bool) -> None:
+    assert factor("Hat", m_minus=0.0, m_plus=m_plus).learned == learned

@@ -56,7 +56,7 @@ class Lines(nn.Module):
 
 
 class Shades(nn.Module):
-    """Attributes and z, without a parameter: how light the left and the right half are, and what is left of the image."""
+    """Attributes and z, without a parameter: how light the left and the right half are, and the rest of the image."""
 
     num_units, code_size = 2, 2 + 3 * 32 * 32
     image_shape = (3, 32, 32)
@@ -127,7 +127,7 @@ def test_an_ordered_code_has_all_scores_of_units(digits: Dataset) -> None:
 def test_attributes_have_all_scores_of_attributes(shaded: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = AttributeJudge(Halves(), (1.0,) * 2, (1.0,) * 2, (1.0,) * 2)
     monkeypatch.setattr(evaluation, "get_attribute_judge", lambda data: judge)
-    scores = evaluate(Shades(), shaded)
+    scores: Any = evaluate(Shades(), shaded)
     assert set(scores) == KEYS - OF_UNITS
     assert scores["num_parameters"] == num_parameters(Shades()) == 0
     assert scores["mse"] < 1e-9
@@ -136,7 +136,7 @@ def test_attributes_have_all_scores_of_attributes(shaded: Dataset, monkeypatch: 
 
 
 def test_a_model_need_not_be_a_module(digits: Dataset) -> None:
-    scores = evaluate(Alone(), digits)
+    scores: Any = evaluate(Alone(), digits)
     assert scores["num_parameters"] == 0 and scores["energy_monotony"] is None
     assert len(scores["prefix_mse"]) == 2
 

@@ -241,3 +241,14 @@ def test_a_units_energy_does_not_depend_on_its_scale() -> None:
     spread[1] *= 5
     assert energy_per_unit(model, images, spread) == pytest.approx(before, rel=1e-4)
     assert min(before) > 0
+
+
+@pytest.mark.parametrize(("side", "sigma"), [(10, 0.5), (11, 1.5), (3, 0.5)])
+def test_the_ssim_window_is_small_below_11_pixels_and_none_below_3(side: int, sigma: float) -> None:
+    images = random_images(shape=(1, side, 12)) // 2
+    x = images / 255
+    noisy = (x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    expected = structural_similarity_index_measure(noisy, x, data_range=1.0, sigma=sigma)
+    other = structural_similarity_index_measure(noisy, x, data_range=1.0, sigma=0.5 if sigma == 1.5 else 0.7)
+    assert isinstance(expected, Tensor) and isinstance(other, Tensor)
+    assert ssim(noisy, images) == pytest.approx(expected.item(), abs=1e-6) != other.item()

@@ -19,8 +19,6 @@ Codes = Float[ndarray, "n d"]
 Factors = Integer[ndarray, "n f"]
 FactorScore = Callable[[Codes, Factors], float | dict[str, float]]
 
-AT_STRENGTH = {f"{strength:g}": f"at {strength:g}" for strength in STRENGTHS}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -31,7 +29,8 @@ class Metric:
         format: The format of its values, as in an f-string.
         unit: The unit of its values, if they have one.
         better: Whether a higher or a lower value is better, None where neither is.
-        parts: Titles of the parts of a score that has several, by the parts' names. A part without one bears its name.
+        parts: Titles of the parts of a score that has several, by the parts' names. A part without a title is called
+            by the score's title and its own name.
         of_factors: Of a score of known factors, the function that computes it from codes (n, d) and factors (n, f).
     """
 
@@ -48,8 +47,12 @@ class Metric:
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
 
+def _at_strengths(title: str) -> dict[str, str]:
+    return {f"{strength:g}": f"{title} at {strength:g}" for strength in STRENGTHS}
+
+
 def _on_first_part(score: FactorScore) -> FactorScore:
-    """Take a score that only counts on the points that others learn on, so that all use equally many."""
+    """Take a score that does not test predictors on the points that the others learn on alone."""
 
     def of_first(codes: Codes, factors: Factors) -> float | dict[str, float]:
         first = parts(factors)[0]
@@ -70,15 +73,17 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric(title="SSIM", format=".3f", better="higher"),
     "swap_classifier": Metric(title="swap score, classifier", format=".1%", better="higher"),
     "swap_label": Metric(title="swap score, label", format=".1%", better="higher"),
-    "accuracy": Metric(title="edit accuracy", format=".1%", better="higher", parts=AT_STRENGTH),
-    "preservation_error": Metric(title="preservation error", format=".1%", better="lower", parts=AT_STRENGTH),
+    "accuracy": Metric(title="edit accuracy", format=".1%", better="higher", parts=_at_strengths("edit accuracy")),
+    "preservation_error": Metric(
+        title="preservation error", format=".1%", better="lower", parts=_at_strengths("preservation error")
+    ),
     "counterfactual_gain": Metric(title="counterfactual gain", format=".3f", better="higher"),
     "counterfactual_gain_full": Metric(title="counterfactual gain, full", format=".3f", better="higher"),
     "identity_drift": Metric(
         title="identity drift",
         format=".3f",
         better="lower",
-        parts={"reconstruction": "of reconstruction", "edited": "of edits"},
+        parts={"reconstruction": "identity drift of reconstruction", "edited": "identity drift of edits"},
     ),
     "classifier_accuracy": Metric(title="judge's accuracy", format=".1%"),
     "classifier_balanced_accuracy": Metric(title="judge's balanced accuracy", format=".1%"),
@@ -107,7 +112,7 @@ METRICS: dict[str, Metric] = {
         title="DCI",
         format=".3f",
         better="higher",
-        parts={"disentanglement": "D", "completeness": "C", "informativeness": "I"},
+        parts={"disentanglement": "DCI D", "completeness": "DCI C", "informativeness": "DCI I"},
         # The exact trees take minutes where these take seconds.
         of_factors=lambda codes, factors: dci(codes, factors, fast=True),
     ),
@@ -124,7 +129,7 @@ METRICS: dict[str, Metric] = {
         title="InfoMEC",
         format=".3f",
         better="higher",
-        parts={"infom": "M", "infoe": "E", "infoc": "C"},
+        parts={"infom": "InfoM", "infoe": "InfoE", "infoc": "InfoC"},
         of_factors=_on_first_part(infomec),
     ),
     "irs": Metric(title="IRS", format=".3f", better="higher", of_factors=_on_first_part(irs)),
@@ -144,7 +149,7 @@ def metric_of(key: str) -> Metric:
     """
     name, _, part = key.partition(" ")
     metric = METRICS[name]
-    return replace(metric, title=f"{metric.title} {metric.parts.get(part, part)}".strip())
+    return replace(metric, title=metric.parts.get(part, f"{metric.title} {part}".strip()))
 
 
 def stage_scores(stages: Sequence[StageScores]) -> list[dict[str, Any]]:
