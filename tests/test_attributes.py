@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from known_models import factor
+from known_models import factor as factor_of
 from torch import Tensor, nn
 
 from jacsup.code import to_float
@@ -304,14 +304,14 @@ def test_the_full_gain_counts_what_reconstruction_misses() -> None:
     assert result["full"] == pytest.approx(1 - SIDE**2 * 0.05**2 / (PATCH**2 * 0.6**2), abs=1e-5)
 
 
-def test_an_edit_takes_rivals_off_as_the_truth_does() -> None:
+def test_an_edit_takes_off_what_the_attribute_excludes_as_the_truth_does() -> None:
     picture, model = faces(EVERY_FACE), patch_model()
     of_exclusive = truth(([1], [0], []))
     assert counterfactual_gain(model, picture, EXCLUSIVE, MEANS, of_exclusive)["mean"] == pytest.approx(1, abs=1e-5)
     assert counterfactual_gain(model, picture, FREE, MEANS, of_exclusive)["mean"] < 0.9
 
 
-def test_gains_that_nobody_knows_are_left_out() -> None:
+def test_unknown_gains_are_left_out() -> None:
     means = MEANS[0], torch.tensor([0.6, math.nan, 0.6])
 
     def nothing_changes_in_a_smile(factor: int) -> tuple[Tensor, Tensor]:
@@ -537,4 +537,4 @@ def test_an_attribute_counts_from_an_auc_of_85_percent(auc: float, counts: bool)
 
 @pytest.mark.parametrize(("m_plus", "learned"), [(0.2, True), (0.1999, False), (0.2001, True)])
 def test_an_attribute_is_learned_from_a_distance_of_a_fifth(m_plus: float, learned: bool) -> None:
-    assert factor("Hat", m_minus=0.0, m_plus=m_plus).learned == learned
+    assert factor_of("Hat", m_minus=0.0, m_plus=m_plus).learned == learned

@@ -1,4 +1,4 @@
-"""metrics.json: its fixed keys, and that its figures are those of the stages' models."""
+"""metrics.json: its fixed keys, and that its scores are those of the stages' models."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_stage_has_all_keys(metrics: Any) -> None:
     assert {name: value for name, value in metrics.items() if name != "stages"} == last
 
 
-def test_figures_are_those_of_each_stages_model(run: Path, metrics: Any) -> None:
+def test_scores_are_those_of_each_stages_model(run: Path, metrics: Any) -> None:
     test = load_dataset(DEBUG.data).test
     models = [jacsup.load(Run(run).stage_file(number)) for number in range(3)]
     for number, (model, stage) in enumerate(zip(models, metrics["stages"], strict=True)):

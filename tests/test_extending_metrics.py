@@ -63,7 +63,8 @@ def test_a_new_score_of_known_factors_is_computed_and_shown(known: Dataset, tmp_
     run = Run(tmp_path / "run")
     run.write_recipe(RECIPES["debug"])
     save_model(run.stage_file(0), model, jacsup.describe(model, known))
-    page = write_report(run.path, known, {**scores, "stages": []}).read_text()
+    metrics: Any = {**scores, "stages": []}
+    page = write_report(run.path, known, metrics).read_text()
     assert "<td>Toy of codes</td><td>3.00</td><td>lower</td>" in page
 
 

@@ -185,7 +185,7 @@ def test_every_figure_is_drawn_and_shown(run: Run, written: tuple[Path, dict[str
             assert np.asarray(image.convert("L")).std() > 15
 
 
-def test_figure_4_turns_every_learned_attribute_over(
+def test_figure_4_flips_every_learned_attribute(
     run: Run, drawn: Dataset, written: tuple[Path, dict[str, list[Group]]]
 ) -> None:
     _, sheets = written

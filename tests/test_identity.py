@@ -146,10 +146,10 @@ def test_evaluate_takes_a_network(
 
 
 def test_wrong_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="no such file; pass a face-recognition network"):
         load_embedding(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no network")
-    with pytest.raises(ValueError, match="is no face-recognition network"):
+    with pytest.raises(ValueError, match="is not a face-recognition network"):
         load_embedding(tmp_path / "bad.onnx")
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ValueError, match=r"pip install 'jacsup\[align\]'"):
