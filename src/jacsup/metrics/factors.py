@@ -1,10 +1,11 @@
 """How well a code separates known factors: the scores of the disentanglement literature.
 
 In all functions, `codes` are (n, d) numbers and `factors` are the (n, f) integers that the same n images were made
-with. The defaults are the settings of record (Locatello et al. 2019, `disentanglement_lib`), with 10,000 points to learn
-or count on and 5,000 more to test a predictor on: `dci`, `sap` and `explicitness` test on the last third of their points,
-and the others use all of them. Points must be in random order. All functions raise ValueError if codes or factors are
-not finite, if factors are not integers or have only one value, if there are too few points, or if sizes differ.
+with. The defaults are the settings of record (Locatello et al. 2019, `disentanglement_lib`), with 10,000 points to
+learn or count on and 5,000 more to test a predictor on: `dci`, `sap` and `explicitness` test on the last third of their
+points, and the others use all of them. Points must be in random order. All functions raise ValueError if codes or
+factors are not finite, if factors are not integers or have only one value, if there are too few points, or if sizes
+differ.
 """
 
 from __future__ import annotations

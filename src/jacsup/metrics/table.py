@@ -52,7 +52,7 @@ def _at_strengths(title: str) -> dict[str, str]:
 
 
 def _on_first_part(score: FactorScore) -> FactorScore:
-    """Take a score that does not test predictors on the points that the others learn on alone."""
+    """Compute a score on the points that predictors learn on, without those that they are tested on."""
 
     def of_first(codes: Codes, factors: Factors) -> float | dict[str, float]:
         first = parts(factors)[0]
