@@ -31,9 +31,19 @@ from jacsup.run import Run
 
 DEBUG = RECIPES["debug"]
 NUMBERS = {
-    "mse", "psnr", "ssim", "code_size", "num_parameters", "swap_classifier", "swap_label", "classifier_accuracy",
-    "jacobian_error", "jacobian_error_first_teacher", "finite_difference_error", "energy_monotony",
-}  # fmt: skip
+    "mse",
+    "psnr",
+    "ssim",
+    "code_size",
+    "num_parameters",
+    "swap_classifier",
+    "swap_label",
+    "classifier_accuracy",
+    "jacobian_error",
+    "jacobian_error_first_teacher",
+    "finite_difference_error",
+    "energy_monotony",
+}
 AGAINST_A_TEACHER = {"jacobian_error", "jacobian_error_first_teacher", "finite_difference_error"}
 LISTS = {"prefix_mse": 1, "drop_per_unit": 0, "energy_per_unit": 0}
 
@@ -194,8 +204,17 @@ def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
     data = Dataset(Split(images[:100]), Split(images, factors=factors), Digits())
     scores = judge_units(model, data)["factor_scores"]
     assert list(scores) == [
-        "factor_vae", "beta_vae", "mig", "dci_fast", "sap", "sap_r2", "modularity", "explicitness", "infomec", "irs"
-    ]  # fmt: skip
+        "factor_vae",
+        "beta_vae",
+        "mig",
+        "dci_fast",
+        "sap",
+        "sap_r2",
+        "modularity",
+        "explicitness",
+        "infomec",
+        "irs",
+    ]
     codes = encode_all(model, images).double().numpy()[:200]
     assert scores["mig"] == pytest.approx(mig(codes, factors[:200, :2].numpy()))
     assert flat_scores(scores)["dci_fast completeness"] == scores["dci_fast"]["completeness"]

@@ -70,9 +70,13 @@ def test_a_new_score_of_known_factors_is_computed_and_shown(known: Dataset, tmp_
 
 def test_titles_name_the_part() -> None:
     titles = {
-        "mse": "MSE", "psnr": "PSNR, dB", "accuracy 2": "edit accuracy at 2", "dci_fast completeness": "DCI C",
-        "infomec infom": "InfoM", "identity_drift edited": "identity drift of edits",
-    }  # fmt: skip
+        "mse": "MSE",
+        "psnr": "PSNR, dB",
+        "accuracy 2": "edit accuracy at 2",
+        "dci_fast completeness": "DCI C",
+        "infomec infom": "InfoM",
+        "identity_drift edited": "identity drift of edits",
+    }
     assert {key: metric_of(key).heading for key in titles} == titles
 
 
@@ -95,9 +99,15 @@ def test_results_have_the_keys_of_their_types(known: Dataset, of_attributes: Any
     shared = set(of_units) & set(of_attributes)
     assert set(of_units) | (set(of_attributes) - {"stages"}) == keys_of(ModelScores)
     assert shared == {
-        "code_size", "num_parameters", "mse", "psnr", "ssim", "jacobian_error", "finite_difference_error",
+        "code_size",
+        "num_parameters",
+        "mse",
+        "psnr",
+        "ssim",
+        "jacobian_error",
+        "finite_difference_error",
         "classifier_accuracy",
-    }  # fmt: skip
+    }
     assert keys_of(Scores) == keys_of(ModelScores) | {"stages"}
     assert set(of_attributes["stages"][0]) <= keys_of(StageScores) == keys_of(ModelScores) | {"name"}
     assert set(of_attributes["edit"]) == keys_of(EditScores) == {*of_attributes["edit_all"], "strengths"}

@@ -29,12 +29,16 @@ from jacsup.report.unit_plots import draw_factor_grid, draw_units
 
 KEYS = set(ModelScores.__annotations__)
 OF_UNITS = {
-    "swap_classifier", "swap_label", "jacobian_error_first_teacher", "prefix_mse", "drop_per_unit", "energy_per_unit",
-    "energy_monotony", "factor_scores",
-}  # fmt: skip
-OF_ATTRIBUTES = {
-    "edit", "edit_all", "counterfactual_gain", "counterfactual_gain_full", "identity_drift", "attributes"
-}  # fmt: skip
+    "swap_classifier",
+    "swap_label",
+    "jacobian_error_first_teacher",
+    "prefix_mse",
+    "drop_per_unit",
+    "energy_per_unit",
+    "energy_monotony",
+    "factor_scores",
+}
+OF_ATTRIBUTES = {"edit", "edit_all", "counterfactual_gain", "counterfactual_gain_full", "identity_drift", "attributes"}
 
 
 class Lines(nn.Module):

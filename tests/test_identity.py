@@ -59,7 +59,7 @@ def mean_colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flat = message((1, "pooled"), (2, "fc1"), (3, "flat"), (4, "Flatten"))
     graph = message(
         (1, pool), (1, flat), (2, "mean"), (11, tensor_type("data", 1, 3, SIDE, SIDE)), (12, tensor_type("fc1", 1, 3))
-    )  # fmt: skip
+    )
     file = tmp_path_factory.mktemp("network") / "mean.onnx"
     file.write_bytes(message((1, 8), (7, graph), (8, message((1, ""), (2, 13)))))
     return file

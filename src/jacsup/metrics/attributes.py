@@ -114,7 +114,7 @@ def edit_scores(
         Lists by strength, in [0, 1]: `accuracy` and `preservation_error`, means over attributes for which the judge's
         AUC is at least 0.85; `accuracy_all` and `preservation_error_all`, means over all; and both of each attribute
         in `per_attribute`. They are nan for an attribute whose m- or m+ is unknown, and the preservation error for one
-        that excludes all others; means leave these out.
+        that excludes all others; means omit these.
     """
     images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
