@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +55,7 @@ def ship(
     print(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {json.dumps(metrics)}")
 
 
-def scores_of(metrics: dict[str, Any]) -> dict[str, float]:
+def scores_of(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that are a single number, except the accuracy at strength 0 and the gain against the source."""
     edits = {f"edit {name}": value for name, value in by_strength(metrics.get("edit") or {}).items()}
     hidden = ("edit accuracy 0", "counterfactual_gain_full")

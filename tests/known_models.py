@@ -1,4 +1,4 @@
-"""Images and models for the tests of metrics: random ones, and ones whose figures are known beforehand."""
+"""Images and models for the tests of metrics: random ones, and ones whose scores are known beforehand."""
 
 from __future__ import annotations
 

@@ -103,10 +103,12 @@ def naive_explicitness(codes: ndarray, factors: ndarray) -> float:
     scaled = (codes - codes[:cut].mean(axis=0)) / codes[:cut].std(axis=0)
     for factor in factors.T:
         values = sorted(set(factor))
-        told = np.array([
-            LogisticRegression().fit(scaled[:cut], factor[:cut] == value).predict_proba(scaled[cut:])[:, 1]
-            for value in values
-        ])  # fmt: skip
+        told = np.array(
+            [
+                LogisticRegression().fit(scaled[:cut], factor[:cut] == value).predict_proba(scaled[cut:])[:, 1]
+                for value in values
+            ]
+        )
         told /= told.sum(axis=0)
         areas = []
         for value, likely in zip(values, told, strict=True):
@@ -120,11 +122,13 @@ def naive_infomec(codes: ndarray, factors: ndarray) -> dict[str, float]:
     scaled = (codes - codes.mean(axis=0)) / codes.std(axis=0)
     spans = codes.max(axis=0) - codes.min(axis=0)
     active = [i for i in range(codes.shape[1]) if spans[i] > max(spans) / 20]
-    known = np.array([
-        mutual_info_classif(scaled[:, active], factor, n_neighbors=10, random_state=0)
-        / information(list(factor), list(factor))
-        for factor in factors.T
-    ])  # fmt: skip
+    known = np.array(
+        [
+            mutual_info_classif(scaled[:, active], factor, n_neighbors=10, random_state=0)
+            / information(list(factor), list(factor))
+            for factor in factors.T
+        ]
+    )
 
     def concentration(rows: ndarray) -> float:
         chance = 1 / rows.shape[1]

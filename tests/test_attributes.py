@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from known_models import factor as factor_of
 from torch import Tensor, nn
 
 from jacsup.code import to_float
@@ -75,6 +76,8 @@ class Reader(nn.Module):
 
 class Painter(nn.Module):
     """The image z + `paint @ y` + `offset`, with z taken `keep` times."""
+
+    map_side = SIDE
 
     def __init__(self, paint: Tensor, keep: float, offset: float):
         super().__init__()
@@ -168,7 +171,7 @@ def test_both_directions_count_alike() -> None:
 
 
 def test_only_the_first_images_are_edited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "NUM_EDITED", 1)
+    monkeypatch.setattr(attributes, "NUM_EDITED_IMAGES", 1)
     rows = [[True] * 3, *EVERY_FACE]
     means = MEANS[0], torch.full((3,), 3.0)
     assert scores_of(patch_model(0.3), rows, means=means, strengths=(1,))["accuracy"] == [0]
@@ -301,14 +304,14 @@ def test_the_full_gain_counts_what_reconstruction_misses() -> None:
     assert result["full"] == pytest.approx(1 - SIDE**2 * 0.05**2 / (PATCH**2 * 0.6**2), abs=1e-5)
 
 
-def test_an_edit_takes_rivals_off_as_the_truth_does() -> None:
+def test_an_edit_takes_off_what_the_attribute_excludes_as_the_truth_does() -> None:
     picture, model = faces(EVERY_FACE), patch_model()
     of_exclusive = truth(([1], [0], []))
     assert counterfactual_gain(model, picture, EXCLUSIVE, MEANS, of_exclusive)["mean"] == pytest.approx(1, abs=1e-5)
     assert counterfactual_gain(model, picture, FREE, MEANS, of_exclusive)["mean"] < 0.9
 
 
-def test_gains_that_nobody_knows_are_left_out() -> None:
+def test_unknown_gains_are_left_out() -> None:
     means = MEANS[0], torch.tensor([0.6, math.nan, 0.6])
 
     def nothing_changes_in_a_smile(factor: int) -> tuple[Tensor, Tensor]:
@@ -523,3 +526,15 @@ def test_augmented_images_are_shifted_and_mirrored_copies() -> None:
         assert len(found) == 1
         kinds |= {*found}
     assert len(kinds) > 15, "18 are possible"
+
+
+@pytest.mark.parametrize(("auc", "counts"), [(0.8501, True), (0.85, True), (0.8499, False)])
+def test_an_attribute_counts_from_an_auc_of_85_percent(auc: float, counts: bool) -> None:
+    scores = scores_of(patch_model(), judge=patch_judge(auc, 0.5, 0.5), strengths=(2,))
+    assert (scores["accuracy"] == [1]) == counts
+    assert math.isnan(scores["accuracy"][0]) != counts
+
+
+@pytest.mark.parametrize(("m_plus", "learned"), [(0.2, True), (0.1999, False), (0.2001, True)])
+def test_an_attribute_is_learned_from_a_distance_of_a_fifth(m_plus: float, learned: bool) -> None:
+    assert factor_of("Hat", m_minus=0.0, m_plus=m_plus).learned == learned

@@ -208,7 +208,7 @@ def test_a_result_that_one_seed_lacks_is_left_out() -> None:
     results = [
         {"method": "pca", "code_size": 2, "seed": seed, "mse": 0.1, "irs": irs} for seed, irs in ((0, 1.0), (1, None))
     ]
-    assert set(points(results)[0].figures) == {"mse"}
+    assert set(points(results)[0].scores) == {"mse"}
 
 
 def test_a_peer_that_diverges_stops_with_its_name(digits: Dataset) -> None:
@@ -421,7 +421,7 @@ def test_results_of_seeds_are_put_together(compared: tuple[Path, list[dict[str, 
     one = next(point for point in points(results) if point.method == "jacobian" and point.code_size == 3)
     errors = [each["mse"] for each in results if each["method"] == "jacobian" and each["code_size"] == 3]
     assert one.num_seeds == 2
-    assert one.figures["mse"] == (pytest.approx(np.mean(errors)), pytest.approx(np.std(errors, ddof=1)))
+    assert one.scores["mse"] == (pytest.approx(np.mean(errors)), pytest.approx(np.std(errors, ddof=1)))
 
 
 def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,8 +429,8 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     from jacsup.metrics import attributes
     from jacsup.training import epoch_scores
 
-    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
-    monkeypatch.setattr(attributes, "NUM_EDITED", 8)
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+    monkeypatch.setattr(attributes, "NUM_EDITED_IMAGES", 8)
     monkeypatch.setattr(evaluation, "NUM_DRAWN", 8)
     monkeypatch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
     recipe = small_faces()

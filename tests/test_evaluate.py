@@ -1,4 +1,4 @@
-"""metrics.json: its fixed keys, and that its figures are those of the stages' models."""
+"""metrics.json: its fixed keys, and that its scores are those of the stages' models."""
 
 from __future__ import annotations
 
@@ -31,9 +31,19 @@ from jacsup.run import Run
 
 DEBUG = RECIPES["debug"]
 NUMBERS = {
-    "mse", "psnr", "ssim", "code_size", "num_parameters", "swap_classifier", "swap_label", "classifier_accuracy",
-    "jacobian_error", "jacobian_error_first_teacher", "finite_difference_error", "energy_monotony",
-}  # fmt: skip
+    "mse",
+    "psnr",
+    "ssim",
+    "code_size",
+    "num_parameters",
+    "swap_classifier",
+    "swap_label",
+    "classifier_accuracy",
+    "jacobian_error",
+    "jacobian_error_first_teacher",
+    "finite_difference_error",
+    "energy_monotony",
+}
 AGAINST_A_TEACHER = {"jacobian_error", "jacobian_error_first_teacher", "finite_difference_error"}
 LISTS = {"prefix_mse": 1, "drop_per_unit": 0, "energy_per_unit": 0}
 
@@ -44,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def metrics(run: Path) -> dict[str, Any]:
+def metrics(run: Path) -> Any:
     return evaluate(run)
 
 
@@ -55,12 +65,12 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_metrics_json_is_what_evaluate_returns(run: Path, metrics: dict[str, Any]) -> None:
+def test_metrics_json_is_what_evaluate_returns(run: Path, metrics: Any) -> None:
     assert strict_json((run / "metrics.json").read_text()) == metrics
     assert current_metrics(Run(run)) == metrics
 
 
-def test_every_stage_has_all_keys(metrics: dict[str, Any]) -> None:
+def test_every_stage_has_all_keys(metrics: Any) -> None:
     assert set(metrics) == NUMBERS | {*LISTS, "factor_scores", "stages"}
     assert [stage["name"] for stage in metrics["stages"]] == ["units-2", "units-3", "units-4"]
     for stage, units in zip(metrics["stages"], (2, 3, 4), strict=True):
@@ -75,7 +85,7 @@ def test_every_stage_has_all_keys(metrics: dict[str, Any]) -> None:
     assert {name: value for name, value in metrics.items() if name != "stages"} == last
 
 
-def test_figures_are_those_of_each_stages_model(run: Path, metrics: dict[str, Any]) -> None:
+def test_scores_are_those_of_each_stages_model(run: Path, metrics: Any) -> None:
     test = load_dataset(DEBUG.data).test
     models = [jacsup.load(Run(run).stage_file(number)) for number in range(3)]
     for number, (model, stage) in enumerate(zip(models, metrics["stages"], strict=True)):
@@ -91,14 +101,14 @@ def test_figures_are_those_of_each_stages_model(run: Path, metrics: dict[str, An
             assert stage["finite_difference_error"] == finite_difference_error(model, models[number - 1], test.images)
 
 
-def test_a_model_file_is_judged_like_its_stage_without_a_teacher(run: Path, metrics: dict[str, Any]) -> None:
+def test_a_model_file_is_judged_like_its_stage_without_a_teacher(run: Path, metrics: Any) -> None:
     for number, stage in enumerate(metrics["stages"]):
         alone = evaluate(Run(run).stage_file(number))
         assert alone == {**{name: stage[name] for name in alone}, **dict.fromkeys(AGAINST_A_TEACHER)}
         assert set(alone) == set(stage) - {"name"}
 
 
-def test_the_last_epochs_statistics_say_the_same(run: Path, metrics: dict[str, Any]) -> None:
+def test_the_last_epochs_statistics_say_the_same(run: Path, metrics: Any) -> None:
     test = load_dataset(DEBUG.data).test
     for number, stage in enumerate(metrics["stages"]):
         line = [line for line in Run(run).stats() if line["stage"] == number][-1]
@@ -112,17 +122,17 @@ def test_the_last_epochs_statistics_say_the_same(run: Path, metrics: dict[str, A
 
 def test_an_unfinished_run_has_its_finished_stages(tmp_path: Path) -> None:
     run = Run(jacsup.train(DEBUG, out=tmp_path / "run", num_stages=2))
-    metrics = evaluate(run.path)
+    metrics: Any = evaluate(run.path)
     assert [stage["name"] for stage in metrics["stages"]] == ["units-2", "units-3"]
     assert metrics["code_size"] == 3
     assert current_metrics(run) == metrics
     jacsup.train(DEBUG, out=run.path)
     assert current_metrics(run) is None, "a newer stage is not judged yet"
     evaluate(run.path)
-    assert len((current_metrics(run) or {})["stages"]) == 3
+    assert len((current_metrics(run) or {}).get("stages", [])) == 3
 
 
-def test_metrics_older_than_the_newest_stage_do_not_count(run: Path, metrics: dict[str, Any], tmp_path: Path) -> None:
+def test_metrics_older_than_the_newest_stage_do_not_count(run: Path, metrics: Any, tmp_path: Path) -> None:
     copy = Run(Path(shutil.copytree(run, tmp_path / "copy")))
     assert current_metrics(copy) == metrics
     newest = copy.newest_model()
@@ -139,7 +149,7 @@ def test_images_without_labels_have_no_swap_scores(size: int, has_ssim: bool, tm
     images = np.random.default_rng(0).integers(0, 256, (60, size, size), dtype=np.uint8)
     data = jacsup.Dataset.from_arrays(images)
     out = jacsup.train(set_field(DEBUG, "stages.batch_size", 16), data, tmp_path / "run", num_stages=2)
-    metrics = evaluate(out, data)
+    metrics: Any = evaluate(out, data)
     assert {"swap_classifier", "swap_label", "classifier_accuracy"} == {
         name for name in NUMBERS - {"ssim"} if metrics[name] is None
     }
@@ -156,7 +166,7 @@ def test_the_first_teacher_is_followed_in_its_first_two_units_or_its_only_one(nu
     teacher, student = (jacsup.load(run.stage_file(number)) for number in (0, 1))
     some = load_dataset(DEBUG.data).test.images[:NUM_JACOBIAN_IMAGES]
     errors = [jacobian_error(student, teacher, some, count) for count in (min(num_units, 2), num_units)]
-    metrics = evaluate(run.path)
+    metrics: Any = evaluate(run.path)
     assert [metrics["jacobian_error_first_teacher"], metrics["jacobian_error"]] == errors
 
 
@@ -180,7 +190,7 @@ def test_a_model_of_other_images_is_refused_before_a_judge_is_trained(
     monkeypatch.setattr("jacsup.evaluate.get_judge", lambda data: pytest.fail("a judge was trained"))
     with pytest.raises(ValueError, match="is a model of images"):
         evaluate(run, Dataset.from_arrays(np.zeros((20, 9, 9), np.uint8)))
-    with pytest.raises(ValueError, match="leave --identity away"):
+    with pytest.raises(ValueError, match="omit --identity"):
         evaluate(run, identity=Path("none.onnx"))
 
 
@@ -194,8 +204,17 @@ def test_scores_of_known_factors_leave_out_what_a_part_lacks() -> None:
     data = Dataset(Split(images[:100]), Split(images, factors=factors), Digits())
     scores = judge_units(model, data)["factor_scores"]
     assert list(scores) == [
-        "factor_vae", "beta_vae", "mig", "dci_fast", "sap", "sap_r2", "modularity", "explicitness", "infomec", "irs"
-    ]  # fmt: skip
+        "factor_vae",
+        "beta_vae",
+        "mig",
+        "dci_fast",
+        "sap",
+        "sap_r2",
+        "modularity",
+        "explicitness",
+        "infomec",
+        "irs",
+    ]
     codes = encode_all(model, images).double().numpy()[:200]
     assert scores["mig"] == pytest.approx(mig(codes, factors[:200, :2].numpy()))
     assert flat_scores(scores)["dci_fast completeness"] == scores["dci_fast"]["completeness"]

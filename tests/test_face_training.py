@@ -41,8 +41,8 @@ def stats(folder: Path) -> list[dict[str, float]]:
 def _few_edits() -> Iterator[None]:
     """Every attribute of every edited image is one decoding and one verdict."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(epoch_scores, "NUM_EDITED", 4)
-        patch.setattr(attributes, "NUM_EDITED", 8)
+        patch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+        patch.setattr(attributes, "NUM_EDITED_IMAGES", 8)
         patch.setattr(evaluation, "NUM_DRAWN", 8)
         patch.setattr(evaluation, "NUM_JACOBIAN_IMAGES", 8)
         yield
@@ -94,7 +94,7 @@ def test_the_model_file_knows_its_attributes(finished: Path) -> None:
 
 
 def test_evaluation_has_the_keys_that_scripts_rely_on(finished: Path) -> None:
-    metrics = evaluate(finished)
+    metrics: Any = evaluate(finished)
     assert metrics == json.loads((finished / "metrics.json").read_text())
     assert [stage["name"] for stage in metrics["stages"]] == ["teacher", "teacher-cycles", "student-1"]
     for figures in (metrics, *metrics["stages"]):
@@ -143,7 +143,7 @@ def test_an_ordered_code_of_colour_images(tmp_path: Path) -> None:
     run = jacsup.train(recipe, jacsup.Dataset.from_arrays(images), tmp_path / "run")
     model = jacsup.load(run)
     assert model.num_units == 5 and model.code_size == 5
-    figures = evaluate(run, jacsup.Dataset.from_arrays(images))
+    figures: Any = evaluate(run, jacsup.Dataset.from_arrays(images))
     assert len(figures["prefix_mse"]) == 6 and "edit" not in figures
 
 

@@ -239,11 +239,11 @@ SCORES = [mig, modularity, irs, sap, explicitness, dci, infomec, sampler_of]
 @pytest.mark.parametrize(
     ("codes", "factors", "message"),
     [
-        (np.zeros((0, 2)), np.zeros((0, 2), int), "none of them 0"),
-        (np.zeros((4, 0)), np.zeros((4, 2), int), "none of them 0"),
-        (np.zeros((4, 2)), np.zeros((4, 0), int), "none of them 0"),
-        (np.full((2, 1), np.nan), np.array([[0], [1]]), "not finite"),
-        (np.zeros((2, 1)), np.array([[0, 3], [1, 3]]), r"factors \[1\] have one value"),
+        (np.zeros((0, 2)), np.zeros((0, 2), int), "with the same n and no size 0"),
+        (np.zeros((4, 0)), np.zeros((4, 2), int), "with the same n and no size 0"),
+        (np.zeros((4, 2)), np.zeros((4, 0), int), "with the same n and no size 0"),
+        (np.full((2, 1), np.nan), np.array([[0], [1]]), "not finite; remove these points"),
+        (np.zeros((2, 1)), np.array([[0, 3], [1, 3]]), r"factors \[1\] have only one value; remove these columns"),
     ],
 )
 def test_wrong_input_is_named(score: Callable[..., object], codes: ndarray, factors: ndarray, message: str) -> None:
@@ -253,7 +253,10 @@ def test_wrong_input_is_named(score: Callable[..., object], codes: ndarray, fact
 
 @pytest.mark.parametrize(
     ("factors", "message"),
-    [(np.zeros((3, 2), int), r"give \(n, d\) and \(n, f\)"), (np.array([0.5, 1, 2, 3])[:, None], "number the values")],
+    [
+        (np.zeros((3, 2), int), r"must be \(n, d\) and \(n, f\)"),
+        (np.array([0.5, 1, 2, 3])[:, None], "number the values"),
+    ],
 )
 def test_sizes_that_differ_and_fractions_are_named(factors: ndarray, message: str) -> None:
     # The scores' own annotations refuse them first while tests run.
@@ -278,11 +281,11 @@ def test_infomec_needs_neighbours() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_factors": 1}, "num_factors is 1; allowed is 2"),
-        ({"num_factors": 4}, "more than 3"),
+        ({"num_factors": 1}, "num_factors is 1; it must be at least 2"),
+        ({"num_factors": 4}, "num_factors must be at most 3"),
         ({"num_factors": 3, "batch_size": 1}, "batch_size is 1"),
         ({"num_factors": 3, "num_test": 0}, "num_test is 0"),
-        ({"num_factors": 3, "num_train": 1}, "num_train is 1; allowed is 50"),
+        ({"num_factors": 3, "num_train": 1}, "num_train is 1; it must be at least 50"),
     ],
 )
 def test_wrong_sizes_are_named(score: Callable[..., float], options: dict[str, int], message: str) -> None:

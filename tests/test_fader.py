@@ -143,7 +143,7 @@ def test_an_encoder_that_is_rewarded_hides_what_the_other_one_shows() -> None:
 def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
     recipe = with_arm(small_faces(), "fader")
     finished = jacsup.train(recipe, out=tmp_path / "one")
     stop_after(10, recipe, tmp_path / "two", monkeypatch)
@@ -158,7 +158,7 @@ def test_a_run_resumes_bit_exactly_and_its_model_has_no_third_network(
 
 
 def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
     run = Run(jacsup.train(small_faces(), out=tmp_path / "run", num_stages=1))
     assert "fader" in missing_arms(run, find_siblings(run))
     beside = jacsup.train(with_arm(small_faces(), "fader"), out=tmp_path / "beside", num_stages=1)
@@ -198,7 +198,7 @@ def test_an_unknown_objective_is_refused_before_anything_is_written(tmp_path: Pa
 
 
 def test_its_strengths_are_in_the_units_of_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epoch_scores, "NUM_EDITED", 4)
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
     run = jacsup.train(with_arm(small_faces(), "fader"), out=tmp_path / "run")
     known = [factor for factor in load_info(run).factors if factor.m_plus == factor.m_plus]
     assert {(factor.m_minus, factor.m_plus) for factor in known} == {(-1.0, 1.0)}

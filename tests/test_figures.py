@@ -48,11 +48,18 @@ def data() -> Dataset:
     return load_dataset(DEBUG.data)
 
 
-def some_metrics() -> dict[str, Any]:
+def some_metrics() -> Any:
     stage = {
-        "mse": 0.0123, "psnr": 19.1, "ssim": 0.71, "code_size": 4, "num_parameters": 12345, "swap_classifier": 0.512,
-        "swap_label": 0.498, "classifier_accuracy": 0.953, "jacobian_error": None,
-    }  # fmt: skip
+        "mse": 0.0123,
+        "psnr": 19.1,
+        "ssim": 0.71,
+        "code_size": 4,
+        "num_parameters": 12345,
+        "swap_classifier": 0.512,
+        "swap_label": 0.498,
+        "classifier_accuracy": 0.953,
+        "jacobian_error": None,
+    }
     return {
         **stage,
         "prefix_mse": [0.07, 0.05, 0.03, 0.02, 0.0123],
@@ -76,9 +83,15 @@ def test_every_figure_is_drawn_and_shown(debug_run: Path, data: Dataset) -> None
     page = write_report(debug_run, data, some_metrics())
     assert page == debug_run / "report" / "index.html"
     names = {
-        "figure-1a.png", "figure-1b.png", "figure-1c-plain.png", "figure-1d.png", "figure-2a.png", "figure-2b.png",
-        "reconstructions.png", "order.png",
-    }  # fmt: skip
+        "figure-1a.png",
+        "figure-1b.png",
+        "figure-1c-plain.png",
+        "figure-1d.png",
+        "figure-2a.png",
+        "figure-2b.png",
+        "reconstructions.png",
+        "order.png",
+    }
     assert images_of(page) == names == {path.name for path in page.parent.glob("*.png")}
     assert page.read_text().count("<img") == len(names)
     for name in names:
@@ -103,7 +116,7 @@ def test_without_metrics_the_page_names_the_command_that_computes_them(debug_run
 
 
 def test_metrics_that_could_not_be_measured_are_left_out(debug_run: Path, data: Dataset) -> None:
-    metrics = dict.fromkeys(some_metrics()) | {"mse": 0.5}
+    metrics: Any = dict.fromkeys(some_metrics()) | {"mse": 0.5}
     text = write_report(debug_run, data, metrics).read_text()
     assert "<dd>0.5000</dd>" in text
     assert "None" not in text

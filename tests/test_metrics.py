@@ -61,13 +61,13 @@ def test_a_constant_models_pixels_are_scaled_and_clamped(
     assert mse(pixels, images) == pytest.approx(expected, rel=1e-5)
 
 
-def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_a_score(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load_dataset(Digits()).test
     images, model, means = digits.images, random_model(4, shape=(1, 8, 8)), torch.tensor([0.1, -0.2, 0.3, 0.0])
     judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 1.0)
     teacher = random_model(2, seed=1, shape=(1, 8, 8))
 
-    def figures() -> dict[str, float | list[float]]:
+    def scores() -> dict[str, float | list[float]]:
         pixels = reconstruct(model, images)
         assert pixels.shape == images.shape
         return {
@@ -80,10 +80,10 @@ def test_chunks_do_not_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
             **swap_scores(model, digits, judge),
         }
 
-    whole = figures()
+    whole = scores()
     for module in (image_metrics, swap):
         monkeypatch.setattr(module, "CHUNK", 70)
-    for name, value in figures().items():
+    for name, value in scores().items():
         assert value == pytest.approx(whole[name], rel=1e-5, abs=1e-5), name
 
 
@@ -241,3 +241,14 @@ def test_a_units_energy_does_not_depend_on_its_scale() -> None:
     spread[1] *= 5
     assert energy_per_unit(model, images, spread) == pytest.approx(before, rel=1e-4)
     assert min(before) > 0
+
+
+@pytest.mark.parametrize(("side", "sigma"), [(10, 0.5), (11, 1.5), (3, 0.5)])
+def test_the_ssim_window_is_small_below_11_pixels_and_none_below_3(side: int, sigma: float) -> None:
+    images = random_images(shape=(1, side, 12)) // 2
+    x = images / 255
+    noisy = (x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    expected = structural_similarity_index_measure(noisy, x, data_range=1.0, sigma=sigma)
+    other = structural_similarity_index_measure(noisy, x, data_range=1.0, sigma=0.5 if sigma == 1.5 else 0.7)
+    assert isinstance(expected, Tensor) and isinstance(other, Tensor)
+    assert ssim(noisy, images) == pytest.approx(expected.item(), abs=1e-6) != other.item()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jacsup.config import Recipe as Recipe
     from jacsup.data.dataset import Dataset as Dataset
     from jacsup.edit import Editor as Editor
+    from jacsup.metrics.description import describe as describe
     from jacsup.models import load as load
     from jacsup.recipes import find as recipe
     from jacsup.training.loop import train as train
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Code": ("jacsup.code", "Code"),
     "code": ("jacsup.code", ""),
+    "describe": ("jacsup.metrics.description", "describe"),
     "Dataset": ("jacsup.data.dataset", "Dataset"),
     "Editor": ("jacsup.edit", "Editor"),
     "Recipe": ("jacsup.config", "Recipe"),
@@ -31,7 +33,7 @@ _PUBLIC = {
     "train": ("jacsup.training.loop", "train"),
 }
 
-__all__ = ["Code", "Dataset", "Editor", "Recipe", "code", "load", "losses", "recipe", "train"]
+__all__ = ["Code", "Dataset", "Editor", "Recipe", "code", "describe", "load", "losses", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Judges a trained model, or every stage of a run, on the whole test split: metrics.json."""
+"""Judge a trained model, or every stage of a run, on the whole test split: metrics.json."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from jacsup import metrics as factor_metrics
 from jacsup.atomic import write_atomically
 from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset
 from jacsup.data.of_run import find_data
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
-from jacsup.metrics.factors import common_values, parts
+from jacsup.metrics.description import describe, in_eval_mode
+from jacsup.metrics.factors import common_values
 from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
 from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
+from jacsup.metrics.scores import Scores, StageScores
 from jacsup.metrics.swap import NUM_SWAPPED, Judge, get_judge, swap_scores
-from jacsup.models import Factor, Model, factor_statistics, load, load_info, model_file, num_parameters
+from jacsup.metrics.table import METRICS
+from jacsup.models import (
+    Autoencoder,
+    Factor,
+    Model,
+    device_of,
+    factor_statistics,
+    load,
+    load_info,
+    model_file,
+    num_parameters,
+)
 from jacsup.progress import track
 from jacsup.run import Run
 
@@ -39,77 +51,141 @@ NUM_POINTS = 15_000
 
 @dataclass(frozen=True)
 class Instruments:
-    """What models are measured with: a judge of classes or attributes, the true images of edits, a face embedding."""
+    """What models are judged with.
+
+    Attributes:
+        judge: A judge of classes for a model of units, of attributes for a model of attributes. None without labels.
+        truth: The true images of edits, None for data that cannot be drawn again.
+        embed: A face-recognition network, None if identity drift is not measured.
+    """
 
     judge: Judge | AttributeJudge | None
     truth: Counterfactual | None = None
     embed: Embedding | None = None
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """A model to judge: its name in messages, and its factors."""
+
+    name: str
+    model: Autoencoder
+    factors: tuple[Factor, ...]
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether its factors are attributes, with a nuisance part besides."""
+        return self.model.code_size > self.model.num_units
+
+    @classmethod
+    def of_file(cls, file: Path) -> _Subject:
+        return cls(str(file), load(file), load_info(file).factors)
+
+
 def evaluate(
-    where: str | Path,
+    where: str | Path | Autoencoder,
     data: Dataset | None = None,
     *,
     data_root: str | Path | None = None,
     identity: Path | None = None,
-) -> dict[str, Any]:
-    """The figures of a model file, or of a run folder and each of its finished stages (under `stages`).
+) -> Scores:
+    """Judge a model, or each finished stage of a run, on the whole test split.
 
-    Keys, ranges and definitions are those of docs/METRICS.md; what a model or its data cannot give is None.
-    A run's figures are also written to its metrics.json. data: the run's data set, found through run.json if None.
-    identity: a face-recognition network for `identity_drift`; see metrics.identity.load_embedding.
+    A run's scores are also written to its metrics.json.
+
+    Args:
+        where: A run folder, a model file, the name of a shipped model, or a model in memory, which may be any
+            `jacsup.models.Autoencoder`. Models are judged in eval mode.
+        data: The data set to judge on. Defaults to the one that the run or the model was trained on. A model in memory
+            that `jacsup.load` did not return needs it.
+        data_root: The folder with the data set's files. Defaults to the one that the run's last session used.
+        identity: A face-recognition network (.onnx) to measure `identity_drift` with. Defaults to none; see
+            `jacsup.metrics.identity.load_embedding`.
+
+    Returns:
+        Scores with the keys that docs/METRICS.md defines. Scores that the model or its data cannot give are None. Of a
+        run, the scores are the newest finished stage's, and `stages` has those of each.
+
+    Raises:
+        ValueError: If there is no such run or model, if its data are not found, or if they have images or attributes
+            other than the model's.
     """
+    if not isinstance(where, str | Path):
+        return _of_model(where, data, data_root, identity)
     path = Path(where)
     newest = model_file(path)
     data = data or find_data(path, data_root)
     if not (path / "recipe.json").is_file():
-        return _figures(newest, None, None, data, _instruments(newest, data, identity))
+        return _of_subject(_Subject.of_file(newest), data, identity)
     run = Run(path)
     stages = judge_stages(run, run.finished_stages(), data, identity)
-    metrics = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
+    metrics: Any = {**{name: value for name, value in stages[-1].items() if name != "name"}, "stages": stages}
     write_atomically(path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False).encode())
     return metrics
 
 
-def judge_stages(run: Run, numbers: Sequence[int], data: Dataset, identity: Path | None = None) -> list[dict[str, Any]]:
-    """The figures of some of a run's finished stages, each with the stage's name."""
+def _of_model(model: Autoencoder, data: Dataset | None, data_root: str | Path | None, identity: Path | None) -> Scores:
+    """The scores of a model in memory: one from a file has its factors from there, others from the training data."""
+    name, source = type(model).__name__, model.source if isinstance(model, Model) else None
+    if not data:
+        if not source:
+            raise ValueError(f"this {name} comes from no file, so its data are unknown; pass data as well")
+        data = find_data(source, data_root)
+    data = data.to(device_of(model))
+    _require_same_images(name, model, data)
+    factors = (load_info(source) if source else describe(model, data)).factors
+    return _of_subject(_Subject(name, model, factors), data, identity)
+
+
+def _of_subject(subject: _Subject, data: Dataset, identity: Path | None) -> Scores:
+    return _scores(subject, None, None, data, _instruments(subject, data, identity))
+
+
+def judge_stages(run: Run, numbers: Sequence[int], data: Dataset, identity: Path | None = None) -> list[StageScores]:
+    """Judge some of a run's finished stages.
+
+    Args:
+        run: The run.
+        numbers: The stages to judge, counted from 0.
+        data: The run's data set.
+        identity: A face-recognition network (.onnx). Defaults to none.
+
+    Returns:
+        The scores of each stage, with its name under `name`.
+    """
     recipe, files = run.recipe, [run.stage_file(number) for number in run.finished_stages()]
-    instruments = _instruments(files[0], data, identity)
-    stages = []
+    instruments = _instruments(_Subject.of_file(files[0]), data, identity)
+    stages: list[StageScores] = []
     for number in track(numbers, "judging stages"):
         teacher, first = (files[recipe.teacher_of(number)], files[0]) if number else (None, None)
-        figures = _figures(files[number], teacher, first, data, instruments)
-        stages.append({"name": recipe.stages[number].name, **figures})
+        scores = _scores(_Subject.of_file(files[number]), teacher, first, data, instruments)
+        stages.append(cast(StageScores, {"name": recipe.stages[number].name, **scores}))
     return stages
 
 
-def _instruments(file: Path, data: Dataset, identity: Path | None) -> Instruments:
-    """What a model is measured with; ValueError for one of other images or attributes than the data's."""
-    model = load(file)
-    if model.image_shape != data.image_shape:
-        raise ValueError(
-            f"{file} is a model of images {model.image_shape}, the data are {data.image_shape}; give its own"
-        )
-    if not model.z_channels:
-        if identity:
-            raise ValueError(f"{file} has no attributes to edit; leave --identity away")
-        return Instruments(get_judge(data))
-    ours, theirs = ([each.name for each in some] for some in (load_info(file).factors, data.attributes))
-    if ours != theirs:
-        raise ValueError(
-            f"{file} has {len(ours)} attributes ({', '.join(ours[:3])} ...), the data have {len(theirs)} "
-            f"({', '.join(theirs[:3])} ...); give its own"
-        )
-    # Read first: a wrong file should not cost the minutes that a judge takes.
-    embed = load_embedding(identity) if identity else None
-    # Drawing takes longer than editing, and every stage is held to the same truth.
-    draw_again = spec_of(data.config).counterfactual
-    truth = cache(lambda factor: draw_again(data.config, factor, NUM_DRAWN)) if draw_again else None
-    return Instruments(get_attribute_judge(data), truth, embed)
+def judge_units(model: Autoencoder, data: Dataset, *, ordered: bool = True) -> dict[str, Any]:
+    """Judge a code learned without labels, such as a baseline's.
+
+    Args:
+        model: A model in memory, on the device of the data.
+        data: The data set that it was trained on.
+        ordered: Whether its units come in order. If they do not, the swap score takes the two with the most energy.
+
+    Returns:
+        The scores that `evaluate` gives of such a model, except those against a teacher.
+    """
+    with in_eval_mode(model):
+        factors = factor_statistics(encode_factors(model, data.train.images))
+        units = _unit_scores(_Subject("", model, factors), None, data, get_judge(data), ordered=ordered)
+        return _without_nan(_model_scores(model, data.test.images) | units)
 
 
-def current_metrics(run: Run) -> dict[str, Any] | None:
-    """The run's metrics.json if it covers the newest finished stage, else None."""
+def current_metrics(run: Run) -> Scores | None:
+    """Return a run's metrics.json, None unless it covers the newest finished stage.
+
+    Args:
+        run: The run.
+    """
     path, newest = run.path / "metrics.json", run.newest_model()
     if not path.exists() or newest is None or path.stat().st_mtime < newest.stat().st_mtime:
         return None
@@ -117,56 +193,65 @@ def current_metrics(run: Run) -> dict[str, Any] | None:
     return metrics if len(metrics["stages"]) == len(run.finished_stages()) else None
 
 
-def _figures(
-    file: Path,
-    teacher: Path | None,
-    first: Path | None,
-    data: Dataset,
-    instruments: Instruments,
-) -> dict[str, Any]:
-    model, images = load(file), data.test.images
-    figures = {
-        **_model_figures(model, images),
-        "jacobian_error": _against(teacher, model, images, None),
-        "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
-    }
-    judge = instruments.judge
-    if isinstance(judge, AttributeJudge):
-        figures |= _attribute_figures(model, load_info(file).factors, data, judge, instruments)
-    elif not model.z_channels:
-        figures |= _unit_figures(model, load_info(file).factors, first, data, judge)
-    return _without_nan(figures)
+def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Instruments:
+    """What a model is judged with; ValueError if the data have other images or attributes than the model."""
+    _require_same_images(subject.name, subject.model, data)
+    if not subject.has_attributes:
+        if identity:
+            raise ValueError(f"{subject.name} has no attributes to edit; omit --identity")
+        return Instruments(get_judge(data))
+    ours, theirs = ([each.name for each in some] for some in (subject.factors, data.attributes))
+    if ours != theirs:
+        raise ValueError(
+            f"{subject.name} has {len(ours)} attributes ({', '.join(ours[:3])} ...), the data have {len(theirs)} "
+            f"({', '.join(theirs[:3])} ...); use the data it was trained on"
+        )
+    # Read first: a wrong file should not cost the minutes that a judge takes.
+    embed = load_embedding(identity) if identity else None
+    # Drawing takes longer than editing, and every stage is compared with the same truth.
+    draw_again = spec_of(data.config).counterfactual
+    truth = cache(lambda factor: draw_again(data.config, factor, NUM_DRAWN)) if draw_again else None
+    return Instruments(get_attribute_judge(data), truth, embed)
 
 
-def judge_units(model: Model, data: Dataset, *, ordered: bool = True) -> dict[str, Any]:
-    """The same figures of a code learned without labels that lies in no file, such as a baseline's.
-
-    ordered: whether its units come in order. Where they do not, the swap score takes the two with the most energy.
-    """
-    factors = factor_statistics(encode_factors(model, data.train.images))
-    units = _unit_figures(model, factors, None, data, get_judge(data), ordered=ordered)
-    return _without_nan(_model_figures(model, data.test.images) | units)
+def _require_same_images(name: str, model: Autoencoder, data: Dataset) -> None:
+    if model.image_shape != data.image_shape:
+        raise ValueError(
+            f"{name} is a model of images {model.image_shape}, the data are {data.image_shape}; "
+            "use the data it was trained on"
+        )
 
 
-def _model_figures(model: Model, images: torch.Tensor) -> dict[str, Any]:
-    """What there is to say of any model."""
+def _scores(
+    subject: _Subject, teacher: Path | None, first: Path | None, data: Dataset, instruments: Instruments
+) -> Scores:
+    model, images, judge = subject.model, data.test.images, instruments.judge
+    with in_eval_mode(model):
+        scores = {
+            **_model_scores(model, images),
+            "jacobian_error": _against(teacher, model, images, None),
+            "finite_difference_error": finite_difference_error(model, load(teacher), images) if teacher else None,
+        }
+        if isinstance(judge, AttributeJudge):
+            scores |= _attribute_scores(subject, data, judge, instruments)
+        else:
+            scores |= _unit_scores(subject, first, data, judge)
+    return _without_nan(scores)
+
+
+def _model_scores(model: Autoencoder, images: torch.Tensor) -> dict[str, Any]:
+    """The scores of any model."""
     scores = reconstruction_scores(model, images)
     return {**scores, "code_size": model.code_size, "num_parameters": num_parameters(model)}
 
 
-def _unit_figures(
-    model: Model,
-    factors: tuple[Factor, ...],
-    first: Path | None,
-    data: Dataset,
-    judge: Judge | None,
-    *,
-    ordered: bool = True,
+def _unit_scores(
+    subject: _Subject, first: Path | None, data: Dataset, judge: Judge | None, *, ordered: bool = True
 ) -> dict[str, Any]:
-    """What there is to say of a code learned without labels."""
-    images = data.test.images
-    prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in factors]))
-    spread = torch.tensor([factor.std for factor in factors])
+    """The scores of a code learned without labels."""
+    model, images = subject.model, data.test.images
+    prefix = prefix_mse(model, images, torch.tensor([factor.mean for factor in subject.factors]))
+    spread = torch.tensor([factor.std for factor in subject.factors])
     energy = energy_per_unit(model, images[:NUM_JACOBIAN_IMAGES], spread)
     first_two = range(NUM_SWAPPED) if ordered else np.argsort(energy)[::-1][:NUM_SWAPPED].tolist()
     swap = {"swap_classifier": None, "swap_label": None}
@@ -184,8 +269,8 @@ def _unit_figures(
     }
 
 
-def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
-    """Scores of known factors on the first test images, None for data without."""
+def _factor_scores(model: Autoencoder, data: Dataset) -> dict[str, Any] | None:
+    """Scores of known factors on the first test images, None for data without known factors."""
     points = data.test.first(NUM_POINTS)
     if points.factors is None:
         return None
@@ -194,28 +279,14 @@ def _factor_scores(model: Model, data: Dataset) -> dict[str, Any] | None:
     factors = factors[:, np.array(common_values(factors)) > 1]
     if factors.shape[1] < 2:
         return None
-    counted = parts(factors)[0]
-    sampler, first = factor_metrics.sampler_of(codes, factors), (codes[counted], factors[counted])
-    return {
-        "factor_vae": factor_metrics.factor_vae(sampler, factors.shape[1]),
-        "beta_vae": factor_metrics.beta_vae(sampler, factors.shape[1]),
-        "mig": factor_metrics.mig(*first),
-        # The exact trees take minutes where these take seconds.
-        "dci_fast": factor_metrics.dci(codes, factors, fast=True),
-        "sap": factor_metrics.sap(codes, factors),
-        "sap_r2": factor_metrics.sap(codes, factors, continuous_factors=True),
-        "modularity": factor_metrics.modularity(*first),
-        "explicitness": factor_metrics.explicitness(codes, factors),
-        "infomec": factor_metrics.infomec(*first),
-        "irs": factor_metrics.irs(*first),
-    }
+    return {name: metric.of_factors(codes, factors) for name, metric in METRICS.items() if metric.of_factors}
 
 
-def _attribute_figures(
-    model: Model, factors: tuple[Factor, ...], data: Dataset, judge: AttributeJudge, instruments: Instruments
+def _attribute_scores(
+    subject: _Subject, data: Dataset, judge: AttributeJudge, instruments: Instruments
 ) -> dict[str, Any]:
-    """What there is to say of a code whose factors are attributes."""
-    means = stored_means(factors)
+    """The scores of a code whose factors are attributes."""
+    model, factors, means = subject.model, subject.factors, stored_means(subject.factors)
     scores = edit_scores(model, data.test, judge, data.attributes, means)
     quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
     attributes = {
@@ -249,12 +320,12 @@ def _attribute_figures(
     }
 
 
-def _against(teacher: Path | None, model: Model, images: torch.Tensor, num_factors: int | None) -> float | None:
+def _against(teacher: Path | None, model: Autoencoder, images: torch.Tensor, num_factors: int | None) -> float | None:
     return jacobian_error(model, load(teacher), images[:NUM_JACOBIAN_IMAGES], num_factors) if teacher else None
 
 
 def _without_nan(value: Any) -> Any:
-    """The same figures with None for what is no number, which JSON lacks."""
+    """The same scores with None for numbers that are not finite, which JSON lacks."""
     if isinstance(value, dict):
         return {name: _without_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -61,8 +61,8 @@ def card(model: str | Path, name: str) -> str:
         f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
         f"Data: {data_set.description(info.data)}. Recipe: `jacsup train {info.recipe}`.",
-        "## Figures",
-        _figures(info.metrics),
+        "## Scores",
+        _scores(info.metrics),
         "## Factors",
         _factors(info),
         "## Limits",
@@ -77,12 +77,12 @@ def _front_matter(info: ModelInfo) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _figures(metrics: dict[str, Any]) -> str:
+def _scores(metrics: dict[str, Any]) -> str:
     rows = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
     if not rows:
-        return "None are stored with this model; `jacsup evaluate` measures them."
+        return "This model stores none; `jacsup evaluate` measures them."
     return "\n".join(
-        ["| figure | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
+        ["| score | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
     )
 
 

@@ -274,7 +274,7 @@ def _stage_scores(run: Run, base: Recipe, data: Dataset) -> list[dict[str, Any]]
     for number, scores in enumerate(judge_stages(run, range(shared, len(recipe.stages)), data), start=shared):
         until = replace(recipe, stages=recipe.stages[: number + 1])
         seconds = sum(line["core_seconds"] for line in lines if line["stage"] <= number)
-        edit = by_strength(scores["edit"])
+        edit = by_strength(scores.get("edit") or {})
         stages.append({"stage": scores["name"], **_cost(data, until, seconds), **scores, **edit})
     return stages
 

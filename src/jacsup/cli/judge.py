@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,12 @@ from jacsup.jsonable import suggestion
 from jacsup.recipes import find
 from jacsup.run import Run
 
-SWAP_SCORES = (
-    "code_size",
-    "mse",
-    "psnr",
-    "ssim",
-    "swap_classifier",
-    "swap_label",
-    "jacobian_error",
-    "num_parameters",
-)
+# What the table of stages shows, and that of attributes, by keys of METRICS.
+UNIT_SCORES = ("code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters")
+EDIT_SCORES = ("accuracy 1", "accuracy 2", "accuracy 4", "preservation_error 0", "preservation_error 2")
+ATTRIBUTE_STAGE_SCORES = ("code_size", "psnr", "ssim", *EDIT_SCORES, "counterfactual_gain", "jacobian_error")
+ATTRIBUTE_SCORES = (*EDIT_SCORES, "classifier_auc", "counterfactual_gain")
 DRIFTS = ("reconstruction", "edited")
-# Column title -> key in metrics/table.py's flat rows.
-EDIT_COLUMNS = {
-    "edit@1": "accuracy 1",
-    "edit@2": "accuracy 2",
-    "edit@4": "accuracy 4",
-    "changed@0": "preservation_error 0",
-    "changed@2": "preservation_error 2",
-}
 
 
 def evaluate(
@@ -62,28 +50,39 @@ def evaluate(
         print_json(metrics)
         return
     stages = metrics.get("stages", [{"name": Path(model).stem, **metrics}])
-    columns, judged = {name: name for name in SWAP_SCORES}, "swaps"
+    shown, judged = UNIT_SCORES, "swaps"
     if "edit" in metrics:
-        stages, judged = lazy.stage_figures({"stages": stages}), "edits"
-        columns = {name: name for name in ("code_size", "psnr", "ssim")} | EDIT_COLUMNS
-        columns |= {name: name for name in ("counterfactual_gain", "jacobian_error")}
-        _print_attributes(lazy.attribute_figures(metrics))
-    print_table(("stage", *columns), [(stage["name"], *map(stage.get, columns.values())) for stage in stages])
-    if metrics.get("identity_drift"):
-        print("identity drift: " + ", ".join(f"{name} {metrics['identity_drift'][name]:.3f}" for name in DRIFTS))
-    if metrics.get("factor_scores"):
+        stages, shown, judged = lazy.stage_scores(stages), ATTRIBUTE_STAGE_SCORES, "edits"
+        _print_attributes(lazy.attribute_scores(metrics))
+    print_table(("stage", *_headings(shown)), [(stage["name"], *_cells(stage, shown)) for stage in stages])
+    if drift := metrics.get("identity_drift"):
+        print("identity drift: " + ", ".join(f"{name} {drift[name]:.3f}" for name in DRIFTS))
+    if factor_scores := metrics.get("factor_scores"):
         print()
-        print_table(("score of known factors", "value"), list(lazy.flat_scores(metrics["factor_scores"]).items()))
+        known = lazy.flat_scores(factor_scores)
+        rows = list(zip(_headings([*known]), _cells(known, [*known]), strict=True))
+        print_table(("score of known factors", "value"), rows)
     if metrics.get("classifier_accuracy") is not None:
         print(f"{judged} are judged by a classifier with an accuracy of {metrics['classifier_accuracy']:.4f}")
 
 
 def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
-    names = ("classifier_auc", "learned", "counterfactual_gain")
     ordered = sorted(attributes.items(), key=lambda item: -(item[1].get("accuracy 2") or 0))
-    rows = [(name, *(scores.get(key) for key in (*EDIT_COLUMNS.values(), *names))) for name, scores in ordered]
-    print_table(("attribute", *EDIT_COLUMNS, *names), rows)
+    rows = [
+        (name, *_cells(scores, ATTRIBUTE_SCORES), "yes" if scores.get("learned") else "no") for name, scores in ordered
+    ]
+    print_table(("attribute", *_headings(ATTRIBUTE_SCORES), "learned"), rows)
     print()
+
+
+def _headings(keys: Sequence[str]) -> list[str]:
+    return [lazy.metric_of(key).heading for key in keys]
+
+
+def _cells(scores: Mapping[str, Any], keys: Sequence[str]) -> list[str | None]:
+    """The scores as their metrics are written; None where one was not measured."""
+    values = {key: scores.get(key) for key in keys}
+    return [None if value is None else f"{value:{lazy.metric_of(key).format}}" for key, value in values.items()]
 
 
 def report(run: RunFolder, /, *, data_root: Option[Path] = None) -> None:

@@ -17,7 +17,7 @@ NAMES = {
     "SUPERVISED_GRID": "jacsup.tuning",
     "SWEPT": "jacsup.edit",
     "all_results": "jacsup.baselines.compare",
-    "attribute_figures": "jacsup.metrics.table",
+    "attribute_scores": "jacsup.metrics.table",
     "cache_folder": "jacsup.data",
     "current_metrics": "jacsup.evaluate",
     "download": "jacsup.data.download",
@@ -31,6 +31,7 @@ NAMES = {
     "hold_out": "jacsup.tuning",
     "load_dataset": "jacsup.data",
     "load_prepared": "jacsup.data.prepared",
+    "metric_of": "jacsup.metrics.table",
     "model_file": "jacsup.models",
     "num_started": "jacsup.distributed",
     "opaque": "jacsup.photo",
@@ -44,7 +45,7 @@ NAMES = {
     "search": "jacsup.tuning",
     "serve": "jacsup.serve",
     "side_by_side": "jacsup.edit",
-    "stage_figures": "jacsup.metrics.table",
+    "stage_scores": "jacsup.metrics.table",
     "table_rows": "jacsup.baselines.frontier",
     "train": "jacsup.training.loop",
     "write_comparison": "jacsup.baselines.frontier",
@@ -82,9 +83,10 @@ if TYPE_CHECKING:
     from jacsup.evaluate import evaluate as evaluate
     from jacsup.export import export as export
     from jacsup.hub import push as push
-    from jacsup.metrics.table import attribute_figures as attribute_figures
+    from jacsup.metrics.table import attribute_scores as attribute_scores
     from jacsup.metrics.table import flat_scores as flat_scores
-    from jacsup.metrics.table import stage_figures as stage_figures
+    from jacsup.metrics.table import metric_of as metric_of
+    from jacsup.metrics.table import stage_scores as stage_scores
     from jacsup.models import model_file as model_file
     from jacsup.photo import encoded as encoded
     from jacsup.photo import opaque as opaque

@@ -1,4 +1,4 @@
-"""How models are judged."""
+"""Scores of known factors: how well a code separates the factors that images were made with."""
 
 from jacsup.metrics.dci import dci
 from jacsup.metrics.factors import explicitness, infomec, irs, mig, modularity, sap

@@ -24,23 +24,34 @@ from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.progress import track
 
-# Goes up with every change of how a judge is trained, so that none in a cache is older than its code.
+# Raised with every change to a judge's training, so that judges in a cache are never out of date.
 _VERSION = 4
-# The side of what a judge looks at, its layers' channels, and the side of the map that its last layer reads.
-_SIDE, _CHANNELS, _POOLED = 64, (32, 64, 128, 256), 2
-_SEED, _BATCH, _RATE, _DROPOUT = 0, 64, 3e-3, 0.3
+# The side of a judge's input, its layers' channels, and the side of the map that its last layer reads.
+_SIDE = 64
+_CHANNELS = (32, 64, 128, 256)
+_POOLED = 2
+_SEED = 0
+_BATCH = 64
+_RATE = 3e-3
+_DROPOUT = 0.3
 # Images seen in training, whatever the size of the set, within these bounds of epochs.
-_IMAGES_SEEN, _FEWEST_EPOCHS, _MOST_EPOCHS = 120_000, 3, 20
-# Images that pass through at once, and how many tell one large set from another.
-_CHUNK, _FINGERPRINTED = 500, 20_000
+_IMAGES_SEEN = 120_000
+_FEWEST_EPOCHS = 3
+_MOST_EPOCHS = 20
+_CHUNK = 500
+# Images of a large set that its fingerprint is computed from.
+_FINGERPRINTED = 20_000
 
 
 @dataclass(frozen=True)
 class AttributeJudge:
-    """A classifier of all attributes of images with pixels in [0, 1], and how good it is on the real test images.
+    """A classifier of all attributes of images with pixels in [0, 1], and its quality on the real test images.
 
-    network: its outputs are above 0 where it sees an attribute (a continuous one: above its mean).
-    accuracy, balanced_accuracy, auc: of each attribute; nan where the test images have one class alone.
+    Attributes:
+        network: Its outputs are above 0 if it sees an attribute (of a continuous one, a value above its mean).
+        accuracy: The accuracy for each attribute; nan if all test images have it or none has.
+        balanced_accuracy: The mean of the accuracies on images with and without each attribute.
+        auc: The area under the ROC curve for each attribute.
     """
 
     network: nn.Module
@@ -50,15 +61,21 @@ class AttributeJudge:
 
     @torch.no_grad()
     def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Bool[Tensor, "b k"]:
-        """Which attributes each image has."""
+        """Return which attributes each image has."""
         return self.network(pixels) > 0
 
 
 def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
-    """The judge of a data set's attributes, trained once and kept in the user's cache; None where there are none.
+    """Return the judge of a data set's attributes, trained once and kept in the user's cache.
 
-    A small convolutional classifier that looks at images averaged down to 64 pixels. Trained where the attributes are,
-    from a fixed seed: on CPUs of one kind each is the same. About three minutes on one thread for CelebA at 64 pixels.
+    A small convolutional classifier of images averaged down to 64 pixels, trained on the device of the attributes from
+    a fixed seed: CPUs of one kind train the same judge. About three minutes on one thread for CelebA at 64 pixels.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        The judge, or None if the data have no attributes.
     """
     if not data.attributes:
         return None
@@ -77,7 +94,7 @@ def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
 
 
 def _fingerprint(data: Dataset) -> str:
-    """A digest of the training set; of large ones some images stand for all."""
+    """A digest of the training set, of large ones from some of their images."""
     images, labels = data.train.images, data.train.attributes
     assert labels is not None
     digest = hashlib.sha256(f"attribute judge {_VERSION} {tuple(images.shape)} {data.attributes}".encode())
@@ -105,7 +122,7 @@ def _network(data: Dataset) -> nn.Sequential:
 
 
 def _fit(network: nn.Sequential, train: Split, attributes: Sequence[Attribute]) -> None:
-    """One-cycle Adam on shifted and mirrored images."""
+    """Train with one-cycle Adam on shifted and mirrored images."""
     assert train.attributes is not None
     device = train.attributes.device
     continuous = torch.tensor([attribute.continuous for attribute in attributes], device=device)
@@ -128,7 +145,7 @@ def _fit(network: nn.Sequential, train: Split, attributes: Sequence[Attribute]) 
 
 
 def _augmented(x: Float[Tensor, "b c h w"], rng: np.random.Generator) -> Float[Tensor, "b c h w"]:
-    """Each image shifted by up to a twentieth of its side, and half of them mirrored."""
+    """Images shifted by up to a twentieth of their side, half of them mirrored."""
     batch, (height, width) = len(x), x.shape[2:]
     most = height // 20
     padded = F.pad(x, [most] * 4, mode="replicate")
@@ -139,7 +156,7 @@ def _augmented(x: Float[Tensor, "b c h w"], rng: np.random.Generator) -> Float[T
 
 
 def _loss(outputs: Float[Tensor, "b k"], labels: Float[Tensor, "b k"], continuous: Bool[Tensor, " k"]) -> Tensor:
-    """Binary cross-entropy, squared error for continuous attributes: the mean over known labels."""
+    """Mean over known labels of the binary cross-entropy, or of the squared error for continuous attributes."""
     known, labels = ~labels.isnan(), labels.nan_to_num()
     entropy = F.binary_cross_entropy_with_logits(outputs, (labels > 0).to(outputs), reduction="none")
     errors = torch.where(continuous, (outputs - labels).square(), entropy)
@@ -148,9 +165,9 @@ def _loss(outputs: Float[Tensor, "b k"], labels: Float[Tensor, "b k"], continuou
 
 @torch.no_grad()
 def _calibrate(network: nn.Sequential, train: Split) -> None:
-    """Moves the outputs so that 0 is each attribute's equal-error threshold on the training images.
+    """Shift the outputs so that 0 is each attribute's equal-error threshold on the training images.
 
-    A rare attribute's output hardly ever passes 0 by itself: turning it on would be harder than turning it off.
+    Otherwise a rare attribute's output would hardly ever be above 0: turning it on would be harder than turning it off.
     """
     last, outputs, labels = network[-1], _outputs(network, train), train.attributes
     assert isinstance(last, nn.Linear) and labels is not None
@@ -161,7 +178,12 @@ def _calibrate(network: nn.Sequential, train: Split) -> None:
 
 
 def equal_error_threshold(with_it: Float[Tensor, " n"], without: Float[Tensor, " m"]) -> Float[Tensor, ""]:
-    """Where the share of `with_it` at or below it comes closest to the share of `without` above it."""
+    """Return the threshold at which the shares of missed and of wrongly seen attributes are closest to equal.
+
+    Args:
+        with_it: Outputs for images with the attribute; those at or below the threshold are missed.
+        without: Outputs for images without it; those above the threshold are wrongly seen.
+    """
     values = torch.cat([with_it, without]).unique()
     missed, rejected = (
         torch.searchsorted(group.sort().values, values, right=True) / len(group) for group in (with_it, without)
@@ -181,7 +203,12 @@ def _outputs(network: nn.Module, split: Split) -> Float[Tensor, "n k"]:
 def quality(
     outputs: Float[Tensor, "n k"], labels: Float[Tensor, "n k"]
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Accuracy, balanced accuracy and area under the ROC curve of each attribute; nan where one class is missing."""
+    """Return accuracy, balanced accuracy and area under the ROC curve of each attribute; nan if a class is missing.
+
+    Args:
+        outputs: A judge's outputs, above 0 for an attribute that it sees.
+        labels: The labels, above 0 for an attribute that is there, nan for an unknown one.
+    """
     columns = zip(outputs.cpu().T, labels.cpu().T, strict=True)
     accuracy, balanced, auc = zip(*(_quality(output, label) for output, label in columns), strict=True)
     return accuracy, balanced, auc

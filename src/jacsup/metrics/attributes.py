@@ -1,4 +1,4 @@
-"""How well attributes can be edited: strengths, flips in the eyes of a judge, and, on drawn data, against the truth."""
+"""How well attributes can be edited: strengths, flips according to a judge, and drawn faces against their truth."""
 
 from __future__ import annotations
 
@@ -15,37 +15,45 @@ from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, code_of
-from jacsup.models import Factor, Model
+from jacsup.models import Autoencoder, Factor
 from jacsup.progress import track
 
-# Means are taken over attributes whose judge ranks real images at least this well.
+# Mean scores are over attributes for which the judge's AUC on real images is at least this.
 RELIABLE_AUC = 0.85
-NUM_EDITED = 1000
+# Test images whose attributes are flipped.
+NUM_EDITED_IMAGES = 1000
 STRENGTHS = (0, 1, 2, 4)
 
 Number = int | float
 Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
-# Attribute number -> the true images with it turned over, and where it was turned on.
+# From an attribute's number to the true images with it flipped, and where the flip turned it on.
 Counterfactual = Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]]
 
 
 def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -> Means:
-    """m- and m+: the mean predicted y over images without and with each attribute.
+    """Return m- and m+, the mean predicted y over images without and with each attribute.
 
-    Of a continuous attribute: below and above its mean. Missing labels do not count; nan where a side is empty.
+    Of a continuous attribute, these are images below and above its mean.
+
+    Args:
+        y: The predicted factors.
+        attributes: The labels of the same images. Missing labels (nan) do not count.
+
+    Returns:
+        m- and m+ of each attribute; nan if all images with a label have it or none has.
     """
     without, with_it = attributes < 0, attributes > 0
     return (y * without).sum(0) / without.sum(0), (y * with_it).sum(0) / with_it.sum(0)
 
 
 def stored_means(factors: Sequence[Factor]) -> Means:
-    """m- and m+ as a model file has them."""
+    """Return m- and m+ of the factors of a model file, or of those that `describe` returns."""
     means = torch.tensor([(factor.m_minus, factor.m_plus) for factor in factors])
     return means[:, 0], means[:, 1]
 
 
 def mutually_exclusive(factor: int, attributes: Sequence[Attribute]) -> list[int]:
-    """The columns that attribute `factor` excludes."""
+    """Return the columns of the attributes that attribute number `factor` excludes."""
     return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].mutually_exclusive]
 
 
@@ -57,10 +65,18 @@ def flipped(
     attributes: Sequence[Attribute],
     means: Means,
 ) -> Float[Tensor, "n k"]:
-    """Factors with attribute `factor` at `strength` where it is turned on, at -strength elsewhere.
+    """Return factors with one attribute at `strength` where it is turned on, and at -strength elsewhere.
 
-    Where it is turned on, the attributes that it excludes go to -1, a typical image without them; those whose m- is
-    unknown stay as they are.
+    Where it is turned on, the attributes that it excludes go to -1, a typical image without them. Those whose m- is
+    unknown are unchanged.
+
+    Args:
+        y: The factors of n images.
+        factor: The attribute's column.
+        turned_on: Whether the attribute is turned on in each image.
+        strength: The strength; 1 is typical with the attribute.
+        attributes: The attributes in the order of the columns.
+        means: m- and m+ of each attribute.
     """
     m_minus, m_plus = means
     y = y.clone()
@@ -72,25 +88,35 @@ def flipped(
 
 @torch.no_grad()
 def edit_scores(
-    model: Model,
+    model: Autoencoder,
     split: Split,
     judge: AttributeJudge,
     attributes: Sequence[Attribute],
     means: Means,
     strengths: Sequence[Number] = STRENGTHS,
 ) -> dict[str, Any]:
-    """Edit accuracy and preservation error by flips of each attribute on the first NUM_EDITED images.
+    """Measure edit accuracy and preservation error by flipping each attribute of the first 1,000 images.
 
-    Every image is flipped: where the judge sees attribute i in the reconstruction, to -s, else to +s. The accuracy is
-    the mean of the two directions' success shares. The preservation error is the share of the other attributes that i
-    does not exclude whose verdict differs from that on the reconstruction. Strength 0 decodes the code as it is: its
-    accuracy is 0, its preservation error the share of the same attributes that reconstruction alone changes.
+    If the judge sees attribute i in the reconstruction, i is set to strength -s, else to s. The accuracy is the mean of
+    the two directions' shares of successful flips. The preservation error is the share of changed verdicts among the
+    other attributes that i does not exclude, compared with the reconstruction. Strength 0 edits nothing: its accuracy
+    is 0, and its preservation error is the share of verdicts that reconstruction alone changes.
 
-    means: m- and m+ of each attribute. Returns lists by strength, in [0, 1]: `accuracy` and `preservation_error` over
-    attributes that the judge knows well, `..._all` over all, and both for each in `per_attribute`. nan where nothing
-    is known: of an attribute whose m- or m+ is, or of one that excludes all others; means leave these out.
+    Args:
+        model: A model of attributes.
+        split: The images.
+        judge: The judge of the attributes.
+        attributes: The attributes, in the order of the model's factors.
+        means: m- and m+ of each attribute.
+        strengths: The strengths s.
+
+    Returns:
+        Lists by strength, in [0, 1]: `accuracy` and `preservation_error`, means over attributes for which the judge's
+        AUC is at least 0.85; `accuracy_all` and `preservation_error_all`, means over all; and both of each attribute
+        in `per_attribute`. They are nan for an attribute whose m- or m+ is unknown, and the preservation error for one
+        that excludes all others; means omit these.
     """
-    images = split.images[:NUM_EDITED]
+    images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
     size = chunk_size(images)
     m_minus, m_plus = (values.to(code.y) for values in means)
@@ -128,18 +154,29 @@ def edit_scores(
 
 @torch.no_grad()
 def counterfactual_gain(
-    model: Model,
+    model: Autoencoder,
     images: UInt8[Tensor, "n c h w"],
     attributes: Sequence[Attribute],
     means: Means,
     counterfactual: Counterfactual,
 ) -> dict[str, Any]:
-    """1 - sum ||[D(y', z) - D(y, z)] - [truth - source]||^2 / sum ||truth - source||^2; 1 is exact, 0 is no edit.
+    """Compare edits with their truth: 1 is exact, 0 is no edit.
 
-    y' is at strength 1 where the counterfactual was turned on and at -1 elsewhere. In [0, 1] pixels. Returns
-    `per_attribute`, the `mean` over them, and `full`, the mean with D(y', z) - source in the first bracket, which
-    charges the reconstruction's error to the edit. nan for an attribute whose m- or m+ is unknown or that changes
-    nothing; means leave it out.
+    1 - sum ||[D(y', z) - D(y, z)] - [truth - source]||^2 / sum ||truth - source||^2 over pixels in [0, 1], with y' at
+    strength 1 where the truth turns the attribute on and at -1 elsewhere.
+
+    Args:
+        model: A model of attributes.
+        images: The source images.
+        attributes: The attributes, in the order of the model's factors.
+        means: m- and m+ of each attribute.
+        counterfactual: A function from an attribute's number to the true images with it flipped, and where it was
+            turned on.
+
+    Returns:
+        `per_attribute`: the gain of each attribute; nan if its m- or m+ is unknown, or if its flip changes no image.
+        `mean`: their mean, without nan. `full`: the mean of gains with D(y', z) - source in the first bracket, which
+        charges the reconstruction's error to the edit.
     """
     code, decode = encoded_and_decoded(model, images)
     device, size = code.y.device, chunk_size(images)
@@ -166,9 +203,14 @@ def counterfactual_gain(
 
 
 def encoded_and_decoded(
-    model: Model, images: UInt8[Tensor, "n c h w"]
+    model: Autoencoder, images: UInt8[Tensor, "n c h w"]
 ) -> tuple[Code, Callable[[Code], Iterator[Float[Tensor, "b c h w"]]]]:
-    """The images' code, and what decodes it or a changed one to pixels in [0, 1], some images at a time."""
+    """Encode images, and return their code and a function that decodes it, or a changed one, in chunks in [0, 1].
+
+    Args:
+        model: The model.
+        images: The images.
+    """
 
     def decode(code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
         size = chunk_size(images)
@@ -187,6 +229,6 @@ def _share(verdicts: Bool[Tensor, "..."]) -> float:
 
 
 def mean_of_known(values: Sequence[float]) -> float:
-    """The mean of the numbers among the values; nan where there are none."""
+    """Return the mean of the finite values; nan if there are none."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan

@@ -1,4 +1,4 @@
-"""DCI: boosted trees predict each known factor from a code, and say which units they used."""
+"""DCI: boosted trees predict each known factor from a code, and tell which units they used."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ def dci(
 ) -> dict[str, float]:
     """Disentanglement, completeness and informativeness, each 0 to 1. Eastwood & Williams 2018.
 
-    Boosted trees predict each factor from the codes; what lowers their error is a code's importance. Disentanglement: 1
-    - entropy of a code's importances over the factors, mean weighted by the code's share of importance; completeness:
-    the same of a factor's over the codes; informativeness: accuracy on the test points.
-    fast: histogram trees of the same number, rate and depth, which differ a little and take seconds, not minutes. Of
-    exact copies of a code they use the first alone, so that completeness does not count them.
+    Boosted trees predict each factor from the codes; a code's importance is how much it lowers their error.
+    Disentanglement: 1 - entropy of a code's importances over the factors, mean weighted by the code's share of
+    importance. Completeness: 1 - entropy of a factor's importances over the codes. Informativeness: accuracy on the
+    test points.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        fast: Whether to use histogram trees of the same number, rate and depth, which differ slightly and take seconds
+            instead of minutes. They use only the first of exact copies of a code, so that completeness ignores copies.
+        seed: The seed of the trees.
+
+    Returns:
+        `disentanglement`, `completeness` and `informativeness`.
     """
     codes, factors = checked(codes, factors)
     fit, test = parts(factors)
@@ -57,11 +66,11 @@ def _exact_trees(codes: ndarray, factor: ndarray, seed: int) -> tuple[Any, Float
 def _histogram_trees(codes: ndarray, factor: ndarray, seed: int) -> tuple[Any, Float[ndarray, " d"]]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    # As many trees, as deep and at the rate of the exact ones.
+    # The number of trees, their depth and their rate are those of the exact ones.
     settings: dict[str, Any] = {"max_iter": 100, "max_depth": 3, "max_leaf_nodes": 8, "min_samples_leaf": 1}
     settings |= {"early_stopping": False, "random_state": seed}
     trees = HistGradientBoostingClassifier(**settings).fit(codes, factor)
-    # scikit-learn offers no importances of these trees but keeps what each split gained.
+    # scikit-learn has no importances of these trees, but keeps the gain of each split.
     nodes = np.concatenate([tree.nodes for step in trees._predictors for tree in step])
     splits = nodes[nodes["is_leaf"] == 0]
     gains = np.bincount(splits["feature_idx"], weights=splits["gain"], minlength=codes.shape[1])

@@ -1,10 +1,11 @@
 """How well a code separates known factors: the scores of the disentanglement literature.
 
-Everywhere `codes` are (n, d) numbers and `factors` the (n, f) integers that the same n images were made with. The
-settings of record (Locatello et al. 2019, `disentanglement_lib`) are the defaults: 10,000 points to learn or count on,
-5,000 more to test a predictor on, so that `dci`, `sap` and `explicitness` split off the last third of what they are
-given, and the others take all of it. Points must come in random order. ValueError for codes or factors that are not
-finite, for factors that are no integers or have one value only, for points too few, and for sizes that differ.
+In all functions, `codes` are (n, d) numbers and `factors` are the (n, f) integers that the same n images were made
+with. The defaults are the settings of record (Locatello et al. 2019, `disentanglement_lib`), with 10,000 points to
+learn or count on and 5,000 more to test a predictor on: `dci`, `sap` and `explicitness` test on the last third of their
+points, and the others use all of them. Points must be in random order. All functions raise ValueError if codes or
+factors are not finite, if factors are not integers or have only one value, if there are too few points, or if sizes
+differ.
 """
 
 from __future__ import annotations
@@ -21,19 +22,29 @@ TEST_SHARE = 1 / 3
 
 
 def mig(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
-    """Mutual information gap, 0 to 1: how much more the best code knows of a factor than the second best.
+    """Mutual information gap, 0 to 1: how much more the best code tells about a factor than the second best.
 
-    (I(c_1; v) - I(c_2; v)) / H(v), mean over factors; codes in `num_bins` equal bins. Chen et al. 2018.
+    (I(c_1; v) - I(c_2; v)) / H(v), mean over factors. Chen et al. 2018.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        num_bins: The number of equal bins that codes are counted in.
     """
     information, entropies = _information(codes, factors, num_bins)
     return float(np.mean(_gap(information) / entropies))
 
 
 def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
-    """Modularity, 0 to 1: whether each code knows of one factor only. Ridgeway & Mozer 2018.
+    """Modularity, 0 to 1: whether each code depends on one factor only. Ridgeway & Mozer 2018.
 
     1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a
-    constant code counts 0. Chance is no floor: what noise seems to know is rarely spread evenly, so it may come near 1.
+    constant code counts 0. Noise can score near 1, as its spurious information is rarely spread evenly.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        num_bins: The number of equal bins that codes are counted in.
     """
     squared = _information(codes, factors, num_bins)[0] ** 2
     largest = squared.max(axis=1)
@@ -42,11 +53,16 @@ def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *,
 
 
 def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quantile: float = 0.99) -> float:
-    """Interventional robustness score, up to 1: whether a code stays when all factors but its own change.
+    """Interventional robustness score, up to 1: whether a code stays the same when all factors but its own change.
 
-    1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), for each
-    code the best factor; mean over codes weighted by that largest deviation, without constant ones. Factors of more
-    than NUM_BINS values count in as many bins of neighbours, as in the settings of record. Suter et al. 2019.
+    1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), with the
+    best factor for each code; mean over codes weighted by that largest deviation, without constant ones. Factors of
+    more than 20 values are counted in 20 bins of neighbouring values, as in the settings of record. Suter et al. 2019.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        quantile: The quantile of deviations that counts as the largest.
     """
     codes, factors = checked(codes, factors)
     factors = np.stack([_binned(np.unique(factor, return_inverse=True)[1], NUM_BINS) for factor in factors.T], axis=1)
@@ -65,8 +81,16 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     InfoM and InfoC: the largest share of a code's (a factor's) normalised mutual information that one factor (code)
     has, mean, rescaled from chance to 1; by the 10 nearest neighbours, over codes whose range is above 1/20 of the
     largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes, on the points that
-    it has learned, as in the reference: a few hundred points of several codes look better explained than they are.
-    Constant codes have 0, 0, 0. Where InfoE is near 0 the other two say nothing: noise can have .7 and .5.
+    it has learned, as in the reference, so that a few hundred points look better explained than they are. Constant
+    codes score 0, 0, 0. If InfoE is near 0, the other two are meaningless: noise can reach 0.7 and 0.5.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images. No factor may have n different values.
+        seed: The seed of the estimate of mutual information.
+
+    Returns:
+        `infom`, `infoe` and `infoc`.
     """
     from sklearn.feature_selection import mutual_info_classif
     from sklearn.preprocessing import StandardScaler
@@ -74,7 +98,7 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     codes, factors = checked(codes, factors)
     single = [j for j, factor in enumerate(factors.T) if len(np.unique(factor)) == len(factor)]
     if single:
-        raise ValueError(f"factors {single} have no value twice in {len(factors)} points; give more points")
+        raise ValueError(f"factors {single} have no value twice in {len(factors)} points; pass more points")
     spans = np.ptp(codes, axis=0)
     scaled = StandardScaler().fit_transform(codes)
     active = scaled[:, spans > spans.max() / 20]
@@ -97,10 +121,15 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
 def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuous_factors: bool = False) -> float:
     """Separated attribute predictability, 0 to 1: how much better the best code alone predicts a factor than the next.
 
-    The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or for `continuous_factors`,
-    which may be any numbers, in R^2 of a line; mean over factors. Kumar et al. 2018.
-    The two do not compare: a classifier of 40 values from one number is never good, so that perfect codes of dSprites
-    have about .24 there and 1 in R^2; and its penalty makes it depend on the scale of the codes.
+    The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or in R^2 of a line; mean over
+    factors. Kumar et al. 2018. The two cannot be compared: a linear classifier never tells 40 values from one number
+    well, so that perfect codes of dSprites score about 0.24 with it and 1 in R^2; and its penalty makes it depend on
+    the scale of the codes.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        continuous_factors: Whether factors are numbers, of any type, so that R^2 is used. Defaults to the classifier.
     """
     from sklearn.svm import LinearSVC
 
@@ -122,6 +151,10 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
     One for each value of each factor, on all codes, standardised; a point's probabilities are divided by their sum, as
     in the settings of record. On the test points, mean over a factor's values, then over factors. Ridgeway & Mozer
     2018.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -142,41 +175,59 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
 
 
 def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Float[ndarray, "n d"], Any]:
-    """Both as arrays; ValueError for what no score can be taken of. continuous: factors are any numbers.
+    """Return codes and factors as arrays, with codes that differ by rounding alone made constant.
 
-    Codes that differ by rounding alone become constant.
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+        continuous: Whether factors may be any numbers. Defaults to integers.
+
+    Raises:
+        ValueError: If no score can be computed from them.
     """
     codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or not codes.size or not factors.size:
         raise ValueError(
-            f"codes are {codes.shape}, factors {factors.shape}; give (n, d) and (n, f), n the same, none of them 0"
+            f"codes are {codes.shape}, factors {factors.shape}; "
+            "they must be (n, d) and (n, f), with the same n and no size 0"
         )
     if factors.dtype.kind not in ("iubf" if continuous else "iub"):
-        raise ValueError(f"factors are {factors.dtype}; allowed are integers: number the values of each factor")
+        raise ValueError(f"factors are {factors.dtype}; they must be integers: number the values of each factor")
     for name, values in (("codes", codes), ("factors", factors)):
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} have numbers that are not finite; leave these points away")
+            raise ValueError(f"{name} have values that are not finite; remove these points")
     constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
     if constant:
-        raise ValueError(f"factors {constant} have one value only; leave these columns away")
+        raise ValueError(f"factors {constant} have only one value; remove these columns")
     # Codes come from float32.
     still = np.ptp(codes, axis=0) <= 1e-6 * np.abs(codes).max(axis=0)
     return np.where(still, codes[0], codes), factors.astype(float if continuous else int)
 
 
 def parts(factors: Integer[ndarray, "n f"]) -> tuple[slice, slice]:
-    """The points to learn on and the ones to test on; ValueError where few values of a factor are in both."""
+    """Return the points to learn on and the points to test on.
+
+    Args:
+        factors: Factors of n images.
+
+    Raises:
+        ValueError: If the two have fewer than two values of a factor in common.
+    """
     lacking = [j for j, both in enumerate(common_values(factors)) if both < 2]
     if lacking:
         raise ValueError(
-            f"of factors {lacking} the points to learn on, two thirds of {len(factors)}, and the others, to test on, "
-            "have fewer than two values in common; give more points, in random order"
+            f"factors {lacking} have fewer than two values both in the first two thirds of the {len(factors)} points, "
+            "to learn on, and in the rest, to test on; pass more points, in random order"
         )
     return _parts(len(factors))
 
 
 def common_values(factors: Integer[ndarray, "n f"]) -> list[int]:
-    """How many values of each factor are among the points to learn on, more than once, and the ones to test on."""
+    """Return how many values of each factor are in the points to learn on, at least twice, and in those to test on.
+
+    Args:
+        factors: Factors of n images.
+    """
     fit, test = _parts(len(factors))
     known = [np.unique(factor[fit], return_counts=True) for factor in factors.T]
     return [
@@ -210,7 +261,7 @@ def _entropy(factor: Int[ndarray, " n"]) -> float:
 
 
 def _gap(scores: Float[ndarray, "d f"]) -> Float[ndarray, " f"]:
-    """The best code's score minus the second best's, 0 where there is no second."""
+    """The best code's score minus the second best's; a missing second counts 0."""
     ranked = np.sort(np.concatenate([np.zeros((1, scores.shape[1])), scores]), axis=0)
     return ranked[-1] - ranked[-2]
 
@@ -239,7 +290,7 @@ def _explained(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"]) -> float
     def cross_entropy(inputs: ndarray) -> float:
         classifier = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         with warnings.catch_warnings():
-            # Where the codes tell everything, the best weights are infinite.
+            # If the codes tell everything, the best weights are infinite.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return log_loss(factor, classifier.fit(inputs, factor).predict_proba(inputs))
 

@@ -10,52 +10,53 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.models import Model
+from jacsup.models import Autoencoder, device_of
 
-# Images in a chunk, at most, and their numbers: constants, so that results do not depend on the machine's memory, and
-# so few that the allocator keeps what a model needs for them (larger ones took twice as long).
-CHUNK, CHUNK_NUMBERS = 2000, 2**19
+# The most images in a chunk, and the most numbers: constants, so that results do not depend on the machine's memory,
+# and small enough for the allocator to reuse a model's memory (larger chunks took twice as long).
+CHUNK = 2000
+CHUNK_NUMBERS = 2**19
 
 
 def chunk_size(images: UInt8[Tensor, "n c h w"]) -> int:
-    """How many of such images a model sees at once."""
+    """Return how many images of this size a model processes at once."""
     return max(1, min(CHUNK, CHUNK_NUMBERS // images[0].numel()))
 
 
-def chunks(model: Model, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
-    """The images in the model's value range, on the model's device, some at a time."""
-    device = next(model.parameters()).device
+def chunks(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+    """Yield images in the model's value range, on the model's device, in chunks."""
+    device = device_of(model)
     for part in images.split(chunk_size(images)):
         yield to_float(part.to(device), model.value_range)
 
 
 @torch.no_grad()
-def reconstruct(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Reconstructions as pixels in [0, 1]."""
+def reconstruct(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Return reconstructions of images as pixels in [0, 1]."""
     outputs = [model.decode(model.encode(x)) for x in chunks(model, images)]
     return to_unit(torch.cat(outputs), model.value_range)
 
 
 @torch.no_grad()
-def code_of(model: Model, images: UInt8[Tensor, "n c h w"]) -> Code:
-    """The code of all images."""
+def code_of(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Code:
+    """Return the code of all images."""
     codes = [model.encode(x) for x in chunks(model, images)]
     return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
 
 
-def encode_all(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
-    """The code units of all images."""
+def encode_all(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
+    """Return y and z of all images side by side."""
     return code_of(model, images).units
 
 
 @torch.no_grad()
-def encode_factors(model: Model, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-    """The factors y of all images, without holding their z."""
+def encode_factors(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """Return the factors y of all images, without keeping their z in memory."""
     return torch.cat([model.encode(x).y for x in chunks(model, images)])
 
 
-def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
-    """mse, psnr and ssim of the model's reconstructions, without holding all of them."""
+def reconstruction_scores(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
+    """Return `mse`, `psnr` and `ssim` of a model's reconstructions of images, computed in chunks."""
     parts = images.split(chunk_size(images))
     sums = {"mse": 0.0, "ssim": 0.0}
     for part in parts:
@@ -66,29 +67,33 @@ def reconstruction_scores(model: Model, images: UInt8[Tensor, "n c h w"]) -> dic
     return {"mse": error, "psnr": psnr(error), "ssim": sums["ssim"] / len(images)}
 
 
-def reconstruction_mse(model: Model, images: UInt8[Tensor, "n c h w"]) -> float:
-    """The mse alone."""
+def reconstruction_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
+    """Return the mean squared error of a model's reconstructions of images, computed in chunks."""
     parts = images.split(chunk_size(images))
     return sum(len(part) * mse(reconstruct(model, part), part) for part in parts) / len(images)
 
 
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
-    """Mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
+    """Return the mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
     # Squares are summed in float64: a float32 mean over 10^7 pixels would lose digits.
     errors = (pixels - to_float(images.to(pixels.device), UNIT)).square()
     return errors.sum(dtype=torch.float64).item() / pixels.numel()
 
 
 def psnr(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error over [0, 1] pixels; infinite when that is 0."""
+    """Return the peak signal-to-noise ratio in dB of a mean squared error in [0, 1] pixels; infinite for 0."""
     return -10 * math.log10(mean_squared_error) if mean_squared_error else math.inf
 
 
 def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
-    """Structural similarity, mean over images, in [-1, 1]; 1 is exact.
+    """Return the structural similarity, mean over images, in [-1, 1]; 1 is exact.
 
-    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Smaller images take one of 5 pixels (sigma 0.5);
-    below 3 pixels there is no structure to compare: nan.
+    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Images of fewer than 11 pixels use one of 5
+    pixels (sigma 0.5); below 3 pixels the score is nan, as there is no structure to compare.
+
+    Args:
+        pixels: Images to score, in [0, 1].
+        images: The uint8 images that they should equal.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 

@@ -1,4 +1,4 @@
-"""How well a student's decoder keeps its teacher's Jacobian in the factors."""
+"""How well a student's decoder preserves its teacher's Jacobian in the factors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from torch.func import jvp
 from jacsup import losses
 from jacsup.code import Code, to_float
 from jacsup.metrics.images import CHUNK, chunk_size, code_of
-from jacsup.models import Model
+from jacsup.models import Autoencoder, device_of
 
-# Images whose Jacobians are held at once: k of them, as large as the images, for each.
+# Images whose Jacobians are in memory at once; a Jacobian is k times as large as its image.
 JACOBIAN_CHUNK = 32
 
 
-def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
-    """dD(y, z)/dy_i by forward-mode differentiation, for i < num_factors: one row of p pixels per image."""
+def decoder_jacobian(model: Autoencoder, code: Code, num_factors: int) -> Float[Tensor, "k b p"]:
+    """Return dD(y, z)/dy_i for i < num_factors, by forward-mode differentiation.
+
+    Args:
+        model: The model whose decoder is differentiated.
+        code: The codes of b images.
+        num_factors: The number k of factors, the first of the code.
+
+    Returns:
+        One row of p = channels * height * width derivatives for each factor and image.
+    """
     code = code.split(num_factors)
     y, z = code.y.detach(), code.z.detach()
 
@@ -31,16 +40,22 @@ def decoder_jacobian(model: Model, code: Code, num_factors: int) -> Float[Tensor
 
 
 def jacobian_error(
-    student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
+    student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
 ) -> float:
-    """mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
+    """Return mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
 
-    Exact, by forward-mode differentiation. num_factors: how many of the teacher's first factors count, all if None.
+    The Jacobians are exact, by forward-mode differentiation.
+
+    Args:
+        student: The student.
+        teacher: The teacher.
+        images: The images to compare them on.
+        num_factors: How many of the teacher's factors to compare. Defaults to all of them.
     """
     k = teacher.num_units if num_factors is None else min(num_factors, teacher.num_units)
     norms = []
     for part in images.split(JACOBIAN_CHUNK):
-        x = to_float(part, student.value_range)
+        x = to_float(part.to(device_of(student)), student.value_range)
         with torch.no_grad():
             code_student, code_teacher = student.encode(x), teacher.encode(x)
         of_teacher = decoder_jacobian(teacher, code_teacher, k)
@@ -55,8 +70,14 @@ def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
 
 
 @torch.no_grad()
-def finite_difference_error(student: Model, teacher: Model, images: UInt8[Tensor, "n c h w"]) -> float:
-    """Eq. 9's second term, the finite difference that training lowers, on up to 2,000 images; squared model units."""
+def finite_difference_error(student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
+    """Return eq. 9's second term, the finite difference that training lowers, in squared units of the value range.
+
+    Args:
+        student: The student.
+        teacher: The teacher.
+        images: The images to compare them on; 2,000 of them if there are more.
+    """
     # Partners are neighbours, and test images may come sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:CHUNK]
     images = images[order.to(images.device)]

@@ -1,4 +1,4 @@
-"""The swap score (the poster's disentangling score) and its judge, an external classifier of digits."""
+"""The swap score (the poster's disentangling score) and its judge, an external classifier of classes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,37 @@ from jacsup.data import cache_folder
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.metrics.images import CHUNK, chunk_size, encode_all
-from jacsup.models import Model
+from jacsup.models import Autoencoder
 from jacsup.progress import track
 
 NUM_SWAPPED = 2
-_SEED, _EPOCHS, _BATCH = 0, 15, 256
+_SEED = 0
+_EPOCHS = 15
+_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A classifier of pixels in [0, 1], and its accuracy on the test split."""
+    """A classifier of images with pixels in [0, 1], and its accuracy on the test split."""
 
     network: nn.Module
     accuracy: float
 
     @torch.no_grad()
     def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
-        """The class of each image."""
+        """Return the class of each image."""
         return self.network(pixels).argmax(dim=1)
 
 
 def get_judge(data: Dataset) -> Judge | None:
-    """The judge of a data set, trained once and kept in the user's cache; None where there are no labels."""
+    """Return the judge of a data set's classes, trained once and kept in the user's cache.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        The judge, or None if the data have no class labels.
+    """
     if data.train.labels is None or data.test.labels is None:
         return None
     network = _network(data.train)
@@ -69,14 +78,18 @@ def _network(split: Split) -> nn.Sequential:
         torch.manual_seed(_SEED)
         return nn.Sequential(
             nn.Flatten(),
-            nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout(0.2),
-            nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.2),
+            nn.Linear(inputs, 256),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(256, 256),
+            nn.ReLU(),
+            nn.Dropout(0.2),
             nn.Linear(256, classes),
-        )  # fmt: skip
+        )
 
 
 def _fit(network: nn.Module, split: Split) -> None:
-    """Adam 1e-3, batch 256, 15 epochs, on the CPU so that every machine trains the same judge."""
+    """Train with Adam 1e-3, batch 256, 15 epochs, on the CPU so that every machine trains the same judge."""
     images, labels = split.images.cpu(), split.labels
     assert labels is not None
     labels = labels.cpu()
@@ -104,13 +117,21 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 
 @torch.no_grad()
 def swap_scores(
-    model: Model, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
+    model: Autoencoder, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
 ) -> dict[str, float]:
-    """The share of images that become their partner's class when they get its first two units, or those in `swapped`.
+    """Return the share of images that become one of their partner's class when they get some of its units.
 
-    Over random pairs whose classes differ; 0 where none do, as when all reconstructions look alike.
-    `swap_classifier`: the partner's class is the judge's word on the partner's reconstruction; `swap_label`: it is the
-    partner's true label. Both in [0, 1], higher is better.
+    Over random pairs whose classes differ; 0 if none differ, as when all reconstructions look alike.
+
+    Args:
+        model: A model whose code was learned without labels.
+        split: Images with class labels.
+        judge: The judge of their classes.
+        swapped: The units to swap. Defaults to the first two.
+
+    Returns:
+        `swap_classifier`, where the partner's class is the judge's verdict on its reconstruction, and `swap_label`,
+        where it is the partner's true label. Both are in [0, 1], higher is better.
     """
     assert split.labels is not None
     units = encode_all(model, split.images)
@@ -126,7 +147,7 @@ def swap_scores(
     }
 
 
-def _classes(model: Model, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
+def _classes(model: Autoencoder, judge: Judge, parts: Sequence[Tensor]) -> Tensor:
     pixels = (to_unit(model.decode(Code.of_units(part)), model.value_range) for part in parts)
     return torch.cat([judge(part) for part in pixels])
 

@@ -1,4 +1,4 @@
-"""FactorVAE's and beta-VAE's scores: which factor do the images of a batch share?"""
+"""The scores of FactorVAE and beta-VAE: which factor do the images of a batch share?"""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from numpy import ndarray
 
 from jacsup.metrics.factors import checked
 
-# (factor, groups, size, rng) -> codes (groups, size, d) of random points; those of a group share a random value of the
-# factor, or nothing if it is None.
+# From (factor, groups, size, rng) to codes (groups, size, d) of random points; those of a group share a random value of
+# the factor, or nothing if it is None.
 Sampler = Callable[[int | None, int, int, np.random.Generator], Float[ndarray, "groups size d"]]
 
 
 def sampler_of(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> Sampler:
-    """Draws groups, with replacement, from points that are at hand; for `factor_vae` and `beta_vae`."""
+    """Return a sampler for `factor_vae` and `beta_vae` that draws from given points, with replacement.
+
+    Args:
+        codes: Codes of n images.
+        factors: Factors of the same images.
+
+    Returns:
+        A function from a factor (None for no shared factor), a number of groups, their size and a random generator to
+        the codes of the groups (groups, size, d). The sampler raises ValueError for a factor that the points lack.
+    """
     codes, factors = checked(codes, factors)
     orders = [np.argsort(factor, kind="stable") for factor in factors.T]
     counts = [np.unique(factor, return_counts=True)[1] for factor in factors.T]
 
     def sample(factor: int | None, groups: int, size: int, rng: np.random.Generator) -> ndarray:
         if factor is not None and factor >= len(counts):
-            raise ValueError(f"num_factors is more than {len(counts)}, the factors of these points")
+            raise ValueError(f"num_factors must be at most {len(counts)}, the number of factors of these points")
         if factor is None:
             return codes[rng.integers(len(codes), size=(groups, size))]
         count = counts[factor]
@@ -44,11 +53,23 @@ def factor_vae(
     smallest_std: float = 0.05,
     seed: int = 0,
 ) -> float:
-    """FactorVAE's score, chance to 1: the share of points whose shared factor is told by the code that varies least.
+    """FactorVAE's score, chance to 1: how often the code that varies least tells which factor a batch shares.
 
-    Each point is a batch that shares one factor; its vote is the code with the lowest variance, relative to the code's
-    variance over all images; the commonest factor among the training points with that vote is the answer. Codes whose
-    standard deviation is below `smallest_std` do not vote; without any the score is 0. Kim & Mnih 2018.
+    Each batch votes for the code with the lowest variance, relative to the code's variance over all images; the
+    prediction is the most frequent factor among the training batches with that vote. The score is 0 if no code may be
+    voted for. Kim & Mnih 2018.
+
+    Args:
+        sampler: A source of batches, such as `sampler_of` returns.
+        num_factors: The number of factors.
+        num_train: The number of batches to learn from, at least 50.
+        num_test: The number of batches to test on, at least 1.
+        batch_size: The number of images in a batch, at least 2.
+        smallest_std: Codes with a smaller standard deviation over all images are left out.
+        seed: The seed of the batches.
+
+    Raises:
+        ValueError: If a size is too small.
     """
     _require(num_factors=num_factors, batch_size=batch_size, num_train=num_train, num_test=num_test)
     rng = np.random.default_rng(seed)
@@ -82,6 +103,17 @@ def beta_vae(
     """beta-VAE's score, chance to 1: accuracy of a linear classifier that tells which factor pairs share.
 
     Its input is |c - c'|, mean over a batch of pairs that share one factor. Higgins et al. 2017.
+
+    Args:
+        sampler: A source of pairs, such as `sampler_of` returns.
+        num_factors: The number of factors.
+        num_train: The number of batches to learn from, at least 50.
+        num_test: The number of batches to test on, at least 1.
+        batch_size: The number of pairs in a batch, at least 2.
+        seed: The seed of the batches.
+
+    Raises:
+        ValueError: If a size is too small.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -105,4 +137,4 @@ def _require(**sizes: int) -> None:
     for name, size in sizes.items():
         least = {"num_test": 1, "num_train": 50}.get(name, 2)
         if size < least:
-            raise ValueError(f"{name} is {size}; allowed is {least} and more")
+            raise ValueError(f"{name} is {size}; it must be at least {least}")

@@ -97,6 +97,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def num_parameters(model: nn.Module) -> int:
-    """How many trained numbers the model has."""
-    return sum(weight.numel() for weight in model.parameters())
+def num_parameters(model: Autoencoder | nn.Module) -> int:
+    """The number of trained numbers that a model has, 0 for one without parameters."""
+    return sum(weight.numel() for weight in model.parameters()) if isinstance(model, nn.Module) else 0

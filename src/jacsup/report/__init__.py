@@ -1,23 +1,32 @@
-"""A run's report: its figures, its numbers and the arms beside it on one static page."""
+"""A run's report: its figures, its scores and the arms beside it on one static page."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from jacsup.data.dataset import Dataset
+from jacsup.metrics.scores import Scores
 from jacsup.models import model_file
 from jacsup.report.attributes import write_attributes_report
 from jacsup.report.html import open_report
 from jacsup.report.units import write_units_report
 
 
-def write_report(run_path: Path, data: Dataset, metrics: dict[str, Any] | None) -> Path:
-    """Draws a run's figures into RUN/report and writes the page that shows them; returns the page's path.
+def write_report(run_path: Path, data: Dataset, metrics: Scores | None) -> Path:
+    """Draw a run's figures into RUN/report and write the page that shows them.
 
-    data: the run's data set. metrics: the content of metrics.json, None where `jacsup evaluate` has not run.
-    Other arms of the same recipe and seed that lie beside the run are drawn into the same figures.
-    Raises ValueError for a folder that is no run or has no finished stage.
+    Other arms of the same recipe and seed in the same folder are drawn into the same figures.
+
+    Args:
+        run_path: The run folder.
+        data: The run's data set.
+        metrics: The run's scores, as `jacsup.evaluate.evaluate` returns them. None if it has not been judged.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: If the folder is not a run, or if the run has no finished stage.
     """
     report = open_report(run_path, metrics)
     write = write_attributes_report if report.run.recipe.supervised else write_units_report

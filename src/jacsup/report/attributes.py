@@ -1,7 +1,8 @@
-"""The report of a run whose factors are attributes: its edits, its numbers and the arms beside it."""
+"""The report of a run whose factors are attributes: its edits, its scores and the arms beside it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,53 +14,52 @@ from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.drawn import faces as drawn_faces
 from jacsup.evaluate import current_metrics
-from jacsup.metrics.attributes import NUM_EDITED, RELIABLE_AUC
-from jacsup.metrics.table import attribute_figures, distance, rank, stage_figures
+from jacsup.metrics.attributes import NUM_EDITED_IMAGES, RELIABLE_AUC
+from jacsup.metrics.table import attribute_scores, stage_scores
 from jacsup.models import LEARNED, Factor, load, load_info, num_parameters
 from jacsup.report import attribute_plots, html
 from jacsup.report.attribute_plots import Painter
-from jacsup.report.html import Column, Report
+from jacsup.report.html import Report
 from jacsup.report.sheets import MINUS
 from jacsup.report.siblings import arm_label, last_lines, progress, stage_letter
 from jacsup.report.unit_plots import draw_curves
 
-NUM_FACES, NUM_COMPARED, NUM_SWEPT, NUM_EDITS, NUM_TRUTHS = 8, 3, 6, 6, 8
+# Faces on the sheets of figure 4, and on the sheet that compares models.
+NUM_FACES = 8
+NUM_COMPARED = 3
+# Attributes on the sheets of strengths, of models and of truths.
+NUM_SWEPT = 6
+NUM_EDITS = 6
+NUM_TRUTHS = 8
 ROWS_ON_SHEET = 20
 NUM_CORRELATIONS = 12
 
-METRIC_COLUMNS: tuple[Column, ...] = (
-    ("PSNR, dB", "psnr", ".2f"),
-    ("SSIM", "ssim", ".3f"),
-    ("Accuracy at 1", "accuracy 1", ".1%"),
-    ("at 2", "accuracy 2", ".1%"),
-    ("at 4", "accuracy 4", ".1%"),
-    ("Preservation error at 0", "preservation_error 0", ".1%"),
-    ("at 2", "preservation_error 2", ".1%"),
-    ("Jacobian error", "jacobian_error", ".3f"),
-    ("Gain", "counterfactual_gain", ".3f"),
+EDIT_ACCURACIES = ("accuracy 1", "accuracy 2", "accuracy 4")
+SCORE_COLUMNS = html.columns_of(
+    "psnr",
+    "ssim",
+    *EDIT_ACCURACIES,
+    "preservation_error 0",
+    "preservation_error 2",
+    "jacobian_error",
+    "counterfactual_gain",
 )
-ATTRIBUTE_COLUMNS: tuple[Column, ...] = (
+ATTRIBUTE_COLUMNS = (
     (f"m+ {MINUS} m{MINUS}", "distance", ".2f"),
-    ("Judge's AUC", "classifier_auc", ".3f"),
-    ("Accuracy at 1", "accuracy 1", ".1%"),
-    ("at 2", "accuracy 2", ".1%"),
-    ("at 4", "accuracy 4", ".1%"),
-    ("Preservation error at 2", "preservation_error 2", ".1%"),
-    ("Gain", "counterfactual_gain", ".3f"),
+    *html.columns_of("classifier_auc", *EDIT_ACCURACIES, "preservation_error 2", "counterfactual_gain"),
 )
-TEST_COLUMNS: tuple[Column, ...] = (
-    ("Test MSE", "test_mse", ".4f"),
-    ("Edit accuracy at 2", "test_edit", ".1%"),
-    ("Jacobian loss", "test_jacobian", ".4f"),
-)
+TEST_COLUMNS = html.columns_of("test_mse", "test_edit", "test_jacobian")
 
 
 @dataclass(frozen=True)
 class _Faces:
     """What the sections read.
 
-    shown: the test faces of the figures. factors: from the best learned to the worst. measured, judged: what
-    metrics.json says of each attribute, and of each arm's stages.
+    Attributes:
+        shown: The test faces of the figures.
+        factors: The attributes, from the best learned to the worst.
+        measured: The scores of each attribute, by its name.
+        judged: The scores of each arm's stages, by arm.
     """
 
     report: Report
@@ -72,18 +72,21 @@ class _Faces:
 
     @property
     def learned(self) -> list[int]:
-        """The columns of the learned attributes, from the best to the worst."""
+        """Columns of the learned attributes, from the best to the worst."""
         columns = {attribute.name: column for column, attribute in enumerate(self.data.attributes)}
         return [columns[factor.name] for factor in self.factors if factor.learned]
 
 
 def write_attributes_report(report: Report, newest: Path, data: Dataset) -> None:
-    """Draws a supervised run's figures and writes the page that shows them.
+    """Draw the figures of a run that learned attributes and write the page that shows them.
 
-    newest: the model of its newest finished stage. data: the run's data set.
+    Args:
+        report: The run's report.
+        newest: The model file of the run's newest finished stage.
+        data: The run's data set.
     """
-    metrics = {arm: current_metrics(run) or {} for arm, run in report.siblings.items()}
-    measured = attribute_figures(report.metrics)
+    metrics = {arm: current_metrics(run) for arm, run in report.siblings.items()}
+    measured = attribute_scores(report.metrics)
     faces = _Faces(
         report,
         data,
@@ -91,7 +94,10 @@ def write_attributes_report(report: Report, newest: Path, data: Dataset) -> None
         Painter.of(newest, data.attributes),
         sorted(load_info(newest).factors, key=lambda each: rank(each, measured.get(each.name, {})), reverse=True),
         measured,
-        {arm: stage_figures(each) for arm, each in {report.run.recipe.arm: report.metrics, **metrics}.items()},
+        {
+            arm: stage_scores(each.get("stages", []) if each else [])
+            for arm, each in {report.run.recipe.arm: report.metrics, **metrics}.items()
+        },
     )
     sections = [_headline(faces), _tradeoff(faces), _curves(faces)]
     if faces.learned:
@@ -99,29 +105,46 @@ def write_attributes_report(report: Report, newest: Path, data: Dataset) -> None
     html.write_page(report, [*sections, _attributes(faces), _stages(faces), _arms(faces), _correlations(data)])
 
 
+def rank(factor: Factor, measured: dict[str, Any]) -> tuple[bool, float, float, float]:
+    """Return a sort key that is higher for better attributes: learned, then gain, accuracy and m+ - m-.
+
+    Args:
+        factor: An attribute.
+        measured: The attribute's scores; empty if they were not measured.
+    """
+    known = measured.get("counterfactual_gain"), measured.get("accuracy 2"), distance(factor)
+    gain, accuracy, apart = (-math.inf if value is None or math.isnan(value) else value for value in known)
+    return factor.learned, gain, accuracy, apart
+
+
+def distance(factor: Factor) -> float:
+    """Return m+ - m- of an attribute; nan if all training images have it or none has."""
+    assert factor.m_minus is not None and factor.m_plus is not None
+    return factor.m_plus - factor.m_minus
+
+
 def _headline(faces: _Faces) -> str:
     metrics, model = faces.report.metrics, faces.painter.model
     newest = (faces.judged[faces.report.run.recipe.arm] or [{}])[-1]
+    sizes = {"code_size": model.code_size, "num_parameters": num_parameters(model)}
+    edits = ("accuracy 2", "preservation_error 2", "preservation_error 0")
     tiles = {
-        "PSNR": html.number(metrics.get("psnr"), ".2f", " dB"),
-        "SSIM": html.number(metrics.get("ssim"), ".3f"),
-        "edit accuracy at 2": html.number(newest.get("accuracy 2"), ".1%"),
-        "preservation error at 2": html.number(newest.get("preservation_error 2"), ".1%"),
-        "preservation error at 0": html.number(newest.get("preservation_error 0"), ".1%"),
-        "counterfactual gain": html.number(metrics.get("counterfactual_gain"), ".3f"),
+        **html.tiles_of({**newest, **metrics}, "psnr", "ssim", *edits, "counterfactual_gain"),
         "attributes learned": f"{len(faces.learned)} of {len(faces.factors)}",
-        "judge's accuracy": html.number(metrics.get("classifier_accuracy"), ".1%"),
-        "code size": f"{model.code_size:,}",
-        "parameters": f"{num_parameters(model):,}",
+        **html.tiles_of({**metrics, **sizes}, "classifier_accuracy", *sizes),
     }
     closing = (
-        f"<p>Each of up to {NUM_EDITED:,} test faces has each attribute turned over. Strength 1 is a typical face with "
-        "it, &minus;1 one without, 2 as far again. Edit accuracy: how often the judge then sees it turned over. "
-        "Preservation error: how often its verdict on another attribute changes; at strength 0, what reconstruction "
-        f"alone changes. Means over the attributes that the judge knows well (AUC of {RELIABLE_AUC} and more)."
+        f"<p>Every attribute of up to {NUM_EDITED_IMAGES:,} test faces is flipped. Strength 1 is a typical face with "
+        "the attribute, &minus;1 one without it, and 2 is twice as far. Edit accuracy: how often the judge then sees "
+        "the attribute flipped. Preservation error: how often its verdict on another attribute changes; at strength 0, "
+        "how often reconstruction alone changes it. Both are means over the attributes that the judge ranks reliably "
+        f"(AUC of at least {RELIABLE_AUC})."
     )
     if metrics.get("counterfactual_gain") is not None:
-        closing += " Counterfactual gain, at strength 1: 1 is the change that drawing the face anew makes, 0 no change."
+        closing += (
+            " Counterfactual gain, at strength 1: 1 is exactly the change that a new drawing with the attribute "
+            "flipped makes, 0 is no change."
+        )
     return html.headline(faces.report, tiles, f"{closing}</p>\n")
 
 
@@ -131,10 +154,10 @@ def _tradeoff(faces: _Faces) -> str:
         return ""
     attribute_plots.draw_tradeoff(faces.report.folder / "tradeoff.png", judged)
     text = (
-        "One point for each stage, letters at this run's. Up is better control, right is a better reconstruction; the "
-        "method is to get both. " + _letters(faces)
+        "One point for each stage; letters mark this run's. Further up is better control, further right is better "
+        "reconstruction; the method aims at both. " + _letters(faces)
     )
-    alt = "How well each stage edits against its PSNR, a line for each arm"
+    alt = "Edit accuracy of each stage against its PSNR, a line for each arm"
     return html.section("Reconstruction against control", text, html.figure("tradeoff.png", alt, css="narrow"))
 
 
@@ -144,8 +167,8 @@ def _curves(faces: _Faces) -> str:
     draw_curves(faces.report.folder / "figure-3b.png", list(faces.report.runs.values()))
     text = (
         "Measured after each epoch on the first 2,000 test images; edit accuracy at strength 2 on a few of them. "
-        "Vertical bars: this run's next stage, dotted where the code keeps its size. The Jacobian loss (eq. 9) is "
-        "taken against each stage's own teacher. " + _letters(faces)
+        "Vertical bars mark where this run's next stage begins; they are dotted if the code keeps its size. The "
+        "Jacobian loss (eq. 9) is measured against each stage's own teacher. " + _letters(faces)
     )
     alt = "Curves of test error, edit accuracy and Jacobian loss over the epochs of all stages"
     return html.section("Figure 3 (b): while the code grows", text, html.figure("figure-3b.png", alt, css="narrow"))
@@ -163,10 +186,10 @@ def _sheets(faces: _Faces) -> str:
     for number in range(count):
         file, some = f"figure-4{chr(ord('a') + number)}.png", learned[number * rows : (number + 1) * rows]
         attribute_plots.draw_attributes(faces.report.folder / file, faces.painter, some, faces.shown)
-        parts.append(html.figure(file, f"Test faces with attributes turned over: {_names(faces, some)}"))
+        parts.append(html.figure(file, f"Test faces with attributes flipped: {_names(faces, some)}"))
     text = (
-        "Every learned attribute, from the best to the worst, set to strength 2 on test faces, or to &minus;2 (with a "
-        f"minus sign) on those that have it.{_not_learned(faces)}"
+        "Every learned attribute, from the best to the worst, set to strength 2 on test faces, or to &minus;2 (marked "
+        f"by a minus sign) on faces that have it.{_not_learned(faces)}"
     )
     return html.section("Figure 4: attributes edited", text, html.grid(parts) if count > 1 else parts[0])
 
@@ -174,7 +197,10 @@ def _sheets(faces: _Faces) -> str:
 def _sweep(faces: _Faces) -> str:
     some = faces.learned[:NUM_SWEPT]
     attribute_plots.draw_sweep(faces.report.folder / "strengths.png", faces.painter, some, faces.shown.images)
-    text = "The best learned attributes from strength &minus;3 to 3: &minus;1 is typical without it, 1 typical with it."
+    text = (
+        "The best learned attributes at strengths &minus;3 to 3: &minus;1 is a typical face without the attribute, 1 "
+        "one with it."
+    )
     alt = f"Test faces at seven strengths of one attribute each: {_names(faces, some)}"
     return html.section("Strengths", text, html.figure("strengths.png", alt, css="narrow"))
 
@@ -188,7 +214,7 @@ def _models(faces: _Faces) -> str:
         files = {"teacher": main.stage_file(main.recipe.teacher_of(last[0])), **files}
     painters = {name: Painter.of(file, faces.data.attributes) for name, file in files.items()}
     attribute_plots.draw_models(faces.report.folder / "models.png", painters, some, faces.shown.first(NUM_COMPARED))
-    text = "The same edits by each model, to strength 2, or, with a minus sign, to &minus;2."
+    text = "The same edits by each model, to strength 2, or to &minus;2 where there is a minus sign."
     alt = f"Test faces edited by {', '.join(painters)}: {_names(faces, some)}"
     return html.section("Teacher, student and arms", text, html.figure("models.png", alt, css="narrow"))
 
@@ -202,12 +228,16 @@ def _truths(faces: _Faces) -> str:
     gains = [faces.measured.get(faces.painter.name(factor), {}).get("counterfactual_gain") for factor in some]
     notes = ["" if gain is None else f"gain {html.number(gain, '.2f')}" for gain in gains]
     attribute_plots.draw_truth(
-        faces.report.folder / "truth.png", faces.painter, some, notes, images,
+        faces.report.folder / "truth.png",
+        faces.painter,
+        some,
+        notes,
+        images,
         lambda factor: counterfactual(config, factor, len(images)),
-    )  # fmt: skip
+    )
     text = (
-        "Drawn faces can be drawn again with one attribute turned over: that is the truth of an edit to strength 1 or "
-        "&minus;1. From the best attribute to the worst; grey is no change."
+        "A drawn face can be drawn again with one attribute flipped: that is the true result of an edit to strength 1 "
+        "or &minus;1. Attributes are ordered from the best to the worst; grey is no change."
     )
     alt = f"Drawn faces, their true counterfactuals and the model's edits: {_names(faces, some)}"
     return html.section("Against the truth", text, html.figure("truth.png", alt, css="narrow"))
@@ -219,14 +249,14 @@ def _attributes(faces: _Faces) -> str:
         values = {"distance": distance(factor), **faces.measured.get(factor.name, {})}
         learned = "yes" if factor.learned else "not learned"
         rows.append([factor.name, learned, *html.cells(values, ATTRIBUTE_COLUMNS)])
-    text = f"From the best to the worst.{_not_learned(faces)}"
+    text = f"Ordered from the best to the worst.{_not_learned(faces)}"
     return html.section("Attributes", text, html.table(["Attribute", "Learned", *html.titles(ATTRIBUTE_COLUMNS)], rows))
 
 
 def _stages(faces: _Faces) -> str:
     run = faces.report.run
     judged, lines, rows = faces.judged[run.recipe.arm], run.stats(), []
-    columns = METRIC_COLUMNS if judged else TEST_COLUMNS
+    columns = SCORE_COLUMNS if judged else TEST_COLUMNS
     for number, values in zip(run.finished_stages(), judged or last_lines(run), strict=False):
         size = load(run.stage_file(number)).code_size
         minutes = sum(line["seconds"] for line in lines if line["stage"] == number) / 60
@@ -238,16 +268,16 @@ def _stages(faces: _Faces) -> str:
 
 def _arms(faces: _Faces) -> str:
     runs, judged, rows = faces.report.runs, any(faces.judged.values()), []
-    columns = METRIC_COLUMNS if judged else TEST_COLUMNS
+    columns = SCORE_COLUMNS if judged else TEST_COLUMNS
     for arm, run in runs.items():
         values = (faces.judged[arm] if judged else last_lines(run)) or [{}]
         newest = run.newest_model()
         size = f"{load(newest).code_size:,}" if newest else ""
         rows.append([f"{arm_label(arm)} ({run.path.name})", progress(run), size, *html.cells(values[-1], columns)])
-    text = "Same recipe, seed and teachers, at the end of the last finished stage."
+    text = "Runs of the same recipe, seed and teachers, at the end of the last finished stage."
     commands = [html.judge_command(run) for arm, run in runs.items() if judged and not faces.judged[arm]]
     if commands:
-        commands.insert(0, "<p>Not judged yet; this does it:</p>\n")
+        commands.insert(0, "<p>Some are not judged yet. To judge them, run:</p>\n")
     table = html.table(["Run", "Trained", "Code", *html.titles(columns)], rows)
     return html.section("Side by side", text, table + "".join(commands) + html.missing(faces.report))
 
@@ -260,15 +290,15 @@ def _correlations(data: Dataset) -> str:
     strongest = sorted(pairs, key=lambda pair: -abs(float(values[pair])))[:NUM_CORRELATIONS]
     rows = [[names[j], names[i], html.number(float(values[i, j]), "+.2f")] for i, j in strongest]
     text = (
-        "Attributes of drawn faces go together as they do in photographs. The strongest correlations in 20,000 random "
-        "faces, besides those of attributes that exclude each other:"
+        "Attributes of drawn faces are correlated as they are in photographs. These are the strongest correlations in "
+        "20,000 random faces, without those of attributes that exclude each other:"
     )
     return html.section("How the data are correlated", text, html.table(["Attribute", "with", "Correlation"], rows))
 
 
 def _not_learned(faces: _Faces) -> str:
     missed = [escape(factor.name) for factor in faces.factors if not factor.learned]
-    reason = f"m+ &minus; m&minus;, the difference of their mean values with and without, is below {LEARNED}"
+    reason = f"m+ &minus; m&minus;, the difference between their mean values with and without, is below {LEARNED}"
     return f" <b>Not learned: {', '.join(missed)}</b> ({reason})." if missed else ""
 
 
@@ -277,6 +307,6 @@ def _names(faces: _Faces, factors: Sequence[int]) -> str:
 
 
 def _spread(factors: Sequence[int], count: int) -> list[int]:
-    """`count` of them at equal distances, the first and the last included."""
+    """Up to `count` of the factors at equal distances, including the first and the last."""
     last = len(factors) - 1
     return [factors[place] for place in sorted({round(i * last / (count - 1)) for i in range(count)})]

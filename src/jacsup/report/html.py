@@ -1,20 +1,22 @@
-"""The page of a report: its style, and the pieces that reports are put together from."""
+"""The page of a report: its style, and the parts that it is put together from."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jacsup.atomic import write_atomically
+from jacsup.metrics.scores import Scores
+from jacsup.metrics.table import metric_of
 from jacsup.report.sheets import MINUS
 from jacsup.report.siblings import arm_label, find_siblings, missing_arms, progress, purpose, shown
 from jacsup.run import Run
 
-# A table's columns: the title, the key in metrics.json or stats.jsonl, and how its values are written.
+# A table's column: its title, the key in metrics.json or stats.jsonl, and the format of its values.
 Column = tuple[str, str, str]
 
 STYLE = """
@@ -49,15 +51,15 @@ th:first-child, td:first-child { text-align: left; white-space: normal; min-widt
 
 @dataclass(frozen=True)
 class Report:
-    """What the sections read: the run, the arms beside it, and its metrics.json."""
+    """What the sections read: the run, the arms beside it, and its scores, empty if it has not been judged."""
 
     run: Run
     siblings: dict[str, Run]
-    metrics: dict[str, Any]
+    metrics: Scores
 
     @property
     def folder(self) -> Path:
-        """Where the page and its figures lie."""
+        """The folder of the page and its figures."""
         return self.run.path / "report"
 
     @property
@@ -66,20 +68,20 @@ class Report:
         return {self.run.recipe.arm: self.run, **self.siblings}
 
 
-def open_report(run_path: Path, metrics: dict[str, Any] | None) -> Report:
-    """The report of a run folder."""
+def open_report(run_path: Path, metrics: Scores | None) -> Report:
+    """Return the report of a run folder."""
     run = Run(run_path.resolve())
-    return Report(run, find_siblings(run), metrics or {})
+    return Report(run, find_siblings(run), metrics or cast(Scores, {}))
 
 
 def write_page(report: Report, sections: Sequence[str]) -> None:
-    """Writes index.html."""
+    """Write index.html."""
     page = html_page(f"{report.run.path.name}: report", sections)
     write_atomically(report.folder / "index.html", page.encode())
 
 
 def html_page(title: str, sections: Sequence[str]) -> str:
-    """A whole page in the reports' style."""
+    """Return a whole page in the reports' style."""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -91,51 +93,51 @@ def html_page(title: str, sections: Sequence[str]) -> str:
 
 
 def headline(report: Report, numbers: dict[str, str], closing: str) -> str:
-    """The run's name, what it is and its key numbers; those that are empty are left out."""
+    """Return the run's name, what it is, and its key numbers; empty ones are left out."""
     recipe = report.run.recipe
     lead = f"Recipe <b>{escape(recipe.name)}</b>, seed {recipe.seed}: {escape(purpose(recipe))}."
     if len(report.run.finished_stages()) < len(recipe.stages):
-        lead += f" <b>Unfinished: {progress(report.run)}.</b> What follows shows the last finished one."
+        lead += f" <b>Unfinished: {progress(report.run)}.</b> This page shows the last finished stage."
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>\n" for name, value in numbers.items() if value)
     if not report.metrics:
-        words = "The run has not been judged on the whole test set yet. This does it:"
+        words = "The run has not been judged on the whole test set yet. To judge it, run:"
         closing = f"<p>{words}</p>\n{judge_command(report.run)}"
     return f"<h1>{escape(report.run.path.name)}</h1>\n<p>{lead}</p>\n<dl>\n{tiles}</dl>\n{closing}"
 
 
 def judge_command(run: Run) -> str:
-    """How to measure a run's figures."""
+    """Return the command that judges a run."""
     return command(shlex.join(["jacsup", "evaluate", shown(run.path)]))
 
 
 def missing(report: Report) -> str:
-    """The arms that are not there, and how to train them."""
+    """Return the arms that are not trained yet, and the commands that train them."""
     parts = []
     for arm, words in missing_arms(report.run, report.siblings).items():
         what = escape(purpose(replace(report.run.recipe, arm=arm)))
-        parts.append(f"<p>Not here yet: <b>{arm_label(arm)}</b>, {what}.</p>\n{command(words)}")
+        parts.append(f"<p>Not trained yet: <b>{arm_label(arm)}</b>, {what}.</p>\n{command(words)}")
     return "".join(parts)
 
 
 def section(title: str, text: str, content: str) -> str:
-    """A heading, its explanation and what it shows."""
+    """Return a heading, its explanation and its content."""
     return f"<h2>{title}</h2>\n<p>{text}</p>\n{content}"
 
 
 def grid(parts: Sequence[str]) -> str:
-    """Figures side by side, as many as fit."""
+    """Return figures side by side, as many as fit."""
     return f'<div class="grid">\n{"".join(parts)}</div>\n'
 
 
 def figure(file: str, alt: str, caption: str = "", css: str = "") -> str:
-    """An image that links to its file."""
+    """Return an image that links to its file."""
     words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     start = f'<figure class="{css}">' if css else "<figure>"
     return f'{start}<a href="{file}"><img src="{file}" alt="{escape(alt)}"></a>{words}</figure>\n'
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns in which no row has a value are left out."""
+    """Return a table, without the columns in which no row has a value."""
     names, rows = filled(names, rows)
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = ["".join(f"<td>{escape(cell) or '-'}</td>" for cell in row) for row in rows]
@@ -144,26 +146,46 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """The columns in which a row has a value."""
+    """Return the columns in which some row has a value."""
     kept = [index for index in range(len(names)) if any(row[index] for row in rows)]
     return [names[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
-def cells(values: dict[str, Any], columns: Sequence[Column]) -> list[str]:
-    """A table's cells, one for each column."""
+def columns_of(*keys: str) -> tuple[Column, ...]:
+    """Return the columns of metrics, by their keys in METRICS."""
+    metrics = [(key, metric_of(key)) for key in keys]
+    return tuple((capitalised(metric.heading), key, metric.format) for key, metric in metrics)
+
+
+def tiles_of(values: Mapping[str, Any], *keys: str) -> dict[str, str]:
+    """Return the titles and values of metrics for a headline."""
+    metrics = [(key, metric_of(key)) for key in keys]
+    return {
+        metric.title: number(values.get(key), metric.format, f" {metric.unit}" if metric.unit else "")
+        for key, metric in metrics
+    }
+
+
+def capitalised(words: str) -> str:
+    """Return words with their first letter as a capital."""
+    return words[:1].upper() + words[1:]
+
+
+def cells(values: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
+    """Return a row's cells, one for each column."""
     return [number(values.get(key), form) for _, key, form in columns]
 
 
 def titles(columns: Sequence[Column]) -> list[str]:
-    """The columns' titles."""
+    """Return the columns' titles."""
     return [title for title, _, _ in columns]
 
 
 def command(words: str) -> str:
-    """A line to copy."""
+    """Return a command line to copy."""
     return f"<pre><code>{escape(words)}</code></pre>\n"
 
 
 def number(value: int | float | None, form: str, unit: str = "") -> str:
-    """Empty for what was not measured."""
+    """Return a number as text, empty if it was not measured."""
     return "" if value is None or value != value else f"{value:{form}}{unit}".replace("-", MINUS)

@@ -1,4 +1,4 @@
-"""What all figures are drawn with: one palette, sheets of images in whole pixels, and plots of one style."""
+"""The tools that draw all figures: one palette, sheets of images in whole pixels, and plots in one style."""
 
 from __future__ import annotations
 
@@ -19,25 +19,33 @@ from jacsup.recipes import ARMS, SUPERVISED_ARMS
 
 MINUS = "\N{MINUS SIGN}"
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; a run without an arm is always the blue one.
+# Okabe and Ito's palette, which colour-blind readers can tell apart; a run without an arm is always blue.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 ARM_COLOURS = dict(zip(("", *(ARMS | SUPERVISED_ARMS)), PALETTE, strict=False))
 INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 
 # A power of two: sizes in inches are then exact, and no pixel is lost to rounding.
-SHEET_DPI, PLOT_DPI = 128, 200
-GAP, MARGIN, LABEL_WIDTH = 3, 16, 216
-NAME_SIZE, NOTE_SIZE, HEADING_SIZE, LEADING = 30, 25, 23, 1.25
-ROW_GAP, GROUP_GAP = 8, 36
+SHEET_DPI = 128
+PLOT_DPI = 200
+GAP = 3
+MARGIN = 16
+LABEL_WIDTH = 216
+NAME_SIZE = 30
+NOTE_SIZE = 25
+HEADING_SIZE = 23
+LEADING = 1.25
+ROW_GAP = 8
+GROUP_GAP = 36
 Pixels = int | float
 
-# Blue, so that it ends strokes of black, white and grey alike; images in colour need none of that.
-SEAM, COLOUR_SEAM = (0.26, 0.4, 0.6), (1.0, 1.0, 1.0, 1.0)
+# Blue, so that it stands out from black, white and grey strokes; images in colour do not need that.
+SEAM = (0.26, 0.4, 0.6)
+COLOUR_SEAM = (1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """Images side by side, pixels in [0, 1], with a name on their left; those in `minus` bear a minus sign."""
+    """Images side by side, in [0, 1], with a name and a note on their left; `minus` marks some with a minus sign."""
 
     name: str
     tiles: Float[Tensor, "n c h w"]
@@ -47,14 +55,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows below one line of headings, one for each column, or none."""
+    """Rows below one line of headings, one for each column, or without headings."""
 
     rows: Sequence[Row]
     headings: Sequence[str] = ()
 
 
 def draw_rows(path: Path, groups: Sequence[Group], *, tile: int) -> None:
-    """A sheet of labelled rows of images, each about `tile` pixels large."""
+    """Draw a sheet of labelled rows of images, each image about `tile` pixels large."""
     blocks = [[block(row.tiles[None], tile) for row in group.rows] for group in groups]
     height, width = blocks[0][0].shape[:2]
     column = (width + GAP) / len(groups[0].rows[0].tiles)
@@ -67,15 +75,15 @@ def draw_rows(path: Path, groups: Sequence[Group], *, tile: int) -> None:
     total = sum(head + len(each) * (height + ROW_GAP) for head, each in zip(heads, blocks, strict=True))
     sheet = Sheet(LABEL_WIDTH + width, round(total - ROW_GAP + (len(groups) - 1) * GROUP_GAP))
     top = 0.0
-    for group, words_above, head, pictures in zip(groups, headings, heads, blocks, strict=True):
+    for group, words_above, head, painted in zip(groups, headings, heads, blocks, strict=True):
         for number, (words, size) in enumerate(words_above):
             middle = LABEL_WIDTH + number * column + (column - GAP) / 2
             sheet.text(middle, top + head - 6, words, anchor="center", level="bottom", size=size)
         top = round(top + head)
-        for row, picture in zip(group.rows, pictures, strict=True):
+        for row, pixels in zip(group.rows, painted, strict=True):
             for number in [number for number, marked in enumerate(row.minus) if marked]:
-                _paint_minus(picture, round(number * column))
-            sheet.image(LABEL_WIDTH, top, picture)
+                _paint_minus(pixels, round(number * column))
+            sheet.image(LABEL_WIDTH, top, pixels)
             _label(sheet, row, top + height / 2)
             top += height + ROW_GAP
         top += GROUP_GAP
@@ -91,13 +99,13 @@ def _label(sheet: Sheet, row: Row, middle: Pixels) -> None:
         sheet.text(0, below, row.note, size=NOTE_SIZE, colour=SOFT)
 
 
-def _paint_minus(picture: np.ndarray, left: int) -> None:
-    picture[6:28, left + 6 : left + 28] = 255
-    picture[15:19, left + 10 : left + 24, :3] = 0
+def _paint_minus(pixels: np.ndarray, left: int) -> None:
+    pixels[6:28, left + 6 : left + 28] = 255
+    pixels[15:19, left + 10 : left + 24, :3] = 0
 
 
 def _wrapped(words: str, width: Pixels, size: int, *, bold: bool) -> tuple[str, int]:
-    """Words in lines that fit the width, and the size at which the longest single word does too."""
+    """Words in lines that fit the width, and the font size at which the longest word fits too."""
     lines: list[str] = []
     for word in words.replace("_", " ").split():
         if lines and _width(f"{lines[-1]} {word}", size, bold) <= width:
@@ -117,11 +125,11 @@ def _width(words: str, size: int, bold: bool) -> float:
 
 
 def block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:
-    """Images side by side as RGB(A) bytes, each about `tile` pixels large, with seams between them."""
+    """Return images side by side as RGB(A) bytes, each about `tile` pixels large, with seams between them."""
     rows, columns, channels, height, width = tiles.shape
     flat = tiles.flatten(0, 1)
     largest = max(height, width)
-    # Small images grow by a whole factor, so that each pixel stays a sharp square.
+    # Small images are enlarged by a whole factor, so that each pixel stays a sharp square.
     times = max(1, round(tile / largest))
     if largest > 1.2 * tile:
         flat = interpolate(flat, scale_factor=tile / largest, mode="area")
@@ -135,7 +143,7 @@ def block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:
 
 
 class Sheet:
-    """A picture laid out in whole pixels from the top left corner inside its margin, so that images stay sharp."""
+    """A figure laid out in whole pixels, from the top left corner inside its margin, so that images stay sharp."""
 
     def __init__(self, width: int, height: int):
         from matplotlib.figure import Figure
@@ -145,7 +153,7 @@ class Sheet:
         self.figure = Figure(figsize=size, dpi=SHEET_DPI, facecolor="white")
 
     def image(self, left: int, top: int, pixels: np.ndarray) -> None:
-        """Puts RGB(A) bytes down, unscaled."""
+        """Place RGB(A) bytes, unscaled."""
         bottom = self._height - MARGIN - top - pixels.shape[0]
         self.figure.figimage(pixels, MARGIN + left, bottom, origin="upper")
 
@@ -162,19 +170,24 @@ class Sheet:
         bold: bool = False,
         colour: str = INK,
     ) -> None:
-        """Words of `size` pixels, centred on the line y unless `level` says where they touch it.
+        """Write words of `size` pixels, centred on the line y unless `level` says how they are aligned with it.
 
-        With `upright_anchor` they are written upwards and centred on x.
+        With `upright_anchor`, they are rotated to run upwards and centred on x.
         """
         self.figure.text(
-            *self._share(x, y), words,
-            ha="center" if upright_anchor else anchor, va=upright_anchor or level,
-            rotation=90 if upright_anchor else 0, fontsize=size * 72 / SHEET_DPI,
-            fontweight="bold" if bold else "normal", color=colour, parse_math=False,
-        )  # fmt: skip
+            *self._share(x, y),
+            words,
+            ha="center" if upright_anchor else anchor,
+            va=upright_anchor or level,
+            rotation=90 if upright_anchor else 0,
+            fontsize=size * 72 / SHEET_DPI,
+            fontweight="bold" if bold else "normal",
+            color=colour,
+            parse_math=False,
+        )
 
     def arrow(self, start: Pixels, end: Pixels, y: Pixels) -> None:
-        """An arrow from left to right."""
+        """Draw an arrow from left to right."""
         from matplotlib.patches import FancyArrowPatch
 
         style = {"arrowstyle": "-|>", "mutation_scale": 16, "color": SOFT, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
@@ -186,7 +199,7 @@ class Sheet:
 
 
 def plot(num_panels: int, *, share_x: bool, height: float = 1.8) -> tuple[Any, list[Any]]:
-    """A figure of stacked panels, each `height` inches high, in one style."""
+    """Return a figure of stacked panels, each `height` inches high, and their axes."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -206,7 +219,7 @@ def plot(num_panels: int, *, share_x: bool, height: float = 1.8) -> tuple[Any, l
 
 
 def log_scale(axis: Any) -> None:
-    """A logarithmic y axis labelled in plain decimals, with more ticks where it spans less."""
+    """Make the y axis logarithmic, labelled in plain decimals, with more ticks the less it spans."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     axis.set_yscale("log")
@@ -218,7 +231,7 @@ def log_scale(axis: Any) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes a figure as PNG."""
+    """Write a figure as PNG."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=figure.dpi)
     write_atomically(path, content.getvalue())

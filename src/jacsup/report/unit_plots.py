@@ -1,4 +1,4 @@
-"""The paper's figures as PNG files, drawn from model files and from the statistics of runs."""
+"""The paper's figures as PNG files, drawn from models and from the statistics of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.metrics.images import reconstruct
-from jacsup.models import Factor, Model, load, load_info
+from jacsup.metrics.scores import Scores
+from jacsup.metrics.table import metric_of
+from jacsup.models import Autoencoder, Factor, device_of, load, load_info
 from jacsup.report.sheets import (
     ARM_COLOURS,
     GAP,
@@ -35,12 +37,19 @@ from jacsup.report.sheets import (
 from jacsup.report.siblings import arm_label, stage_letter
 from jacsup.run import Run
 
-GRID_STEPS, GRID_STDS, UNIT_STEPS = 11, 2.0, 9
+GRID_STEPS = 11
+GRID_STDS = 2.0
+UNIT_STEPS = 9
 
 
-def draw_factor_grid(path: Path, model_file: Path) -> None:
-    """Figure 1 (a) to (c): a model decoded over a grid of its first two units, the others at their training means."""
-    model, factors = load(model_file), load_info(model_file).factors
+def draw_factor_grid(path: Path, model: Autoencoder, factors: Sequence[Factor]) -> None:
+    """Draw figure 1 (a) to (c): images decoded over a grid of the first two units, the others at their training means.
+
+    Args:
+        path: The PNG file to write.
+        model: A model with an ordered code.
+        factors: The names, means and deviations of its units, such as `describe` takes from training data.
+    """
     grid = block(_factor_grid(model, factors), tile=56)
     height, width, label = *grid.shape[:2], 36
     sheet = Sheet(label + width, height + label)
@@ -55,14 +64,24 @@ def draw_factor_grid(path: Path, model_file: Path) -> None:
 
 
 def draw_units(
-    path: Path, model_file: Path, units: Sequence[int], images: UInt8[Tensor, "n c h w"], drops: Sequence[float]
+    path: Path,
+    model: Autoencoder,
+    factors: Sequence[Factor],
+    units: Sequence[int],
+    images: UInt8[Tensor, "n c h w"],
+    drops: Sequence[float],
 ) -> None:
-    """Figure 2: each of `units` varied from its 1st to its 99th training percentile on `images`, the rest fixed.
+    """Draw figure 2: each of `units` varied from its 1st to its 99th training percentile, the rest fixed.
 
-    drops: how much each unit lowers the MSE, by unit number; empty when it was not measured.
+    Args:
+        path: The PNG file to write.
+        model: A model with an ordered code.
+        factors: The names and percentiles of its units, such as `describe` takes from training data.
+        units: The units to vary.
+        images: The images to vary them on.
+        drops: How much each unit lowers the MSE, by its number. Empty if it was not measured.
     """
-    model, factors = load(model_file), load_info(model_file).factors
-    originals, outputs = to_float(images, UNIT), reconstruct(model, images)
+    originals, outputs = to_float(images, UNIT), reconstruct(model, images).to(images.device)
     left = block(torch.stack([originals, outputs], dim=1), tile=84)
     rights = [block(_vary(model, images, unit, factors[unit]), tile=84) for unit in units]
     heading, between, column = 36, 24, (left.shape[1] - GAP) // 2
@@ -84,7 +103,7 @@ def draw_units(
 
 
 def draw_reconstructions(path: Path, stage_files: Sequence[Path], images: UInt8[Tensor, "n c h w"]) -> None:
-    """Test images, and below each what the model of every given stage makes of it."""
+    """Draw test images, and below each its reconstruction by the model of every given stage."""
     models = [load(file) for file in stage_files]
     errors = [load_info(file).metrics.get("test_mse") for file in stage_files]
     rows = [Row("original", to_float(images, UNIT))]
@@ -95,25 +114,25 @@ def draw_reconstructions(path: Path, stage_files: Sequence[Path], images: UInt8[
 
 
 def draw_curves(path: Path, runs: Sequence[Run]) -> None:
-    """Figures 1 (d) and 3 (b): test figures over the epochs of all stages; bars where the first run's code grew."""
+    """Draw figures 1 (d) and 3 (b): test scores over the epochs of all stages; bars where the first run's code grew."""
     lines = {run.recipe.arm: run.stats() for run in runs}
     panels = [
-        (name, label, scale)
-        for name, label, scale in (
-            ("test_mse", "test MSE", "log"),
-            ("test_swap", "test swap score", "linear"),
-            ("test_edit", "test edit accuracy", "linear"),
-            ("test_jacobian", "test Jacobian loss", "log"),
+        (name, scale)
+        for name, scale in (
+            ("test_mse", "log"),
+            ("test_swap", "linear"),
+            ("test_edit", "linear"),
+            ("test_jacobian", "log"),
         )
         if any(name in line for arm in lines.values() for line in arm)
     ]
     figure, axes = plot(len(panels), share_x=True)
-    for axis, (name, label, scale) in zip(axes, panels, strict=True):
+    for axis, (name, scale) in zip(axes, panels, strict=True):
         for arm, arm_lines in reversed(lines.items()):
             values = [line.get(name, np.nan) for line in arm_lines]
             epochs = range(1, len(values) + 1)
             axis.plot(epochs, values, color=ARM_COLOURS.get(arm, INK), lw=1.6, label=arm_label(arm))
-        axis.set_ylabel(label)
+        axis.set_ylabel(metric_of(name).title)
         if scale == "log":
             log_scale(axis)
         else:
@@ -128,7 +147,7 @@ def draw_curves(path: Path, runs: Sequence[Run]) -> None:
 
 
 def _mark_growth(axes: Sequence[Any], run: Run) -> None:
-    """Bars where a stage begins, dotted where the code keeps its size; above them each stage's size."""
+    """Draw a bar where each stage begins, dotted if the code keeps its size, and the size above it."""
     recipe, stages = run.recipe, [line["stage"] for line in run.stats()]
     sizes = [stage.z_channels or stage.num_units for stage in recipe.stages]
     starts = [index for index, stage in enumerate(stages) if index == 0 or stage != stages[index - 1]]
@@ -146,16 +165,16 @@ def _mark_growth(axes: Sequence[Any], run: Run) -> None:
     top.spines["top"].set_visible(False)
 
 
-def draw_order(path: Path, metrics: dict[str, Any]) -> None:
-    """What each unit adds: the error of the code cut short, the drop per unit, the Jacobian's energy per unit."""
+def draw_order(path: Path, metrics: Scores) -> None:
+    """Draw what each unit adds: the error of the first units alone, the drop per unit, the Jacobian energy per unit."""
     panels = [
-        (metrics[name], label, ticks)
-        for name, label, ticks in (
-            ("prefix_mse", "test MSE", "first units kept, the others at their means"),
-            ("drop_per_unit", "drop in MSE", "unit"),
-            ("energy_per_unit", "Jacobian energy", "unit"),
+        (values, metric_of(name).title, ticks)
+        for name, values, ticks in (
+            ("prefix_mse", metrics.get("prefix_mse"), "first units kept, the others at their means"),
+            ("drop_per_unit", metrics.get("drop_per_unit"), "unit"),
+            ("energy_per_unit", metrics.get("energy_per_unit"), "unit"),
         )
-        if metrics.get(name)
+        if values
     ]
     figure, axes = plot(len(panels), share_x=False)
     for axis, (values, label, ticks) in zip(axes, panels, strict=True):
@@ -172,21 +191,24 @@ def draw_order(path: Path, metrics: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def _factor_grid(model: Model, factors: Sequence[Factor]) -> Float[Tensor, "rows columns c h w"]:
-    """Unit 0 from left to right, unit 1 from bottom to top (one row for a model that has no unit 1)."""
+def _factor_grid(model: Autoencoder, factors: Sequence[Factor]) -> Float[Tensor, "rows columns c h w"]:
+    """Images decoded with unit 0 from left to right and unit 1 from bottom to top; one row if there is no unit 1."""
     steps = torch.linspace(-GRID_STDS, GRID_STDS, GRID_STEPS)
     rows = GRID_STEPS if len(factors) > 1 else 1
     units = torch.tensor([factor.mean for factor in factors]).repeat(rows, GRID_STEPS, 1)
     units[..., 0] += factors[0].std * steps
     if len(factors) > 1:
         units[..., 1] += factors[1].std * steps.flip(0)[:, None]
-    pixels = to_unit(model.decode(Code.of_units(units.flatten(0, 1))), model.value_range)
+    code = Code.of_units(units.flatten(0, 1).to(device_of(model)))
+    pixels = to_unit(model.decode(code), model.value_range).cpu()
     return pixels.unflatten(0, (rows, GRID_STEPS))
 
 
 @torch.no_grad()
-def _vary(model: Model, images: UInt8[Tensor, "n c h w"], unit: int, factor: Factor) -> Float[Tensor, "n s c h w"]:
-    code = model.encode(to_float(images, model.value_range))
+def _vary(
+    model: Autoencoder, images: UInt8[Tensor, "n c h w"], unit: int, factor: Factor
+) -> Float[Tensor, "n s c h w"]:
+    code = model.encode(to_float(images.to(device_of(model)), model.value_range))
     values = torch.linspace(factor.p01, factor.p99, UNIT_STEPS).tolist()
     changed = torch.stack([model.decode(code.with_factor(unit, value)) for value in values], dim=1)
-    return to_unit(changed, model.value_range)
+    return to_unit(changed, model.value_range).to(images.device)

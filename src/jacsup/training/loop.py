@@ -22,11 +22,12 @@ from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import require_full_batch
 from jacsup.hooks import hook_of
+from jacsup.metrics.description import describe
 from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
-from jacsup.training.epoch_scores import Judges, describe, get_judges, test_figures
+from jacsup.training.epoch_scores import Judges, get_judges, test_scores
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.options import Options, TrainingOptions
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
@@ -303,7 +304,7 @@ def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float
 
 def _test(session: _Session, work: _Work) -> dict[str, float]:
     with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
-        return test_figures(work.model, work.teacher, session.data, session.judge)
+        return test_scores(work.model, work.teacher, session.data, session.judge)
 
 
 def _save(session: _Session, work: _Work, at: Position) -> None:
@@ -325,7 +326,7 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
     with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
         work.model.eval()
         labels_are_y = hook is not None and hook.labels_are_y
-        info = describe(work.model, session.data, recipe, scores, labels_are_y=labels_are_y)
+        info = describe(work.model, session.data, recipe=recipe.run_name, metrics=scores, labels_are_y=labels_are_y)
     save_model(session.run.stage_file(work.number, recipe), work.model, info)
 
 
