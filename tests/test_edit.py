@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_models import attribute_model
+from known_models import ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info
 from PIL import Image
 
 import jacsup
@@ -44,8 +44,30 @@ def test_a_loaded_model_edits_as_its_file_does(model_file: Path, editor: Editor)
     model = jacsup.load(model_file)
     assert same(Editor(model)(photo(), align=False, Smiling=2), editor(photo(), align=False, Smiling=2))
     model.source = None
-    with pytest.raises(ValueError, match=r"comes from no file.*jacsup\.load"):
+    with pytest.raises(ValueError, match=r"^ConvAutoencoder was not loaded from a file.*describe\(model, data\)"):
         Editor(model)
+
+
+def test_a_model_from_elsewhere_edits_photos() -> None:
+    model = ForeignFaces().eval()
+    editor = Editor(model, info=attribute_info())
+    edited = editor(photo(), align=False, Smiling=2)
+    assert edited.size == (90, 70) and not same(edited, photo())
+    face = editor.open(photo(), align=False)
+    assert editor.read(replace(face, code=editor.changed(face.code, {"Smiling": 2})))["Smiling"] == pytest.approx(2)
+    with pytest.raises(ValueError, match=r"^ForeignFaces was not loaded from a file"):
+        Editor(model)
+
+
+def test_a_model_from_elsewhere_must_fit_its_info() -> None:
+    with pytest.raises(ValueError, match=r"^ForeignUnits has an ordered code without attributes"):
+        Editor(ForeignUnits(), info=unit_info())
+    with pytest.raises(ValueError, match=r"^ForeignUnits has 3 factors, but info describes 4"):
+        Editor(ForeignUnits(), info=attribute_info())
+    model = ForeignFaces()
+    model.image_shape = (1, 16, 16)
+    with pytest.raises(ValueError, match=r"^ForeignFaces takes images of 1x16x16.*must be square RGB images"):
+        Editor(model, info=attribute_info())
 
 
 def test_nothing_set_returns_the_photo(editor: Editor) -> None:

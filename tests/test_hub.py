@@ -133,7 +133,7 @@ def test_weights_beyond_16_bits_are_refused(tmp_path: Path) -> None:
 
 def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = attribute_model(tmp_path / "faces.safetensors")
-    monkeypatch.setattr("jacsup.models.shipped", lambda: {"faces": shipped})
+    monkeypatch.setattr("jacsup.models.file.shipped", lambda: {"faces": shipped})
     monkeypatch.chdir(tmp_path)
     assert model_file("faces") == shipped and Editor("faces").factors
     with pytest.raises(

@@ -21,16 +21,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from known_models import attribute_model, unit_model
+from known_models import ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info, unit_model
 from PIL import Image
 from served import Served, running
 from starlette.requests import Request
 
 from jacsup.config import Faces
 from jacsup.edit import Editor, Face
-from jacsup.models import load
+from jacsup.models import load, load_info
+from jacsup.serve import application, sessions
 from jacsup.serve import server as server
-from jacsup.serve import sessions
 from jacsup.serve.sessions import ForgottenError, Sessions
 from jacsup.serve.studio import UnitStudio, open_studio
 
@@ -124,8 +124,28 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
         assert editor.ask("/photo", photo()).status == 404
 
 
+def test_a_model_of_attributes_from_elsewhere() -> None:
+    model = ForeignFaces().eval()
+    with running(model, info=attribute_info(FACES)) as editor:
+        assert (editor.ask("/model").json["name"], editor.ask("/model").json["starts"]) == ("ForeignFaces", 8)
+        settings = json.dumps({"strengths": {"Smiling": 2}}).replace(" ", "")
+        full = editor.ask(f"/full?settings={settings}", photo()).image
+    library = Editor(model, info=attribute_info())(photo(), align=False, Smiling=2)
+    assert np.array_equal(pixels(full), pixels(library))
+
+
+def test_a_model_of_units_from_elsewhere() -> None:
+    with running(ForeignUnits().eval(), info=unit_info()) as editor:
+        assert editor.ask("/model").json["kind"] == "units"
+        first, other = (editor.ask("/decode", {"units": units}).content for units in ([0, 0, 0], [2, 0, 0]))
+        assert first != other and editor.ask("/map").status == 200
+    with pytest.raises(ValueError, match=r"^ForeignUnits was not loaded from a file"):
+        application(ForeignUnits())
+
+
 def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
-    studio = UnitStudio(load(unit_model(tmp_path / "units.safetensors")), "units")
+    loaded = load(unit_model(tmp_path / "units.safetensors"))
+    studio = UnitStudio(loaded, load_info(loaded), "units")
     tiles = pixels(Image.open(io.BytesIO(studio.map())))
     for row, column in ((0, 0), (0, 11), (11, 0), (7, 4)):
         units = [-2 + 4 * (column + 0.5) / 12, 2 - 4 * (row + 0.5) / 12, 0.5]

@@ -14,8 +14,9 @@ from torch import Tensor
 from jacsup.align import Similarity, bounding_box, crop, find_face, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.jsonable import suggestion
-from jacsup.models import LEARNED, Factor, Model, load, load_info
-from jacsup.photo import name_of, read_photo
+from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.photo import name_of as name_of_photo
+from jacsup.photo import read_photo
 
 Photo = str | Path | bytes | Image.Image
 Number = int | float
@@ -50,12 +51,23 @@ class Editor:
     Raises ValueError for a model without attributes.
     """
 
-    def __init__(self, model: str | Path | Model, device: str = "cpu"):
-        self.model: Model = model if isinstance(model, Model) else load(model, device)
-        self.info = load_info(self.model)
-        if not self.model.z_channels:
+    def __init__(self, model: str | Path | Autoencoder, device: str = "cpu", *, info: ModelInfo | None = None):
+        self.model: Autoencoder = load(model, device) if isinstance(model, str | Path) else model
+        self.info = info or load_info(self.model)
+        channels, height, width = self.model.image_shape
+        if not self.info.has_attributes:
             raise ValueError(
-                f"{self.model.source} has an ordered code without attributes; editing needs a model trained with them"
+                f"{name_of(self.model)} has an ordered code without attributes; use a model trained with attributes"
+            )
+        if len(self.info.factors) != self.model.num_units:
+            raise ValueError(
+                f"{name_of(self.model)} has {self.model.num_units} factors, but info describes "
+                f"{len(self.info.factors)}; pass the info of this model"
+            )
+        if channels != 3 or height != width:
+            raise ValueError(
+                f"{name_of(self.model)} takes images of {channels}x{height}x{width}; to edit photos, they must be "
+                "square RGB images"
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
@@ -77,12 +89,12 @@ class Editor:
         try:
             place = find_face(image) if align else whole_square(image)
         except ValueError as error:
-            raise ValueError(f"{name_of(photo)}: {error}") from None
-        pixels = crop(image, place, self.model.image_shape[1])[None]
+            raise ValueError(f"{name_of_photo(photo)}: {error}") from None
+        pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():
-            code = self.model.encode(to_float(pixels.to(self._device), self.model.value_range))
+            code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
-        error = float((x_hat - to_float(pixels.to(self._device), UNIT)).square().mean())
+        error = float((x_hat - to_float(pixels, UNIT)).square().mean())
         return Face(image, place, code, x_hat[0], self._warnings(code, error))
 
     def read(self, face: Face) -> dict[str, float]:
@@ -166,10 +178,6 @@ class Editor:
                 "train for longer, or with more images that have it"
             )
         return factor
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @torch.no_grad()
     def _decode(self, code: Code) -> Float[Tensor, "b c h w"]:

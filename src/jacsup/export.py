@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from jacsup.atomic import write_atomically
 from jacsup.code import Code
-from jacsup.models import Model, load, load_info, save_model
+from jacsup.models import Autoencoder, Model, load, load_info, save_model
 from jacsup.models.fetch import FILE
 
 Format = Literal["onnx", "torch", "half"]
@@ -28,20 +28,20 @@ Format = Literal["onnx", "torch", "half"]
 class Encoder(nn.Module):
     """E as a module of tensors: images in the value range to y, and z where the model has one."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Autoencoder):
         super().__init__()
         self.model = model
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
         """(y, z), or (y,) of an ordered code."""
         code = self.model.encode(x)
-        return (code.y, code.z) if self.model.z_channels else (code.y,)
+        return (code.y, code.z) if code.z.shape[1] else (code.y,)
 
 
 class Decoder(nn.Module):
     """D as a module of tensors."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Autoencoder):
         super().__init__()
         self.model = model
 

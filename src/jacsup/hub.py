@@ -55,7 +55,7 @@ def card(model: str | Path, name: str) -> str:
     loaded = load(model)
     info = load_info(loaded)
     subject = "faces" if isinstance(info.data, Faces | CelebA) else "images"
-    kind = f"edits attributes of {subject}" if loaded.z_channels else "has an ordered code"
+    kind = f"edits attributes of {subject}" if info.has_attributes else "has an ordered code"
     extras, use = ("hub,serve", f"hf:{name}") if "/" in name else ("serve", name)
     sections = [
         _front_matter(info),

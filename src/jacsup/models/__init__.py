@@ -6,6 +6,7 @@ from jacsup.models.autoencoder import (
     TrainableAutoencoder,
     build,
     device_of,
+    name_of,
     num_parameters,
     pick_device,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "load_info",
     "load_metadata",
     "model_file",
+    "name_of",
     "num_parameters",
     "pick_device",
     "save_model",

@@ -70,6 +70,11 @@ def device_of(model: Autoencoder) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def name_of(model: Autoencoder) -> str:
+    """What messages call a model: the file that it was loaded from, else its class."""
+    return str(getattr(model, "source", None) or type(model).__name__)
+
+
 def build(
     config: ModelConfig, image_shape: tuple[int, int, int], num_units: int, z_channels: int = 0, *, normalized: bool
 ) -> Model:

@@ -16,7 +16,7 @@ from torch import Tensor
 from jacsup.atomic import write_atomically
 from jacsup.config import DataConfig, ModelConfig
 from jacsup.jsonable import from_dict, to_dict
-from jacsup.models.autoencoder import Model, build, pick_device
+from jacsup.models.autoencoder import Autoencoder, Model, build, name_of, pick_device
 from jacsup.models.fetch import HUB, download, shipped
 from jacsup.run import Run
 
@@ -77,6 +77,11 @@ class ModelInfo:
     data: DataConfig
     metrics: dict[str, Any]
     typical: Typical | None = None
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether the factors are attributes, learned from labels, and not the units of an ordered code."""
+        return any(factor.m_plus is not None for factor in self.factors)
 
 
 def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
@@ -169,14 +174,22 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     return model.to(pick_device(str(device))).eval()
 
 
-def load_info(where: str | Path | Model) -> ModelInfo:
-    """Factor names, their statistics and the metrics stored with a model, which may be one that `load` has returned.
+def load_info(where: str | Path | Autoencoder) -> ModelInfo:
+    """Return what is stored with a model: its factors, their statistics, and its scores.
 
-    Raises ValueError for a model that comes from no file.
+    Args:
+        where: what `load` takes, or a model that `load` has returned.
+
+    Raises:
+        ValueError: `where` is a model that was not loaded from a file.
     """
-    path = where.source if isinstance(where, Model) else model_file(where)
-    if path is None:
-        raise ValueError("this model comes from no file, so its factors have no names; load it with jacsup.load")
+    if isinstance(where, str | Path):
+        path = model_file(where)
+    elif not (path := getattr(where, "source", None)):
+        raise ValueError(
+            f"{name_of(where)} was not loaded from a file, so its factors have no names; pass "
+            "info=jacsup.metrics.description.describe(model, data)"
+        )
     metadata = load_metadata(path)
     factors = tuple(map(_factor, metadata["factors"]))
     data = from_dict(DataConfig, metadata["data"], "data")

@@ -32,6 +32,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve.sessions import ForgottenError
 from jacsup.serve.studio import AttributeStudio, UnitStudio, open_studio
 
@@ -75,15 +76,30 @@ class RefusedError(Exception):
 
 
 def serve(
-    model: str | Path, host: str = "127.0.0.1", port: int = 8000, *, browser: bool = True, device: str = "cpu"
+    model: str | Path | Autoencoder,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    browser: bool = True,
+    device: str = "cpu",
+    info: ModelInfo | None = None,
 ) -> None:
-    """Serves the editor of a model until it is interrupted, and opens it in a browser.
+    """Serve the editor of a model until interrupted.
 
-    Raises ValueError for what is no model, and for a port that is taken.
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        host: the address to listen on; 0.0.0.0 lets other machines in.
+        port: the port to listen on; 0 picks a free one.
+        browser: open the editor in a browser.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, `info` is missing or does not fit, or the port is taken.
     """
     # Requests share the cores among them; one by one they would leave some idle while they encode pictures.
     torch.set_num_threads(1)
-    app = application(model, host, device)
+    app = application(model, host, device, info=info)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -104,9 +120,21 @@ def serve(
             uvicorn.Server(config).run([listener])
 
 
-def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
-    """The editor of a model as an ASGI application that answers to its own names alone."""
-    studio = open_studio(model, device)
+def application(
+    model: str | Path | Autoencoder, host: str = "127.0.0.1", device: str = "cpu", *, info: ModelInfo | None = None
+) -> Starlette:
+    """Return the editor of a model as an ASGI application.
+
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        host: the name under which it may be reached, besides localhost; requests for other names are refused.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, or `info` is missing or does not fit.
+    """
+    studio = open_studio(model, device, info=info)
     description = studio.description()
     # A page that was opened with another model finds out by it.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}

@@ -14,7 +14,7 @@ from torch import Tensor
 from jacsup.code import Code, to_uint8
 from jacsup.config import CelebA, Faces
 from jacsup.edit import DETAIL, Editor, preview
-from jacsup.models import LEARNED, Factor, Model, load, load_info
+from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
 from jacsup.photo import encoded, opaque
 from jacsup.serve.sessions import Sessions
 
@@ -39,8 +39,8 @@ class AttributeStudio:
     Methods raise ValueError for wrong input and ForgottenError for a photo that is no longer kept.
     """
 
-    def __init__(self, model: Model, name: str):
-        self._editor, self._sessions, self._name = Editor(model), Sessions(), name
+    def __init__(self, editor: Editor, name: str):
+        self._editor, self._sessions, self._name = editor, Sessions(), name
         self._starts = [_png(image) for image in _start_images(self._editor)]
 
     def description(self) -> dict[str, Any]:
@@ -107,8 +107,8 @@ class AttributeStudio:
 class UnitStudio:
     """A model with an ordered code, whose units are the sliders."""
 
-    def __init__(self, model: Model, name: str):
-        self._model, self._info, self._name = model, load_info(model), name
+    def __init__(self, model: Autoencoder, info: ModelInfo, name: str):
+        self._model, self._info, self._name = model, info, name
 
     def description(self) -> dict[str, Any]:
         """What the page shows."""
@@ -139,18 +139,29 @@ class UnitStudio:
 
     @torch.no_grad()
     def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
-        units = units.to(next(self._model.parameters()).device)
+        units = units.to(device_of(self._model))
         return to_uint8(self._model.decode(Code.of_units(units)), self._model.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio
 
 
-def open_studio(model: str | Path, device: str = "cpu") -> Studio:
-    """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
-    loaded = load(model, device)
-    kind = AttributeStudio if loaded.z_channels else UnitStudio
-    return kind(loaded, Path(model).resolve().name.removesuffix(".safetensors"))
+def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: ModelInfo | None = None) -> Studio:
+    """Return the studio that fits a model: sliders for its attributes, or for its units.
+
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, or `info` is missing or does not fit.
+    """
+    loaded = load(model, device) if isinstance(model, str | Path) else model
+    info = info or load_info(loaded)
+    shown = Path(model) if isinstance(model, str | Path) else Path(name_of(model))
+    name = shown.resolve().name.removesuffix(".safetensors")
+    return AttributeStudio(Editor(loaded, info=info), name) if info.has_attributes else UnitStudio(loaded, info, name)
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
@@ -161,10 +172,11 @@ def _start_images(editor: Editor) -> list[Image.Image]:
         return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
     from jacsup.data.of_run import find_data
 
-    assert editor.model.source
-    # Data that have moved, or never came along with the model.
+    source: Path | None = getattr(editor.model, "source", None)
+    # The data may have moved, or never have come with the model.
     with contextlib.suppress(ValueError, OSError):
-        return [_image(pixels) for pixels in find_data(editor.model.source, None).test.first(NUM_STARTS).images]
+        if source:
+            return [_image(pixels) for pixels in find_data(source, None).test.first(NUM_STARTS).images]
     return []
 
 
