@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from jacsup.code import Code
 from jacsup.config import MLP, Digits, Growth
 from jacsup.models import ModelInfo, factor_statistics, load, load_info, load_metadata, num_parameters, save_model
+from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.grow import folded_state, grow
 from jacsup.models.linear import Linear
 from jacsup.models.mlp import MLPAutoencoder
@@ -155,3 +158,78 @@ def test_codes_with_a_nuisance_part_decode_as_one_row() -> None:
     model = make_teacher(4, normalized=False)
     units = torch.randn(3, 4)
     assert model.decode(Code(units[:, :1], units[:, 1:])).equal(model.decode(Code.of_units(units)))
+
+
+BACKBONE = """
+import sys
+from dataclasses import dataclass
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from jacsup.code import Code
+from jacsup.config import Arrays, Growth
+from jacsup.models import BACKBONES, ModelInfo, build, load, load_metadata, save_model
+from jacsup.models.backbone import Model
+from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.grow import grow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    bias: bool = True
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+
+class FlatAutoencoder(Model):
+    code_layer, norm_layer = "encoder.0", "encoder.1"
+
+    def __init__(self, config, image_shape, num_units, z_channels=0, *, normalized=False):
+        super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
+        pixels = image_shape[0] * image_shape[1] * image_shape[2]
+        norm = [nn.BatchNorm1d(num_units, affine=False)] if normalized else []
+        self.encoder = nn.Sequential(nn.Linear(pixels, num_units, bias=config.bias), *norm)
+        self.decoder = nn.Linear(num_units, pixels)
+
+    @property
+    def code_size(self):
+        return self.num_units
+
+    def encode(self, x):
+        return Code.of_units(self.encoder(x.flatten(1)))
+
+    def decode(self, code):
+        return self.decoder(code.units).unflatten(1, self.image_shape)
+
+
+BACKBONES[Flat] = FlatAutoencoder
+model, x = build(Flat(), (1, 4, 4), 2, normalized=True), torch.rand(8, 1, 4, 4)
+model.encode(x)
+path = Path(sys.argv[1])
+save_model(path, model.eval(), ModelInfo(factors=(), recipe="r", data=Arrays(sha256=""), metrics={}))
+assert load_metadata(path)["model"] == {"type": "Flat", "bias": True, "value_range": [0.0, 1.0]}
+loaded = load(path)
+assert type(loaded) is FlatAutoencoder and loaded.config == Flat()
+assert loaded.decode(loaded.encode(x)).equal(model.decode(model.encode(x)))
+student = grow(model, 3, 0, Growth()).eval()
+assert student.decode(student.encode(x)).allclose(model.decode(model.encode(x)), atol=1e-6)
+"""
+
+
+def test_a_new_backbone_is_a_class_and_an_entry(tmp_path: Path) -> None:
+    # In a process of its own: the configs that there are appear in other tests' messages.
+    done = subprocess.run([sys.executable, "-c", BACKBONE, tmp_path / "m.safetensors"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_asks_the_backbone_and_not_its_class() -> None:
+    assert (MLPAutoencoder.launch_bound, MLPAutoencoder.channels_last) == (True, False)
+    assert (ConvAutoencoder.launch_bound, ConvAutoencoder.channels_last) == (False, True)
+
+
+def test_an_mlp_has_no_nuisance_part() -> None:
+    with pytest.raises(ValueError, match="z_channels is 4; must be 0 for an MLP"):
+        MLPAutoencoder(MLP(), SHAPE, 2, 4)

@@ -1,6 +1,7 @@
 """Autoencoders: what each must offer, how one is built, and the one file that one travels in."""
 
 from jacsup.models.autoencoder import (
+    BACKBONES,
     Autoencoder,
     Model,
     TrainableAutoencoder,
@@ -24,6 +25,7 @@ from jacsup.models.file import (
 )
 
 __all__ = [
+    "BACKBONES",
     "LEARNED",
     "Autoencoder",
     "Factor",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from jacsup.code import Code
 from jacsup.config import MLP, Conv, ModelConfig
+from jacsup.models.backbone import Model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 
-# Every kind of model there is; all of them are Autoencoders.
-Model = MLPAutoencoder | ConvAutoencoder
+# The backbones that can be trained, stored and loaded, by their configs. A new one is its file and a line here.
+BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder}
 
 
 @runtime_checkable
@@ -78,13 +79,19 @@ def name_of(model: Autoencoder) -> str:
 def build(
     config: ModelConfig, image_shape: tuple[int, int, int], num_units: int, z_channels: int = 0, *, normalized: bool
 ) -> Model:
-    """A new model with weights from torch's global random state; see the model's class for its sizes."""
-    match config:
-        case MLP():
-            assert not z_channels
-            return MLPAutoencoder(config, image_shape, num_units, normalized=normalized)
-        case Conv():
-            return ConvAutoencoder(config, image_shape, num_units, z_channels, normalized=normalized)
+    """Return a new model with weights from torch's global random state.
+
+    Args:
+        config: The backbone's config; its class chooses the backbone.
+        image_shape: Channels, height and width.
+        num_units: Number of factors y.
+        z_channels: Channels of the nuisance part z; 0 for an ordered code.
+        normalized: End y in a BatchNorm without affine part.
+
+    Raises:
+        ValueError: the backbone cannot be built in these sizes.
+    """
+    return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 
 
 def pick_device(name: str) -> torch.device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import final
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from jacsup.code import Code
 from jacsup.config import IMAGE_SIZES, Conv
+from jacsup.models.backbone import Model
 from jacsup.models.convolution import Down, up
 from jacsup.models.linear import lowered
 
@@ -22,19 +22,18 @@ SMALLEST_SPLIT_SIDE = 8
 
 
 @final
-class ConvAutoencoder(nn.Module):
+class ConvAutoencoder(Model):
     """Images (b, c, s, s) in `value_range` to a code of num_units factors y and z_channels maps z, and back.
 
-    z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), each layer halves the side.
-    normalized: end y in a BatchNorm without affine part, as the first teacher of an ordered code does.
-    Raises ValueError for an image shape that the layers do not divide.
+    z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), as each layer halves the side.
     """
 
-    code_layer, norm_layer = "encoder.to_code", "encoder.norm"
-    # Convolutions in bfloat16; weights, statistics, codes and images stay as they are.
-    in_bfloat16 = False
-    # The file that it was loaded from.
-    source: Path | None = None
+    channels_last = True
+    config: Conv
+    encoder: _Encoder
+    decoder: _Decoder
+    code_layer = "encoder.to_code"
+    norm_layer = "encoder.norm"
 
     def __init__(
         self,
@@ -45,31 +44,32 @@ class ConvAutoencoder(nn.Module):
         *,
         normalized: bool = False,
     ):
-        super().__init__()
-        self.config, self.image_shape, self.num_units, self.z_channels = config, image_shape, num_units, z_channels
+        """Build the layers with weights from torch's global random state.
+
+        Args:
+            config: Widths of the convolutions, and the value range.
+            image_shape: Channels, height and width.
+            num_units: Number of factors y.
+            z_channels: Channels of the nuisance map z; 0 for an ordered code.
+            normalized: End y in a BatchNorm without affine part, as the first teacher of an ordered code does.
+
+        Raises:
+            ValueError: images are not square, or have a side that the layers do not divide.
+        """
+        super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
         colours, height, width = image_shape
         map_side = height >> (len(config.channels) + 1)
         if height != width or height not in IMAGE_SIZES or not map_side:
             raise ValueError(
-                f"images are {height}x{width} and model.channels has {len(config.channels)} layers; allowed are square "
-                f"images of {', '.join(map(str, IMAGE_SIZES))} pixels and at most log2(size) - 1 layers"
+                f"images are {height}x{width} and model.channels has {len(config.channels)} layers; images must be "
+                f"square with a side of {', '.join(map(str, IMAGE_SIZES))} pixels, with at most log2(side) - 1 layers"
             )
         self.encoder = _Encoder(config, colours, num_units, z_channels, normalized)
         self.decoder = _Decoder(config, colours, num_units, z_channels, map_side)
 
     @property
-    def normalized(self) -> bool:
-        """Whether y ends in a BatchNorm."""
-        return self.encoder.norm is not None
-
-    @property
-    def value_range(self) -> tuple[float, float]:
-        """The lowest and the highest pixel value that images have."""
-        return self.config.value_range
-
-    @property
     def code_size(self) -> int:
-        """How many numbers a code has, y and z together."""
+        """Number of values of a code, y and z together."""
         return self.num_units + self.z_channels * self.decoder.map_side**2
 
     def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
@@ -79,7 +79,7 @@ class ConvAutoencoder(nn.Module):
         return Code(y.to(x.dtype), z.to(x.dtype))
 
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
-        """D(y, z): images in [-1, 1], trained towards the value range."""
+        """D(y, z): images in [-1, 1], trained to stay in the value range."""
         code = code.split(self.num_units)
         with lowered(code.y, bfloat16=self.in_bfloat16):
             x_hat = self.decoder(code.y, code.z)
