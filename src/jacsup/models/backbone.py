@@ -64,6 +64,15 @@ class Model(nn.Module):
         self.num_units = num_units
         self.z_channels = z_channels
         self.normalized = normalized
+        self.register_load_state_dict_pre_hook(_fold_code_bias)
+
+    def drop_code_bias(self) -> None:
+        """Remove the bias of the layer before the BatchNorm, which subtracts it again.
+
+        Its gradient is rounding noise, which Adam turns into full steps: it would wander, with the running mean behind
+        it. A subclass calls this last, so that the other weights are drawn as if the bias were there.
+        """
+        self.get_submodule(self.code_layer).register_parameter("bias", None)
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -82,3 +91,11 @@ class Model(nn.Module):
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
         """D(y, z): the images of a code."""
         raise NotImplementedError
+
+
+def _fold_code_bias(model: Model, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Subtract a bias that files and checkpoints of version 0.1 have before the BatchNorm from its running mean."""
+    bias, mean = f"{prefix}{model.code_layer}.bias", f"{prefix}{model.norm_layer}.running_mean"
+    if bias in state and mean in state and model.get_submodule(model.code_layer).bias is None:
+        # In double precision: a file of 16-bit numbers would round the difference once more.
+        state[mean] = state[mean].double() - state.pop(bias).double()

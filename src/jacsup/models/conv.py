@@ -66,6 +66,9 @@ class ConvAutoencoder(Model):
             )
         self.encoder = _Encoder(config, colours, num_units, z_channels, normalized)
         self.decoder = _Decoder(config, colours, num_units, z_channels, map_side)
+        # z is not normalized.
+        if normalized and not z_channels:
+            self.drop_code_bias()
 
     @property
     def code_size(self) -> int:

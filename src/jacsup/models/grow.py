@@ -39,5 +39,5 @@ def folded_state(model: Model) -> dict[str, Tensor]:
     assert isinstance(norm, nn.BatchNorm1d)
     scale = (variance + norm.eps).rsqrt()
     state[weight] = state[weight] * scale.view(-1, *[1] * (state[weight].ndim - 1))
-    state[bias] = (state[bias] - mean) * scale
+    state[bias] = (state.get(bias, torch.zeros_like(mean)) - mean) * scale
     return {name: value for name, value in state.items() if not name.startswith(f"{model.norm_layer}.")}

@@ -57,6 +57,8 @@ class MLPAutoencoder(Model):
         if normalized:
             self.encoder.append(nn.BatchNorm1d(num_units, affine=False))
         self.decoder = Layers(*_layers(sizes[::-1]), nn.Tanh())
+        if normalized:
+            self.drop_code_bias()
 
     @property
     def code_size(self) -> int:
