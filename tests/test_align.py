@@ -154,6 +154,7 @@ def test_the_change_fades_out_to_nothing_at_the_border() -> None:
     row = np.asarray(result)[200, :, 0].astype(int)
     assert row[0] == row[-1] == 0
     assert row[50] == row[200] == 255
+    assert row[24] < 127.5 < row[25], "an eighth of the side, 50 pixels here, has its middle at half the change"
     steps = np.diff(row[:51])
     assert steps.min() >= 0
     assert steps.max() < 255 / 25

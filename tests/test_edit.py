@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_models import ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info
+from known_models import FACTORS, ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info
 from PIL import Image
 
 import jacsup
@@ -108,6 +108,32 @@ def test_what_an_attribute_excludes_is_taken_off(editor: Editor) -> None:
     off = editor.changed(code, {"Bald": -1})
     assert off.y[0, 2].item() == code.y[0, 2].item(), "taking one off says nothing of the others"
     assert both.y[0, 3].item() == code.y[0, 3].item(), "what was not learned stays"
+
+
+def narrow(**changed: float) -> Editor:
+    """An editor whose first attribute has a narrow spread in the training images."""
+    smiling, *others = FACTORS
+    smiling = replace(smiling, p01=-1.0, p99=0.5, **changed)
+    return Editor(ForeignFaces(), info=replace(attribute_info(), factors=(smiling, *others)))
+
+
+def test_a_slider_reaches_at_least_from_minus_two_to_two() -> None:
+    assert narrow().reach("Smiling") == (-2, 2)
+
+
+def test_an_attribute_is_learned_from_a_difference_of_a_fifth() -> None:
+    assert narrow(m_minus=0.0, m_plus=0.2).reach("Smiling")
+    with pytest.raises(ValueError, match=r"has not learned 'Smiling': .* by less than 0\.2;"):
+        narrow(m_minus=0.0, m_plus=0.199).reach("Smiling")
+
+
+def test_half_of_the_photos_detail_stays_by_default(editor: Editor) -> None:
+    half, less, more = (editor(photo(), align=False, detail=detail, Smiling=2) for detail in (0.5, 0.48, 0.52))
+    assert same(editor(photo(), align=False, Smiling=2), half) and not same(less, half) and not same(more, half)
+    face = editor.open(photo(), align=False)
+    assert same(editor.render(face, {"Smiling": 2}), half)
+    assert same(editor.swept(face, "Smiling", {}, [2], side=90)[0], half)
+    assert same(editor.sweep(face, "Smiling", {}, side=90).crop((5 * 90, 0, 6 * 90, 70)), half)
 
 
 @pytest.mark.parametrize(

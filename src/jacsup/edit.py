@@ -159,7 +159,7 @@ class Editor:
                     f"{name} is {strength:g}; allowed are numbers from {-MOST_STRENGTH} to {MOST_STRENGTH}"
                 )
             for other in self._learned(name).mutually_exclusive if strength > 0 else ():
-                if other not in strengths and other in self.factors and self.factors[other].learned:
+                if other in self.factors and self.factors[other].learned:
                     y[:, self._column(other)] = _value(self.factors[other], -1.0)
         for name, strength in strengths.items():
             y[:, self._column(name)] = _value(self._learned(name), strength)
