@@ -10,6 +10,7 @@ from known_models import FACTORS, ForeignFaces, ForeignUnits, attribute_info, at
 from PIL import Image
 
 import jacsup
+from jacsup import edit
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
 from jacsup.models import ModelInfo, save_model
@@ -68,6 +69,13 @@ def test_a_model_from_elsewhere_must_fit_its_info() -> None:
     model.image_shape = (1, 16, 16)
     with pytest.raises(ValueError, match=r"^ForeignFaces takes images of 1x16x16.*must be square RGB images"):
         Editor(model, info=attribute_info())
+
+
+def test_the_old_name_of_an_opened_photo_works_for_one_release() -> None:
+    with pytest.warns(DeprecationWarning, match="OpenedPhoto"):
+        assert edit.Face is edit.OpenedPhoto
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        edit.Nothing  # noqa: B018
 
 
 def test_nothing_set_returns_the_photo(editor: Editor) -> None:

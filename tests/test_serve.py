@@ -27,7 +27,7 @@ from served import Served, running
 from starlette.requests import Request
 
 from jacsup.config import Faces
-from jacsup.edit import Editor, Face
+from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
 from jacsup.serve import application, sessions
 from jacsup.serve import server as server
@@ -331,18 +331,18 @@ def test_an_error_of_ours_is_told_and_survived(
 
 def test_sessions_are_few_and_short(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     face, kept = Editor(model).open(photo(), align=False), Sessions()
-    words = [kept.add(face) for _ in range(sessions.MOST_SESSIONS)]
-    assert len(set(words)) == len(words) and kept.get(words[0]) is face
+    tokens = [kept.add(face) for _ in range(sessions.MOST_SESSIONS)]
+    assert len(set(tokens)) == len(tokens) and kept.get(tokens[0]) is face
     kept.add(face)
     # The second one is now the one that was asked for the longest ago.
-    kept.get(words[0])
+    kept.get(tokens[0])
     with pytest.raises(ForgottenError):
-        kept.get(words[1])
+        kept.get(tokens[1])
     now = time.monotonic()
     # Not in the module `time`: a server of other tests tells the time too.
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now + sessions.SESSION_SECONDS + 60))
     with pytest.raises(ForgottenError):
-        kept.get(words[0])
+        kept.get(tokens[0])
 
 
 def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +351,7 @@ def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.Monke
     kept: list[Sessions] = []
     original = Sessions.add
 
-    def add(self: Sessions, face: Face) -> str:
+    def add(self: Sessions, face: OpenedPhoto) -> str:
         kept.append(self)
         return original(self, face)
 
@@ -359,9 +359,9 @@ def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.Monke
     with running(model) as editor:
         editor.ask("/photo", photo())
         waited = time.monotonic() + 20
-        while kept[0]._faces and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
+        while kept[0]._photos and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
             time.sleep(0.02)
-        assert not kept[0]._faces  # pyright: ignore[reportPrivateUsage]
+        assert not kept[0]._photos  # pyright: ignore[reportPrivateUsage]
 
 
 def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:

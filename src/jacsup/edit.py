@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -33,8 +35,16 @@ MOST_PREVIEW_PROFILE = 2**16
 
 
 @dataclass(frozen=True)
-class Face:
-    """A photo, where its face is, the face's code, one row, and D(y, z), which edits are differences to, in [0, 1]."""
+class OpenedPhoto:
+    """A photo with its encoded face.
+
+    Attributes:
+        photo: The photo itself, RGB or RGBA.
+        place: Where the crop with the face lies in it.
+        code: The crop's code, one row.
+        x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
+        warnings: What is unusual about the photo, compared with the training images.
+    """
 
     photo: Image.Image
     place: Similarity
@@ -83,7 +93,7 @@ class Editor:
         """
         return self.render(self.open(photo, align=align), strengths, detail=detail)
 
-    def open(self, photo: Photo, *, align: bool = True) -> Face:
+    def open(self, photo: Photo, *, align: bool = True) -> OpenedPhoto:
         """Finds and encodes the photo's face."""
         image = read_photo(photo)
         try:
@@ -95,15 +105,15 @@ class Editor:
             code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels, UNIT)).square().mean())
-        return Face(image, place, code, x_hat[0], self._warnings(code, error))
+        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error))
 
-    def read(self, face: Face) -> dict[str, float]:
+    def read(self, opened: OpenedPhoto) -> dict[str, float]:
         """The strength of each learned attribute that the model sees."""
-        return self.strengths(face, [name for name, factor in self.factors.items() if factor.learned])
+        return self.strengths(opened, [name for name, factor in self.factors.items() if factor.learned])
 
-    def strengths(self, face: Face, names: Iterable[str]) -> dict[str, float]:
+    def strengths(self, opened: OpenedPhoto, names: Iterable[str]) -> dict[str, float]:
         """The strengths of some attributes that the model sees; set on another face, the swap that training makes."""
-        return {name: self.strength(name, float(face.code.y[0, self._column(name)])) for name in names}
+        return {name: self.strength(name, float(opened.code.y[0, self._column(name)])) for name in names}
 
     def strength(self, name: str, y: float) -> float:
         """The strength of an attribute's y."""
@@ -117,24 +127,24 @@ class Editor:
         low, high = self.strength(name, factor.p01), self.strength(name, factor.p99)
         return min(low, -LEAST_REACH), max(high, LEAST_REACH)
 
-    def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
+    def render(self, opened: OpenedPhoto, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
         """The photo of an opened face with attributes set to strengths."""
         if not 0 <= detail <= 1:
             raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
         if not strengths:
-            return face.photo
-        edited = self._decode(self.changed(face.code, strengths))[0]
-        return paste(face.photo, face.place, face.x_hat, edited, detail=float(detail))
+            return opened.photo
+        edited = self._decode(self.changed(opened.code, strengths))[0]
+        return paste(opened.photo, opened.place, opened.x_hat, edited, detail=float(detail))
 
     def sweep(
-        self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
+        self, opened: OpenedPhoto, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
     ) -> Image.Image:
         """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
-        return side_by_side(self.swept(face, name, strengths, SWEPT, side=side, detail=detail))
+        return side_by_side(self.swept(opened, name, strengths, SWEPT, side=side, detail=detail))
 
     def swept(
         self,
-        face: Face,
+        opened: OpenedPhoto,
         name: str,
         strengths: Mapping[str, Number],
         values: Iterable[Number],
@@ -144,7 +154,7 @@ class Editor:
     ) -> list[Image.Image]:
         """The photo with attribute `name` at some values, one after the other, each at most `side` pixels."""
         # Edits of a small picture: many of a large one would fill the memory.
-        small = _within(face, (0, 0, *face.photo.size), side)
+        small = _within(opened, (0, 0, *opened.photo.size), side)
         return [self.render(small, {**strengths, name: value}, detail=detail) for value in values]
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
@@ -207,23 +217,31 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return strip
 
 
-def preview(face: Face, side: int) -> Face:
+def preview(opened: OpenedPhoto, side: int) -> OpenedPhoto:
     """The same face in a picture of at most `side` pixels that shows it and a little around it."""
-    margin = SURROUNDINGS * face.place.side
-    return _within(face, bounding_box(face.photo, face.place, margin=round(margin)), side)
+    margin = SURROUNDINGS * opened.place.side
+    return _within(opened, bounding_box(opened.photo, opened.place, margin=round(margin)), side)
 
 
-def _within(face: Face, box: tuple[int, int, int, int], side: int) -> Face:
+def _within(opened: OpenedPhoto, box: tuple[int, int, int, int], side: int) -> OpenedPhoto:
     """The same face in a picture of at most `side` pixels of a part of the photo."""
     left, top, right, bottom = box
     scale = min(1.0, side / max(right - left, bottom - top))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    picture = face.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
+    picture = opened.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
     # What is shown again and again does without a profile that would outweigh it.
     if len(picture.info.get("icc_profile", b"")) > MOST_PREVIEW_PROFILE:
         picture.info = {}
-    place = Similarity(face.place.turn * scale, (face.place.origin - complex(left, top)) * scale)
-    return replace(face, photo=picture, place=place)
+    place = Similarity(opened.place.turn * scale, (opened.place.origin - complex(left, top)) * scale)
+    return replace(opened, photo=picture, place=place)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Face":
+        message = "jacsup.edit.Face is now called OpenedPhoto; the old name will be removed in the next release"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return OpenedPhoto
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def _value(factor: Factor, strength: Number) -> float:

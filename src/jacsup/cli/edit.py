@@ -14,7 +14,7 @@ import tyro
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from jacsup.edit import Editor, Face
+    from jacsup.edit import Editor, OpenedPhoto
 
 Positional = tyro.conf.Positional
 Repeated = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
@@ -95,7 +95,7 @@ def edit(
 
 
 def _write(
-    editor: Editor, face: Face, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
+    editor: Editor, face: OpenedPhoto, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
 ) -> None:
     from jacsup.edit import preview
 
@@ -122,7 +122,7 @@ def _require_writable(target: Path, photo: Path, *, moving: bool) -> None:
         raise ValueError(f"the result is to be '{target}', the photo itself; give another name")
 
 
-def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
+def _opened(editor: Editor, photo: Path, *, align: bool) -> OpenedPhoto:
     face = editor.open(photo, align=align)
     for warning in face.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
