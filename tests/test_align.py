@@ -215,7 +215,7 @@ def test_where_much_changes_detail_gives_way() -> None:
 @pytest.mark.parametrize("detail", [-0.1, 1.5, float("nan")])
 def test_detail_is_a_share(detail: float) -> None:
     decoded = torch.zeros(3, 8, 8)
-    with pytest.raises(ValueError, match=r"\Adetail is [^\n]*allowed is 0 [^\n]*\Z"):
+    with pytest.raises(ValueError, match=r"\Adetail is [^\n]*must be between 0 [^\n]*\Z"):
         paste(Image.new("RGB", (20, 20)), Similarity(20 + 0j, 0j), decoded, decoded, detail)
 
 

@@ -157,7 +157,7 @@ def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: di
 
 
 def test_detail_has_a_range(editor: Editor) -> None:
-    with pytest.raises(ValueError, match=r"detail is 1\.5; allowed are numbers from 0 to 1"):
+    with pytest.raises(ValueError, match=r"detail is 1\.5; must be between 0 and 1"):
         editor(photo(), align=False, detail=1.5, Smiling=1)
 
 
@@ -168,7 +168,7 @@ def test_a_photo_unlike_the_training_images_is_named(editor: Editor) -> None:
     strict = Editor.__new__(Editor)
     strict.__dict__ = {**editor.__dict__, "info": replace(editor.info, typical=replace(typical, mse=0.0, distance=0.0))}
     (warning,) = strict.open(photo(), align=False).warnings
-    assert warning.startswith("this photo is unlike the training images: the model reconstructs it worse and its code")
+    assert warning.startswith("this photo is unlike the training images: its reconstruction error is larger and its")
 
 
 def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--like", "b.png"), "--like is 'b.png'; allowed is PHOTO:NAME,NAME"),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
         (("--set", "=1"), "--set is '=1'"),
-        (("--set", "Smiling=1e39"), "Smiling is 1e+39; allowed are numbers from -100 to 100"),
+        (("--set", "Smiling=1e39"), "Smiling is 1e+39; must be between -100 and 100"),
         (("--like", ":Smiling"), "--like is ':Smiling'"),
         (("--like", "a.png:"), "--like is 'a.png:'"),
         (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
@@ -262,7 +262,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--json",), "--json goes with --read"),
         (("--settings", "none.json"), "--settings none.json: No such file or directory; give a file that the editor"),
         (("--settings", "a.png"), "--settings a.png holds no settings; give a file that the editor has saved as JSON"),
-        (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; allowed are auto, cpu, cuda and cuda:N"),
+        (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda or cuda:N"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
         (("-o", "out.txt"), "the result is to be 'out.txt', which has no ending of an image; allowed are .png, .jpg"),
         (("-o", "out.gif"), "the result is to be 'out.gif', which has no ending of an image; allowed are .png, .jpg"),

@@ -260,7 +260,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nowhere: there is no such run folder or model file"):
+    with pytest.raises(ValueError, match="nowhere: no such run folder or model file"):
         load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is not a run"):
         load(tmp_path)

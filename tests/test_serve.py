@@ -160,7 +160,7 @@ def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
         (b"", "cannot be read as a photo"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "cannot be read as a photo"),
         (photo()[:900], "cannot be read as a photo"),
-        (photo(16, 8), "16 pixels a side"),
+        (photo(16, 8), "at least 16 pixels per side"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_one_line(body: bytes, expected: str, editor: Served) -> None:
@@ -196,15 +196,15 @@ def test_animations_and_turned_photos(editor: Served) -> None:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"strengths": {"Smiling": float("nan")}}, "allowed are numbers"),
-        ({"strengths": {"Smiling": 1e9}}, "allowed are numbers"),
-        ({"strengths": {"Smiling": 101}}, "allowed are numbers from -100 to 100"),
-        ({"strengths": {"Smiling": "2"}}, "allowed are numbers"),
+        ({"strengths": {"Smiling": float("nan")}}, "must be a number"),
+        ({"strengths": {"Smiling": 1e9}}, "must be a number"),
+        ({"strengths": {"Smiling": 101}}, "must be between -100 and 100"),
+        ({"strengths": {"Smiling": "2"}}, "must be a number"),
         ({"strengths": {"Smilling": 2}}, "no attribute 'Smilling'"),
         ({"strengths": {"Blurry": 2}}, "has not learned 'Blurry'"),
-        ({"strengths": [2]}, "allowed are numbers by name"),
-        ({"detail": 1.5, "strengths": {"Smiling": 2}}, "numbers from 0 to 1"),
-        ({"detail": "all"}, "allowed are numbers"),
+        ({"strengths": [2]}, "must be an object of numbers by attribute"),
+        ({"detail": 1.5, "strengths": {"Smiling": 2}}, "must be between 0 and 1"),
+        ({"detail": "all"}, "must be a number"),
     ],
 )
 def test_odd_settings_are_refused(asked: dict[str, object], expected: str, editor: Served) -> None:
@@ -216,7 +216,7 @@ def test_odd_settings_are_refused(asked: dict[str, object], expected: str, edito
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"a"', b"[" * 60_000])
 def test_settings_that_are_none(body: bytes, editor: Served) -> None:
     answer = editor.ask("/edit", body)
-    assert answer.status == 400 and "an object in JSON" in answer.json["error"]
+    assert answer.status == 400 and "must be a JSON object" in answer.json["error"]
 
 
 @pytest.mark.parametrize("session", [None, "x", 3, ["a"]])
@@ -257,7 +257,7 @@ def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
 @pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])
 def test_nothing_else_is_served(path: str, editor: Served) -> None:
     assert editor.ask(path).status == 404
-    assert editor.ask(path, b"{}").json == {"error": "there is nothing here; open the editor's own page, /"}
+    assert editor.ask(path, b"{}").json == {"error": "not found; open the editor's page at /"}
     assert editor.ask(path, host="evil.example").status == 421
 
 

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: the model's file and a card that says what it is."""
+"""Models on the Hugging Face Hub: the model file and its model card."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
 from jacsup.models.fetch import FILE
 
 PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
-RARE = "Edits of rare attributes are the poorest."
+RARE = "Edits of rare attributes are the least reliable."
 LABELS = (
-    "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its annotators "
-    f"saw in celebrities' faces. {RARE}"
+    "CelebA's labels are binary, subjective and unbalanced: an attribute means what its annotators saw in celebrities' "
+    f"faces. {RARE}"
 )
-DRAWN = "It has seen drawn faces alone and knows no photographs."
+DRAWN = "It was trained on drawn faces only and does not work on photographs."
 
 
 def push(model: str | Path, repository: str, *, private: bool = False) -> str:
-    """Uploads a model and its card to `owner/name`, which is made if it is not there, and returns the address.
+    """Upload a model and its card to the Hub and return the repository's address.
 
-    Needs a login (`hf auth login`, or HF_TOKEN); HF_ENDPOINT names another server. Raises ValueError for what is no
-    model, for a name that cannot be, and where huggingface_hub or a login is missing.
+    Needs a login (`hf auth login`, or HF_TOKEN). HF_ENDPOINT names another server.
+
+    Args:
+        model: What `jacsup.load` takes.
+        repository: `owner/name`; created if it does not exist.
+        private: Create it as a private repository.
+
+    Raises:
+        ValueError: there is no such model, the repository cannot be written to, it exists and is public though
+            `private` is set, or huggingface_hub or a login is missing.
     """
     try:
         from huggingface_hub import HfApi
@@ -38,20 +46,28 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
         (Path(folder) / "README.md").write_text(text)
         try:
             api.create_repo(repository, private=private, exist_ok=True)
-            # A repository that was there before keeps its own setting.
+            # An existing repository keeps its own setting.
             if private and not api.repo_info(repository).private:
-                raise RuntimeError("it is there already, and public")
+                raise RuntimeError("it exists already and is public")
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
         except Exception as error:  # its transport raises errors of its own kind
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"{repository} cannot be written to: {reason}; allowed is owner/name of yours, after `hf auth login`"
+                f"{repository} cannot be written to: {reason}; it must be owner/name of your own, after `hf auth login`"
             ) from None
     return f"{api.endpoint}/{repository}"
 
 
 def card(model: str | Path, name: str) -> str:
-    """The model card, in Markdown. name: owner/name on the Hub, or that of a model that ships with the package."""
+    """Return the model card in Markdown.
+
+    Args:
+        model: What `jacsup.load` takes.
+        name: `owner/name` on the Hub, or the name of a shipped model.
+
+    Raises:
+        ValueError: there is no such model.
+    """
     loaded = load(model)
     info = load_info(loaded)
     subject = "faces" if isinstance(info.data, Faces | CelebA) else "images"
@@ -66,8 +82,8 @@ def card(model: str | Path, name: str) -> str:
         f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
         f"Data: {_data(info.data)}. Recipe: `jacsup train {info.recipe}`.",
-        "## Figures",
-        _figures(info.metrics),
+        "## Scores",
+        _scores(info.metrics),
         "## Factors",
         _factors(info),
         "## Limits",
@@ -85,25 +101,25 @@ def _front_matter(info: ModelInfo) -> str:
 def _data(data: DataConfig) -> str:
     match data:
         case Faces():
-            return f"{data.num_images:,} faces drawn by the package, {data.size} pixels"
+            return f"{data.num_images:,} faces drawn by jacsup, at {data.size} pixels"
         case MNIST():
             return "MNIST's handwritten digits"
         case Digits():
             return "scikit-learn's handwritten digits"
         case CelebA():
-            return f"CelebA at {data.size} pixels, whose terms allow research alone"
+            return f"CelebA at {data.size} pixels, whose terms allow research only"
         case Folder():
             return f"a folder of images at {data.size} pixels"
         case _:
             return type(data).__name__
 
 
-def _figures(metrics: dict[str, Any]) -> str:
+def _scores(metrics: dict[str, Any]) -> str:
     rows = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
     if not rows:
-        return "None are stored with this model; `jacsup evaluate` measures them."
+        return "None are stored with this model; run `jacsup evaluate` to compute them."
     return "\n".join(
-        ["| figure | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
+        ["| score | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
     )
 
 
@@ -115,13 +131,15 @@ def _factors(info: ModelInfo) -> str:
     learned = [factor.name for factor in info.factors if factor.learned]
     others = [factor.name for factor in info.factors if not factor.learned]
     if not learned:
-        return f"{len(info.factors)} units, the first the most important."
+        return f"{len(info.factors)} units, the most important first."
     return f"{', '.join(learned)}." + (f" Not learned: {', '.join(others)}." if others else "")
 
 
 def _limits(info: ModelInfo) -> list[str]:
     if not any(factor.learned for factor in info.factors):
-        return ["Images unlike the training images come back poorly. What a unit does was found, not chosen."]
-    limits = ["A photo unlike the training images is edited poorly; the editor says so."]
+        return [
+            "Images unlike the training images are reconstructed poorly. What a unit means was discovered, not chosen."
+        ]
+    limits = ["A photo unlike the training images is edited poorly; the editor warns about it."]
     more = DRAWN if isinstance(info.data, Faces) else LABELS if isinstance(info.data, CelebA) else RARE
     return [*limits, more]

@@ -1,4 +1,4 @@
-"""Autoencoders: what each must offer, how one is built, and the one file that one travels in."""
+"""Autoencoders: the interface that they share, the backbones of this package, and the file that stores one."""
 
 from jacsup.models.autoencoder import (
     BACKBONES,

@@ -1,4 +1,4 @@
-"""What an autoencoder must offer, how one is built, and where it runs."""
+"""The interface of autoencoders, the table of backbones, and the devices that they run on."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoen
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, be it this package's or another.
+    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, of this package or any other.
 
-    A model whose factors are labelled attributes has a nuisance part z besides them, so that `code_size` is larger than
-    `num_units`. One with an ordered code hands out all units as y and an empty z.
+    A model whose factors are attributes has a nuisance part z as well, so its `code_size` is larger than `num_units`.
+    A model with an ordered code returns all its units as y, and an empty z.
     """
 
     @property
@@ -34,7 +34,7 @@ class Autoencoder(Protocol):
 
     @property
     def code_size(self) -> int:
-        """How many numbers a code has, y and z together."""
+        """Number of values of a code, y and z together."""
         ...
 
     @property
@@ -44,11 +44,11 @@ class Autoencoder(Protocol):
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """The lowest and the highest pixel value that images have."""
+        """Lowest and highest pixel value of an image."""
         ...
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the code of images in the model's value range, y of shape (b, num_units)."""
+        """E(x): the code of images in the value range, with y of shape (b, num_units)."""
         ...
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
@@ -57,7 +57,7 @@ class Autoencoder(Protocol):
 
 
 class TrainableAutoencoder(Autoencoder, Protocol):
-    """What losses need besides: the network that `encode` runs on, batch statistics and all."""
+    """What losses need as well: the network behind `encode`, with its batch statistics."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -66,13 +66,13 @@ class TrainableAutoencoder(Autoencoder, Protocol):
 
 
 def device_of(model: Autoencoder) -> torch.device:
-    """The device of a model's first parameter; the CPU for a model without any."""
+    """Return the device of the first parameter of `model`; the CPU if it has none."""
     first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     return torch.device("cpu") if first is None else first.device
 
 
 def name_of(model: Autoencoder) -> str:
-    """What messages call a model: the file that it was loaded from, else its class."""
+    """Return what messages call `model`: the file that it was loaded from, else its class."""
     return str(getattr(model, "source", None) or type(model).__name__)
 
 
@@ -95,11 +95,18 @@ def build(
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
+    """Return a torch device by name.
+
+    Args:
+        name: cpu, cuda, cuda:N, or auto for the first GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?", name):
-        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N")
+        raise ValueError(f"device is '{name}'; must be auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
@@ -107,5 +114,5 @@ def pick_device(name: str) -> torch.device:
 
 
 def num_parameters(model: nn.Module) -> int:
-    """How many trained numbers the model has."""
+    """Return the number of trained values of `model`."""
     return sum(weight.numel() for weight in model.parameters())
