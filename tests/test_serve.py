@@ -120,7 +120,7 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
         assert editor.ask("/map").image.size == (12 * 8, 12 * 8)
         for units in ([0, 0], [0, 0, "a"], [0, 0, None], "abc", None, [0, 0, 1e9], [0, 0, True]):
             answer = editor.ask("/decode", {"units": units})
-            assert answer.status == 400 and "numbers" in answer.json["error"], units
+            assert answer.status == 400 and "number" in answer.json["error"], units
         assert editor.ask("/photo", photo()).status == 404
 
 

@@ -110,7 +110,8 @@ def find_face(photo: Image.Image) -> Similarity:
     if eyeless is None:
         raise ValueError(
             f"no face was found in this photo of {photo.width}x{photo.height} pixels; it must show a clear face "
-            "that looks at the camera; crop the photo around the face, or pass --no-align if it is already cropped like CelebA"
+            "that looks at the camera; crop the photo around the face, "
+            "or pass --no-align if it is already cropped like CelebA"
         )
     return eyeless
 

@@ -17,7 +17,7 @@ from jacsup.models.backbone import Model
 from jacsup.models.convolution import Down, up
 from jacsup.models.linear import lowered
 
-# Below this side one convolution over concatenated channels is faster than two.
+# Below this side, one convolution of concatenated channels is faster than two.
 SMALLEST_SPLIT_SIDE = 8
 
 
@@ -92,8 +92,8 @@ class ConvAutoencoder(Model):
 class _Encoder(nn.Module):
     """Convolutions to num_units + z_channels maps; the first num_units, averaged over space, are y.
 
-    Differs from the paper: the last layer is a bare convolution, as a code must reach both signs easily; A.2 reads as
-    if it were a full block, which `code_block` makes it.
+    Differs from the paper: the last layer is a bare convolution, because a code must easily reach both signs; A.2 can
+    be read as ending in a full block, which `code_block` adds.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, normalized: bool):
@@ -117,9 +117,9 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The encoder's mirror; every layer sees y, the last `layers_without_y` aside.
+    """Mirror of the encoder; every layer sees y, except the last `layers_without_y`.
 
-    There y can only lay the same pattern over all images, which the encoder reads as an attribute and nobody else does.
+    In those, y could only add the same pattern to all images, which the encoder alone would read as an attribute.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, map_side: int):
@@ -144,9 +144,9 @@ class _Decoder(nn.Module):
 
 
 class Up(nn.Module):
-    """A transposed convolution, kernel 4, stride 2, padding 1, of `inputs` maps and of y as constant channels.
+    """Transposed convolution (kernel 4, stride 2, padding 1) of maps and of y as constant channels.
 
-    The weights of y are a tensor of their own, None without y: both kinds of input grow by appending rows.
+    The weights of y are a separate tensor, None without y, so that both kinds of input grow by appending rows.
     """
 
     def __init__(self, inputs: int, num_units: int, outputs: int, *, bias: bool = False):
@@ -158,14 +158,14 @@ class Up(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, features: Float[Tensor, "b i s s"], y: Float[Tensor, "b k"]) -> Float[Tensor, "b o t t"]:
-        """The sum of both, at twice the side."""
+        """Return the sum of both, at twice the side."""
         side = features.shape[2]
         if self.y_weight is None:
             return self._up(features, self.weight, self.bias)
         if side < SMALLEST_SPLIT_SIDE or not len(self.weight):
             maps = torch.cat([features, _constant(y, side)], dim=1)
             return self._up(maps, torch.cat([self.weight, self.y_weight]), self.bias)
-        # A constant's convolution is the same everywhere but at the border: a 2x2 map has all of it.
+        # The convolution of a constant differs only at the border: that of a 2x2 map has all its values.
         pattern = self._up(_constant(y, 2), self.y_weight, self.bias)
         return self._up(features, self.weight) + _continued(pattern, 2 * side)
 
@@ -178,8 +178,8 @@ def _constant(y: Tensor, side: int) -> Tensor:
 
 
 def _continued(pattern: Float[Tensor, "b c 4 4"], side: int) -> Float[Tensor, "b c s s"]:
-    """The 4x4 pattern at a larger side: its border stays, its inner 2x2 repeats."""
-    # In two dimensions each time: with four, torch.cat would choose a layout of its own.
+    """The 4x4 pattern at a larger side: the border stays, the inner 2x2 repeats."""
+    # Two dimensions at a time: with four, torch.cat would choose another memory layout.
     repeats, pixels = side // 2 - 1, pattern.permute(0, 2, 3, 1)
     first, inner, last = (part.flatten(2) for part in pixels.split([1, 2, 1], dim=2))
     rows = torch.cat([first, inner.repeat(1, 1, repeats), last], dim=2)
