@@ -236,7 +236,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; allowed are 32"),
     "too many layers": (
         ("train", "faces-mini", "--set", "data.num_images=100", "model.channels=[4,4,4,4,4]"),
-        "images are 32x32 and model.channels has 5 layers; allowed are",
+        "images are 32x32 and model.channels has 5 layers; images must be square",
     ),
     "out in a file": ((*TRAIN, "--out", "photos/cat.jpg/run"), "photos/cat.jpg/run: Not a directory"),
     "no CelebA": (("train", "celeba64"), "--data-root"),
