@@ -98,6 +98,7 @@ def literal(model: Model) -> Literal:
     model = deepcopy(model)
     if isinstance(model, MLPAutoencoder):
         return LiteralMLP(model).train(model.training)
+    assert isinstance(model, ConvAutoencoder)
     return LiteralConv(model).train(model.training)
 
 

@@ -1,4 +1,4 @@
-"""Edits an aligned face with onnxruntime and NumPy alone (Pillow reads and writes the files).
+"""Edit an aligned face with only onnxruntime and NumPy (Pillow reads and writes the files).
 
 jacsup export runs/faces -o export
 python examples/onnx_edit.py export face.png Smiling=2 Eyeglasses=1.5 -o out.png

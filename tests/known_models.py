@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from jacsup.code import Code
 from jacsup.config import MLP, Arrays, Conv, DataConfig
 from jacsup.models import Factor, ModelInfo, Typical, save_model
 from jacsup.models.conv import ConvAutoencoder
@@ -91,6 +92,49 @@ def attribute_model(path: Path, data: DataConfig = Arrays(sha256=""), mse: float
         path, model, ModelInfo(factors=FACTORS, recipe="r", data=data, metrics={"test_mse": 0.5}, typical=typical)
     )
     return path
+
+
+def attribute_info(data: DataConfig = Arrays(sha256="")) -> ModelInfo:
+    """What is known of a model of FACTORS that was trained elsewhere."""
+    return ModelInfo(factors=FACTORS, recipe="", data=data, metrics={})
+
+
+def unit_info() -> ModelInfo:
+    """What is known of a model with three units that was trained elsewhere."""
+    factors = tuple(Factor(name=f"unit {number}", mean=0.5, std=1.0, p01=-2.0, p99=2.0) for number in range(3))
+    return ModelInfo(factors=factors, recipe="", data=Arrays(sha256=""), metrics={})
+
+
+class ForeignFaces(nn.Module):
+    """Somebody else's model of four attributes."""
+
+    num_units, code_size, image_shape, value_range = 4, 12, (3, 16, 16), (0.0, 1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.dec = nn.Linear(768, 12), nn.Linear(12, 768)
+
+    def encode(self, x: Tensor) -> Code:
+        return Code(*self.enc(x.flatten(1)).split([4, 8], dim=1))
+
+    def decode(self, code: Code) -> Tensor:
+        return self.dec(torch.cat([code.y, code.z], dim=1)).sigmoid().unflatten(1, self.image_shape)
+
+
+class ForeignUnits(nn.Module):
+    """Somebody else's model with an ordered code of three units."""
+
+    num_units, code_size, image_shape, value_range = 3, 3, (1, 8, 8), (0.0, 1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.dec = nn.Linear(64, 3), nn.Linear(3, 64)
+
+    def encode(self, x: Tensor) -> Code:
+        return Code.of_units(self.enc(x.flatten(1)))
+
+    def decode(self, code: Code) -> Tensor:
+        return self.dec(code.y).sigmoid().unflatten(1, self.image_shape)
 
 
 def unit_model(path: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from PIL import Image
 
+from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve import application
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def slide(page: Page, slider: str, value: float) -> None:
 
 
 @contextlib.contextmanager
-def running(model: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
-    config = uvicorn.Config(application(model, host), host="127.0.0.1", port=port, log_level="warning")
+def running(
+    model: Path | Autoencoder, host: str = "127.0.0.1", port: int = 0, *, info: ModelInfo | None = None
+) -> Iterator[Served]:
+    config = uvicorn.Config(application(model, host, info=info), host="127.0.0.1", port=port, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

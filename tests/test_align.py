@@ -154,6 +154,7 @@ def test_the_change_fades_out_to_nothing_at_the_border() -> None:
     row = np.asarray(result)[200, :, 0].astype(int)
     assert row[0] == row[-1] == 0
     assert row[50] == row[200] == 255
+    assert row[24] < 127.5 < row[25], "an eighth of the side, 50 pixels here, has its middle at half the change"
     steps = np.diff(row[:51])
     assert steps.min() >= 0
     assert steps.max() < 255 / 25
@@ -214,7 +215,7 @@ def test_where_much_changes_detail_gives_way() -> None:
 @pytest.mark.parametrize("detail", [-0.1, 1.5, float("nan")])
 def test_detail_is_a_share(detail: float) -> None:
     decoded = torch.zeros(3, 8, 8)
-    with pytest.raises(ValueError, match=r"\Adetail is [^\n]*allowed is 0 [^\n]*\Z"):
+    with pytest.raises(ValueError, match=r"\Adetail is [^\n]*must be between 0 [^\n]*\Z"):
         paste(Image.new("RGB", (20, 20)), Similarity(20 + 0j, 0j), decoded, decoded, detail)
 
 

@@ -146,7 +146,7 @@ def test_random_growth_changes_the_output() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 48, 48), (3, 32, 64), (3, 16, 16), (3, 1024, 1024)])
 def test_other_sizes_are_refused(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=f"images are {shape[1]}x{shape[2]}.*allowed are square images of 32, 64"):
+    with pytest.raises(ValueError, match=f"images are {shape[1]}x{shape[2]}.*must be square with a side of 32, 64"):
         ConvAutoencoder(SMALL, shape, 3, 5)
 
 

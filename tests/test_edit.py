@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_models import attribute_model
+from known_models import FACTORS, ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info
 from PIL import Image
 
 import jacsup
+from jacsup import edit
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
 from jacsup.models import ModelInfo, save_model
@@ -44,8 +45,37 @@ def test_a_loaded_model_edits_as_its_file_does(model_file: Path, editor: Editor)
     model = jacsup.load(model_file)
     assert same(Editor(model)(photo(), align=False, Smiling=2), editor(photo(), align=False, Smiling=2))
     model.source = None
-    with pytest.raises(ValueError, match=r"comes from no file.*jacsup\.load"):
+    with pytest.raises(ValueError, match=r"^ConvAutoencoder was not loaded from a file.*describe\(model, data\)"):
         Editor(model)
+
+
+def test_a_model_from_elsewhere_edits_photos() -> None:
+    model = ForeignFaces().eval()
+    editor = Editor(model, info=attribute_info())
+    edited = editor(photo(), align=False, Smiling=2)
+    assert edited.size == (90, 70) and not same(edited, photo())
+    face = editor.open(photo(), align=False)
+    assert editor.read(replace(face, code=editor.changed(face.code, {"Smiling": 2})))["Smiling"] == pytest.approx(2)
+    with pytest.raises(ValueError, match=r"^ForeignFaces was not loaded from a file"):
+        Editor(model)
+
+
+def test_a_model_from_elsewhere_must_fit_its_info() -> None:
+    with pytest.raises(ValueError, match=r"^ForeignUnits has an ordered code without attributes"):
+        Editor(ForeignUnits(), info=unit_info())
+    with pytest.raises(ValueError, match=r"^ForeignUnits has 3 factors, but info describes 4"):
+        Editor(ForeignUnits(), info=attribute_info())
+    model = ForeignFaces()
+    model.image_shape = (1, 16, 16)
+    with pytest.raises(ValueError, match=r"^ForeignFaces takes images of 1x16x16.*must be square RGB images"):
+        Editor(model, info=attribute_info())
+
+
+def test_the_old_name_of_an_opened_photo_works_for_one_release() -> None:
+    with pytest.warns(DeprecationWarning, match="OpenedPhoto"):
+        assert edit.Face is edit.OpenedPhoto
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        edit.Nothing  # noqa: B018
 
 
 def test_nothing_set_returns_the_photo(editor: Editor) -> None:
@@ -88,6 +118,32 @@ def test_what_an_attribute_excludes_is_taken_off(editor: Editor) -> None:
     assert both.y[0, 3].item() == code.y[0, 3].item(), "what was not learned stays"
 
 
+def narrow(**changed: float) -> Editor:
+    """An editor whose first attribute has a narrow spread in the training images."""
+    smiling, *others = FACTORS
+    smiling = replace(smiling, p01=-1.0, p99=0.5, **changed)
+    return Editor(ForeignFaces(), info=replace(attribute_info(), factors=(smiling, *others)))
+
+
+def test_a_slider_reaches_at_least_from_minus_two_to_two() -> None:
+    assert narrow().reach("Smiling") == (-2, 2)
+
+
+def test_an_attribute_is_learned_from_a_difference_of_a_fifth() -> None:
+    narrow(m_minus=0.0, m_plus=0.2).reach("Smiling")
+    with pytest.raises(ValueError, match=r"has not learned 'Smiling': .* by less than 0\.2;"):
+        narrow(m_minus=0.0, m_plus=0.199).reach("Smiling")
+
+
+def test_half_of_the_photos_detail_stays_by_default(editor: Editor) -> None:
+    half, less, more = (editor(photo(), align=False, detail=detail, Smiling=2) for detail in (0.5, 0.48, 0.52))
+    assert same(editor(photo(), align=False, Smiling=2), half) and not same(less, half) and not same(more, half)
+    face = editor.open(photo(), align=False)
+    assert same(editor.render(face, {"Smiling": 2}), half)
+    assert same(editor.swept(face, "Smiling", {}, [2], side=90)[0], half)
+    assert same(editor.sweep(face, "Smiling", {}, side=90).crop((5 * 90, 0, 6 * 90, 70)), half)
+
+
 @pytest.mark.parametrize(
     ("strengths", "message"),
     [
@@ -101,7 +157,7 @@ def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: di
 
 
 def test_detail_has_a_range(editor: Editor) -> None:
-    with pytest.raises(ValueError, match=r"detail is 1\.5; allowed are numbers from 0 to 1"):
+    with pytest.raises(ValueError, match=r"detail is 1\.5; must be between 0 and 1"):
         editor(photo(), align=False, detail=1.5, Smiling=1)
 
 
@@ -112,7 +168,7 @@ def test_a_photo_unlike_the_training_images_is_named(editor: Editor) -> None:
     strict = Editor.__new__(Editor)
     strict.__dict__ = {**editor.__dict__, "info": replace(editor.info, typical=replace(typical, mse=0.0, distance=0.0))}
     (warning,) = strict.open(photo(), align=False).warnings
-    assert warning.startswith("this photo is unlike the training images: the model reconstructs it worse and its code")
+    assert warning.startswith("this photo is unlike the training images: its reconstruction error is larger and its")
 
 
 def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
@@ -198,7 +254,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--like", "b.png"), "--like is 'b.png'; use PHOTO:NAME,NAME"),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
         (("--set", "=1"), "--set is '=1'"),
-        (("--set", "Smiling=1e39"), "Smiling is 1e+39; allowed are numbers from -100 to 100"),
+        (("--set", "Smiling=1e39"), "Smiling is 1e+39; must be between -100 and 100"),
         (("--like", ":Smiling"), "--like is ':Smiling'"),
         (("--like", "a.png:"), "--like is 'a.png:'"),
         (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
@@ -206,7 +262,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--json",), "--json needs --read"),
         (("--settings", "none.json"), "--settings none.json: No such file or directory; pass a file saved by the"),
         (("--settings", "a.png"), "--settings a.png holds no settings; pass a JSON file saved by the editor"),
-        (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; allowed are auto, cpu, cuda and cuda:N"),
+        (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda or cuda:N"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
         (("-o", "out.txt"), "cannot write 'out.txt': its extension must be one of .png, .jpg"),
         (("-o", "out.gif"), "cannot write 'out.gif': its extension must be one of .png, .jpg"),

@@ -103,7 +103,7 @@ def test_the_page_keeps_its_own_policy(browser: Browser, editor: Served) -> None
 
 
 def test_it_opens_on_a_drawn_face_and_says_what_it_knows(page: Page) -> None:
-    assert "drawn faces alone" in page.inner_text("#note")
+    assert "drawn faces only" in page.inner_text("#note")
     assert page.locator("#starts button").count() == 8
     assert "Not learned" in page.inner_text(".row[data-name=Blurry]")
     assert page.locator(".row[data-name=Smiling] .mark.own").count() == 1
@@ -117,10 +117,10 @@ def test_sliders_change_the_picture_and_reset_brings_it_back(page: Page) -> None
     assert smiling != own and page.locator(".row.changed").all_inner_texts()[0].startswith("Smiling")
     move(page, "Bald", 2)
     assert settled(page) != smiling
-    # What Bald excludes goes off with it, and says so.
+    # What Bald excludes is switched off, and says so.
     assert float(page.input_value("#factor-Blond_Hair")) == pytest.approx(-1, abs=0.03)
-    assert "off with Bald" in str(page.get_attribute("#factor-Blond_Hair", "aria-valuetext"))
-    assert page.get_attribute("label[for=factor-Blond_Hair]", "data-why") == "off with Bald"
+    assert "excluded by Bald" in str(page.get_attribute("#factor-Blond_Hair", "aria-valuetext"))
+    assert page.get_attribute("label[for=factor-Blond_Hair]", "data-why") == "excluded by Bald"
     page.dblclick("#factor-Bald")
     assert settled(page) == smiling and page.get_attribute("label[for=factor-Blond_Hair]", "data-why") == ""
     move(page, "Bald", 2)
@@ -425,7 +425,7 @@ def test_a_page_of_another_model_says_so(browser: Browser, tmp_path: Path) -> No
     with running(other, port=int(editor.address.rpartition(":")[2])):
         page.click("#units-reset")
         page.wait_for_selector("#status.error")
-        assert "another model now; reload" in page.inner_text("#status")
+        assert "now serves another model; reload" in page.inner_text("#status")
         page.reload()
         page.wait_for_selector("#stage.full")
     with pytest.raises(StopIteration):

@@ -179,7 +179,7 @@ def test_where_nothing_can_be_judged_nothing_is_done(tmp_path: Path, monkeypatch
     (tmp_path / "pictures").mkdir()
     with pytest.raises(ValueError, match=r"pictures is not a run: it has no recipe.json; give a folder that"):
         evaluate(tmp_path / "pictures")
-    with pytest.raises(ValueError, match="nowhere: there is no such run folder or model file"):
+    with pytest.raises(ValueError, match="nowhere: no such run folder or model file"):
         evaluate(tmp_path / "nowhere")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["pictures", "recipe.json", "started"]
 

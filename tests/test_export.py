@@ -85,5 +85,5 @@ def test_wrong_input_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "jacsup", "export", "nothing", "-o", tmp_path / "out"], capture_output=True, text=True
     )
-    assert done.returncode == 2 and "there is no such run folder" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "no such run folder" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -57,7 +57,7 @@ def test_a_model_is_pushed_and_found_again(hub: LocalHub, tmp_path: Path) -> Non
 
 def test_what_should_be_private_is_not_made_public(hub: LocalHub, tmp_path: Path) -> None:
     model = unit_model(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="someone/units cannot be written to: it is there already, and public"):
+    with pytest.raises(ValueError, match="someone/units cannot be written to: it exists already and is public"):
         push(model, "someone/units", private=True)
     assert not hub.files
     hub.private = True
@@ -95,7 +95,7 @@ def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
     assert "binary, subjective and unbalanced" in photos and "license: other" in photos
     own = card(attribute_model(tmp_path / "d.safetensors", Folder(size=32)), "me/cats")
     assert "edits attributes of images" in own and "celebrities" not in own and "rare attributes" in own
-    assert "3 units, the first the most important" in card(unit_model(tmp_path / "c.safetensors"), "me/units")
+    assert "3 units, the most important first" in card(unit_model(tmp_path / "c.safetensors"), "me/units")
 
 
 def test_half_a_file_is_nearly_the_same_model(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_half_a_file_is_nearly_the_same_model(tmp_path: Path) -> None:
 def test_half_a_file_never_takes_the_models_place(tmp_path: Path) -> None:
     model = attribute_model(tmp_path / "model.safetensors")
     before = model.read_bytes()
-    with pytest.raises(ValueError, match="the model itself; give another folder"):
+    with pytest.raises(ValueError, match="is the model itself; choose another folder"):
         export(model, tmp_path, "half")
     assert model.read_bytes() == before
 
@@ -137,9 +137,7 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("jacsup.models.file.shipped", lambda: {"faces": shipped})
     monkeypatch.chdir(tmp_path)
     assert model_file("faces") == shipped and Editor("faces").factors
-    with pytest.raises(
-        ValueError, match=r"nothing: there is no such run folder or model file, shipped model \(faces\)"
-    ):
+    with pytest.raises(ValueError, match=r"nothing: no such run folder or model file, shipped model \(faces\)"):
         jacsup.load("nothing")
     # A run or a file comes first, any other folder does not.
     (tmp_path / "faces").mkdir()

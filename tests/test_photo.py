@@ -219,13 +219,13 @@ PNG = saved(rgb(), "PNG")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "damaged, or of another kind"),
-        (b"no image at all", "damaged, or of another kind"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "damaged, or of another kind"),
+        (b"", "damaged or of an unknown format"),
+        (b"no image at all", "damaged or of an unknown format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "damaged or of an unknown format"),
         (JPEG[: len(JPEG) // 2], "cannot be read as a photo: "),
         (PNG[: len(PNG) // 2], "cannot be read as a photo: "),
         (PNG[:20], "cannot be read as a photo: "),
-        (png_header(1, 1), "has 1x1 pixels; allowed are 16 pixels a side up to 100 megapixels"),
+        (png_header(1, 1), "has 1x1 pixels; must have at least 16 pixels per side and at most 100 megapixels"),
         (png_header(300, 15), "has 300x15 pixels"),
         (png_header(10_001, 10_000), "has 10001x10000 pixels"),
         (png_header(40_000, 40_000), "far too many pixels"),

@@ -21,16 +21,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from known_models import attribute_model, unit_model
+from known_models import ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info, unit_model
 from PIL import Image
 from served import Served, running
 from starlette.requests import Request
 
 from jacsup.config import Faces
-from jacsup.edit import Editor, Face
-from jacsup.models import load
+from jacsup.edit import Editor, OpenedPhoto
+from jacsup.models import load, load_info
+from jacsup.serve import application, sessions
 from jacsup.serve import server as server
-from jacsup.serve import sessions
 from jacsup.serve.sessions import ForgottenError, Sessions
 from jacsup.serve.studio import UnitStudio, open_studio
 
@@ -120,12 +120,32 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
         assert editor.ask("/map").image.size == (12 * 8, 12 * 8)
         for units in ([0, 0], [0, 0, "a"], [0, 0, None], "abc", None, [0, 0, 1e9], [0, 0, True]):
             answer = editor.ask("/decode", {"units": units})
-            assert answer.status == 400 and "numbers" in answer.json["error"], units
+            assert answer.status == 400 and "number" in answer.json["error"], units
         assert editor.ask("/photo", photo()).status == 404
 
 
+def test_a_model_of_attributes_from_elsewhere() -> None:
+    model = ForeignFaces().eval()
+    with running(model, info=attribute_info(FACES)) as editor:
+        assert (editor.ask("/model").json["name"], editor.ask("/model").json["starts"]) == ("ForeignFaces", 8)
+        settings = json.dumps({"strengths": {"Smiling": 2}}).replace(" ", "")
+        full = editor.ask(f"/full?settings={settings}", photo()).image
+    library = Editor(model, info=attribute_info())(photo(), align=False, Smiling=2)
+    assert np.array_equal(pixels(full), pixels(library))
+
+
+def test_a_model_of_units_from_elsewhere() -> None:
+    with running(ForeignUnits().eval(), info=unit_info()) as editor:
+        assert editor.ask("/model").json["kind"] == "units"
+        first, other = (editor.ask("/decode", {"units": units}).content for units in ([0, 0, 0], [2, 0, 0]))
+        assert first != other and editor.ask("/map").status == 200
+    with pytest.raises(ValueError, match=r"^ForeignUnits was not loaded from a file"):
+        application(ForeignUnits())
+
+
 def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
-    studio = UnitStudio(load(unit_model(tmp_path / "units.safetensors")), "units")
+    loaded = load(unit_model(tmp_path / "units.safetensors"))
+    studio = UnitStudio(loaded, load_info(loaded), "units")
     tiles = pixels(Image.open(io.BytesIO(studio.map())))
     for row, column in ((0, 0), (0, 11), (11, 0), (7, 4)):
         units = [-2 + 4 * (column + 0.5) / 12, 2 - 4 * (row + 0.5) / 12, 0.5]
@@ -140,7 +160,7 @@ def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
         (b"", "cannot be read as a photo"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "cannot be read as a photo"),
         (photo()[:900], "cannot be read as a photo"),
-        (photo(16, 8), "16 pixels a side"),
+        (photo(16, 8), "at least 16 pixels per side"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_one_line(body: bytes, expected: str, editor: Served) -> None:
@@ -176,15 +196,15 @@ def test_animations_and_turned_photos(editor: Served) -> None:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"strengths": {"Smiling": float("nan")}}, "allowed are numbers"),
-        ({"strengths": {"Smiling": 1e9}}, "allowed are numbers"),
-        ({"strengths": {"Smiling": 101}}, "allowed are numbers from -100 to 100"),
-        ({"strengths": {"Smiling": "2"}}, "allowed are numbers"),
+        ({"strengths": {"Smiling": float("nan")}}, "must be a number"),
+        ({"strengths": {"Smiling": 1e9}}, "must be a number"),
+        ({"strengths": {"Smiling": 101}}, "must be between -100 and 100"),
+        ({"strengths": {"Smiling": "2"}}, "must be a number"),
         ({"strengths": {"Smilling": 2}}, "no attribute 'Smilling'"),
         ({"strengths": {"Blurry": 2}}, "has not learned 'Blurry'"),
-        ({"strengths": [2]}, "allowed are numbers by name"),
-        ({"detail": 1.5, "strengths": {"Smiling": 2}}, "numbers from 0 to 1"),
-        ({"detail": "all"}, "allowed are numbers"),
+        ({"strengths": [2]}, "must be an object of numbers by attribute"),
+        ({"detail": 1.5, "strengths": {"Smiling": 2}}, "must be between 0 and 1"),
+        ({"detail": "all"}, "must be a number"),
     ],
 )
 def test_odd_settings_are_refused(asked: dict[str, object], expected: str, editor: Served) -> None:
@@ -196,7 +216,7 @@ def test_odd_settings_are_refused(asked: dict[str, object], expected: str, edito
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"a"', b"[" * 60_000])
 def test_settings_that_are_none(body: bytes, editor: Served) -> None:
     answer = editor.ask("/edit", body)
-    assert answer.status == 400 and "an object in JSON" in answer.json["error"]
+    assert answer.status == 400 and "must be a JSON object" in answer.json["error"]
 
 
 @pytest.mark.parametrize("session", [None, "x", 3, ["a"]])
@@ -237,7 +257,7 @@ def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
 @pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])
 def test_nothing_else_is_served(path: str, editor: Served) -> None:
     assert editor.ask(path).status == 404
-    assert editor.ask(path, b"{}").json == {"error": "there is nothing here; open the editor's own page, /"}
+    assert editor.ask(path, b"{}").json == {"error": "not found; open the editor's page at /"}
     assert editor.ask(path, host="evil.example").status == 421
 
 
@@ -311,18 +331,18 @@ def test_an_error_of_ours_is_told_and_survived(
 
 def test_sessions_are_few_and_short(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     face, kept = Editor(model).open(photo(), align=False), Sessions()
-    words = [kept.add(face) for _ in range(sessions.MOST_SESSIONS)]
-    assert len(set(words)) == len(words) and kept.get(words[0]) is face
+    tokens = [kept.add(face) for _ in range(sessions.MOST_SESSIONS)]
+    assert len(set(tokens)) == len(tokens) and kept.get(tokens[0]) is face
     kept.add(face)
     # The second one is now the one that was asked for the longest ago.
-    kept.get(words[0])
+    kept.get(tokens[0])
     with pytest.raises(ForgottenError):
-        kept.get(words[1])
+        kept.get(tokens[1])
     now = time.monotonic()
     # Not in the module `time`: a server of other tests tells the time too.
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now + sessions.SESSION_SECONDS + 60))
     with pytest.raises(ForgottenError):
-        kept.get(words[0])
+        kept.get(tokens[0])
 
 
 def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +351,7 @@ def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.Monke
     kept: list[Sessions] = []
     original = Sessions.add
 
-    def add(self: Sessions, face: Face) -> str:
+    def add(self: Sessions, face: OpenedPhoto) -> str:
         kept.append(self)
         return original(self, face)
 
@@ -339,9 +359,9 @@ def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.Monke
     with running(model) as editor:
         editor.ask("/photo", photo())
         waited = time.monotonic() + 20
-        while kept[0]._faces and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
+        while kept[0]._photos and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
             time.sleep(0.02)
-        assert not kept[0]._faces  # pyright: ignore[reportPrivateUsage]
+        assert not kept[0]._photos  # pyright: ignore[reportPrivateUsage]
 
 
 def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:

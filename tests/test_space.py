@@ -35,7 +35,7 @@ def noise() -> Image.Image:
 def test_each_learned_attribute_has_a_slider_that_reaches_its_values(app: dict[str, Any]) -> None:
     sliders = [(call.kwargs["label"], *call.args[:2]) for call in app["gr"].Slider.call_args_list]
     # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
-    assert sliders[:2] == [("Own detail kept", 0, 1), ("Smiling", pytest.approx(-2.4), pytest.approx(3, abs=0.11))]
+    assert sliders[:2] == [("Preserve detail", 0, 1), ("Smiling", pytest.approx(-2.4), pytest.approx(3, abs=0.11))]
     assert [label for label, *_ in sliders[1:]] == ["Smiling", "Bald", "Blond Hair"]
 
 
@@ -56,5 +56,5 @@ def test_own_strengths_beyond_a_slider_stand_at_its_end(app: dict[str, Any], mon
 
 def test_what_is_wrong_is_said(app: dict[str, Any]) -> None:
     assert app["edit"](None, 0.5, 0, 0, 0) is None
-    with pytest.raises(ShownError, match="16 pixels a side"):
+    with pytest.raises(ShownError, match="at least 16 pixels per side"):
         app["opened"](Image.new("RGB", (4, 4)))

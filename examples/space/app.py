@@ -1,4 +1,4 @@
-"""The editor as a Gradio app, to be published as a Hugging Face Space. MODEL: what `jacsup.load` takes."""
+"""The editor as a Gradio app, to publish as a Hugging Face Space. The variable MODEL is what `jacsup.load` takes."""
 
 import os
 
@@ -14,7 +14,7 @@ ranges = {name: (round(low - 0.05, 1), round(high + 0.05, 1)) for name in names 
 
 
 def opened(photo):
-    """The photo's face and where the sliders stand for it; Gradio shows its own kind of error alone."""
+    """Return the opened photo and its slider positions; errors are raised as Gradio's, the only kind it shows."""
     try:
         face = editor.open(photo, align=align)
     except ValueError as error:
@@ -24,7 +24,7 @@ def opened(photo):
 
 
 def edit(photo, detail, *values):
-    """The photo with the attributes whose sliders have been moved."""
+    """Return the photo with the attributes whose sliders were moved."""
     if photo is None:
         return None
     face, own = opened(photo)
@@ -35,7 +35,7 @@ def edit(photo, detail, *values):
 with gr.Blocks(title="jacsup") as app:
     with gr.Row():
         photo, result = gr.Image(type="pil", label="Photo"), gr.Image(type="pil", label="Edited")
-    detail, sliders = gr.Slider(0, 1, DETAIL, label="Own detail kept"), []
+    detail, sliders = gr.Slider(0, 1, DETAIL, label="Preserve detail"), []
     for first in range(0, len(names), 4):
         with gr.Row():
             row = names[first : first + 4]

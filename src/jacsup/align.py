@@ -1,4 +1,4 @@
-"""A photo's face as an aligned crop, and what changed in the crop back into the photo."""
+"""Crop an aligned face from a photo, and paste changes of the crop back into the photo."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EYES = (0.384 + 0.516j, 0.607 + 0.517j)
 # Centre and width of the box that the face cascade finds in the same squares (in 1,151 of 1,200), likewise.
 BOX_CENTRE, BOX_WIDTH = 0.5 + 0.584j, 0.597
 
-# Faces are sought with the photo's longer side between these, upright first: the cascades miss tilted ones.
+# The photo's longer side is scaled to lie between these to find faces, upright ones first: the cascades miss others.
 DETECTION_SIDES = (400, 1024)
 SMALLEST_FACE = 0.06  # of the photo's longer side
 TILTS = (0, 20, -20)
-# How many of the cascade's overlapping boxes make a face, where both eyes are found and where they are not.
+# The overlapping boxes of the cascade that make a face, with both eyes found and without.
 FACE_VOTES, EYELESS_VOTES = 3, 8
-# Eyes are sought in an aligned crop of this side, in windows around EYES; window and eye sizes are its fractions.
+# Eyes are searched for in an aligned crop of this side, in windows around EYES; other sizes are fractions of it.
 EYE_SEARCH_SIDE = 267
 EYE_WINDOW = 0.24
 EYE_SIZES = (0.08, 0.2)
@@ -40,9 +40,9 @@ EYE_VOTES = 5
 
 # The share of the crop's side over which an edit fades out towards the border.
 FEATHER = 0.125
-# The change of a pixel, in [0, 1], from which on all detail goes that may go; less change takes less.
+# The change of a pixel, in [0, 1], at which the photo's detail is reduced in full; less change reduces it less.
 FULL_CHANGE = 0.1
-# A large photo is pasted into in strips of so many pixels, which bounds the memory.
+# Large photos are processed in strips of about this many pixels, which bounds the memory.
 STRIP_PIXELS = 1 << 18
 
 Points = TypeVar("Points", complex, Tensor)
@@ -50,10 +50,14 @@ Points = TypeVar("Points", complex, Tensor)
 
 @dataclass(frozen=True)
 class Similarity:
-    """Where a square crop lies in a photo: `turn` is the crop's side in pixels times its rotation.
+    """Where a square crop lies in a photo.
 
     A point x + iy of the crop, in fractions of its side, lies at `turn * point + origin` in the photo, in pixels from
-    the corner of the first one.
+    its top left corner.
+
+    Attributes:
+        turn: The crop's side in photo pixels times its rotation, a complex number of absolute value 1.
+        origin: The crop's first corner in the photo.
     """
 
     turn: complex
@@ -61,30 +65,33 @@ class Similarity:
 
     @property
     def side(self) -> float:
-        """The crop's side in photo pixels."""
+        """Side of the crop in photo pixels."""
         return abs(self.turn)
 
     def to_photo(self, points: Points) -> Points:
-        """Photo points of crop points."""
+        """Map `points` of the crop to the photo."""
         return points * self.turn + self.origin
 
     def to_crop(self, points: Points) -> Points:
-        """Crop points of photo points."""
+        """Map `points` of the photo to the crop."""
         return (points - self.origin) / self.turn
 
 
 def whole_square(photo: Image.Image) -> Similarity:
-    """The centred square as large as the photo allows: CelebA's own crop, and what `--no-align` takes."""
+    """Return the largest centred square of `photo`: CelebA's own crop, and the one of `--no-align`."""
     width, height = photo.size
     side = min(width, height)
     return Similarity(complex(side), complex((width - side) // 2, (height - side) // 2))
 
 
 def find_face(photo: Image.Image) -> Similarity:
-    """The aligned crop of the largest face whose eyes are found; else of one that is plainly a face without them.
+    """Return the aligned crop of the largest face with both eyes found, else of the largest clear face without.
 
-    Position and angle put the eyes on CelebA's mean eyes. The size is the geometric mean of what eyes and face box
-    say: a head that turns brings its eyes closer, and either alone is further from CelebA's own crops.
+    Position and angle put the eyes on CelebA's mean eyes. The size is the geometric mean of those by the eyes and by
+    the face box: a turned head brings its eyes closer together, and either alone is further from CelebA's own crops.
+
+    Args:
+        photo: RGB or RGBA, as `read_photo` returns it.
 
     Raises:
         ValueError: no face is found, or OpenCV 4 is missing.
@@ -102,18 +109,22 @@ def find_face(photo: Image.Image) -> Similarity:
                 eyeless = eyeless or face
     if eyeless is None:
         raise ValueError(
-            f"no face was found in this photo of {photo.width}x{photo.height} pixels; needed is one clear face that "
-            "looks at the camera; crop the photo around it, or pass --no-align if it is cropped like CelebA already"
+            f"no face was found in this photo of {photo.width}x{photo.height} pixels; it must show a clear face "
+            "that looks at the camera; crop the photo around the face, "
+            "or pass --no-align if it is already cropped like CelebA"
         )
     return eyeless
 
 
 def crop(photo: Image.Image, similarity: Similarity, size: int) -> UInt8[Tensor, "3 size size"]:
-    """The crop as `size` x `size` RGB pixels, each the mean of its area where the photo is larger.
+    """Return the crop as RGB pixels, each the mean of its area if the photo is larger.
 
-    Transparent parts show white; beyond the photo its edge is repeated.
+    Args:
+        photo: RGB or RGBA; transparent parts become white, and the edge is repeated beyond the photo.
+        similarity: Where the crop lies.
+        size: The side of the result in pixels.
     """
-    # Whole blocks of pixels first, which is fast; what is left to shrink is at most fourfold.
+    # Shrink by whole blocks of pixels first, which is fast; at most a factor of four remains.
     factor = max(1, int(similarity.side / (2 * size)))
     left, top, right, bottom = bounding_box(photo, similarity, margin=3 * factor)
     region = opaque(photo.reduce(factor, box=(left, top, right, bottom)))
@@ -130,23 +141,23 @@ def paste(
     after: Float[Tensor, "3 size size"],
     detail: float = 1.0,
 ) -> Image.Image:
-    """The photo plus what an edit changed: after - before, enlarged, fading out towards the crop's border.
+    """Return the photo plus the change of an edit: after - before, enlarged, fading out towards the crop's border.
 
-    The photo keeps its size, mode, alpha and profile. Where nothing changes, it stays as it is, to the last bit.
+    The photo keeps its size, mode, alpha and profile. Where nothing changes, it stays the same to the last bit.
 
     Args:
-        photo: RGB or RGBA, as `read_photo` gives it.
-        similarity: where the crop lies.
+        photo: RGB or RGBA, as `read_photo` returns it.
+        similarity: Where the crop lies.
         before: D(y, z), the decoded crop, in [0, 1].
         after: D(y', z), the decoded crop with changed factors, in [0, 1].
-        detail: share of the photo's own detail (photo - before) that stays where the edit changes much, in [0, 1].
-            What an edit removes leaves its outlines behind at 1.
+        detail: Share of the photo's own detail (photo - before) to preserve where the edit changes much, in [0, 1].
+            At 1, what an edit removes leaves its outlines behind.
 
     Raises:
         ValueError: `detail` is not in [0, 1].
     """
     if not 0 <= detail <= 1:
-        raise ValueError(f"detail is {detail}; allowed is 0 (all as decoded) to 1 (all detail of the photo stays)")
+        raise ValueError(f"detail is {detail}; must be between 0 (as decoded) and 1 (all of the photo's detail)")
     result = photo.copy()
     change = _shrunk(after - before, similarity)
     decoded = _shrunk(before, similarity)
@@ -180,7 +191,7 @@ def _sampled(image: Float[Tensor, "c h w"], points: Complex[Tensor, "a b"]) -> F
 
 
 def _shrunk(image: Float[Tensor, "c size size"], similarity: Similarity) -> Float[Tensor, "c side side"]:
-    """The decoded image at the crop's size in the photo, where that is smaller."""
+    """The decoded image, shrunk to the crop's size in the photo if that is smaller."""
     image = image.detach().cpu().float()
     side = math.ceil(similarity.side)
     if side >= image.shape[1]:
@@ -199,7 +210,7 @@ def _to_tensor(pixels: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "c h w"]:
 
 
 def bounding_box(photo: Image.Image, similarity: Similarity, margin: int = 0) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the crop's part of the photo, with `margin` pixels around it."""
+    """Return left, top, right and bottom of the box around a crop, `margin` pixels wider, within the photo."""
     corners = [similarity.to_photo(complex(x, y)) for x in (0, 1) for y in (0, 1)]
     xs, ys = [corner.real for corner in corners], [corner.imag for corner in corners]
     left, top = max(0, math.floor(min(xs)) - margin), max(0, math.floor(min(ys)) - margin)
@@ -217,20 +228,20 @@ def _strips(photo: Image.Image, similarity: Similarity) -> Iterator[tuple[int, i
 
 
 def _cascades(*names: str) -> list[CascadeClassifier]:
-    """OpenCV's own cascades by name; new ones for each photo, since they are not safe to share between threads."""
+    """OpenCV's cascades by name; new ones for each photo, as they must not be shared between threads."""
     try:
         from cv2 import CascadeClassifier
         from cv2.data import haarcascades
-    except ImportError:  # also from OpenCV 5, which has none
+    except ImportError:  # OpenCV 5 has no cascades
         raise ValueError(
             "finding faces needs OpenCV 4: run `pip install 'jacsup[align]'`, "
-            "or pass --no-align for a photo that is cropped like CelebA already"
+            "or pass --no-align for a photo that is already cropped like CelebA"
         ) from None
     return [CascadeClassifier(f"{haarcascades}haarcascade_{name}.xml") for name in names]
 
 
 def _small_and_grey(photo: Image.Image) -> tuple[Image.Image, float]:
-    """The photo for the face cascades, and its scale: small ones enlarged, large ones shrunk."""
+    """The photo in grey, scaled for the face cascades, and its scale."""
     longest = max(photo.size)
     scale = min(max(longest, DETECTION_SIDES[0]), DETECTION_SIDES[1]) / longest
     size = (math.ceil(photo.width * scale), math.ceil(photo.height * scale))
@@ -238,7 +249,7 @@ def _small_and_grey(photo: Image.Image) -> tuple[Image.Image, float]:
 
 
 def _faces(grey: Image.Image, cascade: CascadeClassifier, tilt: int) -> Iterator[tuple[Similarity, int]]:
-    """The faces that a cascade finds after turning the image by `tilt` degrees, largest first: crop and votes."""
+    """The faces that a cascade finds in the image rotated by `tilt` degrees, largest first: crop and votes."""
     turned = np.asarray(grey.rotate(tilt, Image.Resampling.BILINEAR, fillcolor=128))
     turn_back, centre = cmath.rect(1, math.radians(tilt)), complex(*grey.size) / 2
     least = round(SMALLEST_FACE * max(grey.size))
@@ -250,9 +261,9 @@ def _faces(grey: Image.Image, cascade: CascadeClassifier, tilt: int) -> Iterator
 
 
 def _aligned(photo: Image.Image, face: Similarity, cascades: list[CascadeClassifier]) -> Similarity | None:
-    """The crop aligned by the eyes in it, or None where they are not found."""
+    """The crop aligned by its eyes, or None if they are not found."""
     aligned = face
-    for _ in range(2):  # once more in the crop that has become upright
+    for _ in range(2):  # the second time in the upright crop
         upright = crop(photo, aligned, EYE_SEARCH_SIDE)
         eyes = [_eye(upright, near, cascades) for near in EYES]
         if None in eyes:
@@ -265,7 +276,7 @@ def _aligned(photo: Image.Image, face: Similarity, cascades: list[CascadeClassif
 
 
 def _eye(face: UInt8[Tensor, "3 side side"], near: complex, cascades: list[CascadeClassifier]) -> complex | None:
-    """The eye `near` a point of an upright crop: the median of all that the cascades take for one, or None."""
+    """The eye `near` a point of an upright crop: the median of all the cascades' candidates, or None if few."""
     side = face.shape[1]
     window = round(EYE_WINDOW * side)
     left, top = round(near.real * side - window / 2), round(near.imag * side - window / 2)

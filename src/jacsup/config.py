@@ -131,12 +131,10 @@ class ModelConfig:
     Attributes:
         value_range: Lowest and highest pixel value, within the tanh output's [-1, 1].
         supports_attributes: Whether the code can have a nuisance part z besides the attributes.
-        channels_last: Whether its layers are fastest with the channels of a pixel side by side in memory.
     """
 
     value_range: tuple[float, float] = (0.0, 1.0)
     supports_attributes: ClassVar[bool] = False
-    channels_last: ClassVar[bool] = False
 
     def require_valid(self, *, supervised: bool) -> None:
         """Check the fields.
@@ -193,7 +191,6 @@ class Conv(ModelConfig):
     layers_without_y: int = 0
     value_range: tuple[float, float] = (-1.0, 1.0)
     supports_attributes: ClassVar[bool] = True
-    channels_last: ClassVar[bool] = True
 
     def require_valid(self, *, supervised: bool) -> None:
         """Check the fields; see ModelConfig."""

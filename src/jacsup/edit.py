@@ -1,10 +1,12 @@
-"""Photo -> code -> changed code -> photo: attributes set to strengths, and only the difference pasted."""
+"""Edits of photos: encode the face, set attributes to strengths, and paste only what changes."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,26 +16,35 @@ from torch import Tensor
 from jacsup.align import Similarity, bounding_box, crop, find_face, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.jsonable import suggestion
-from jacsup.models import LEARNED, Factor, Model, load, load_info
-from jacsup.photo import name_of, read_photo
+from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.photo import name_of as name_of_photo
+from jacsup.photo import read_photo
 
 Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
-# The share of the photo's own detail that stays where an edit changes much: all of it would leave outlines behind.
+# The share of the photo's own detail that stays where an edit changes much: at 1, what an edit removes leaves outlines.
 DETAIL = 0.5
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-# Sliders reach at least as far, also for attributes that are rarely so strong.
+# A slider spans at least -LEAST_REACH to LEAST_REACH, even if training images rarely are so far from typical.
 LEAST_REACH = 2.0
-# How much of its surroundings a small picture shows on each side of the face, in sides of the crop.
+# The margin that a preview shows around the crop, as a share of the crop's side.
 SURROUNDINGS = 0.25
 MOST_PREVIEW_PROFILE = 2**16
 
 
 @dataclass(frozen=True)
-class Face:
-    """A photo, where its face is, the face's code, one row, and D(y, z), which edits are differences to, in [0, 1]."""
+class OpenedPhoto:
+    """A photo with its encoded face.
+
+    Attributes:
+        photo: The photo itself, RGB or RGBA.
+        place: Where the crop with the face lies in it.
+        code: The crop's code, one row.
+        x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
+        warnings: What is unusual about the photo, compared with the training images.
+    """
 
     photo: Image.Image
     place: Similarity
@@ -45,84 +56,130 @@ class Face:
 class Editor:
     """Edits attributes of photos with a trained model: `Editor("runs/faces")("me.jpg", Smiling=2)`.
 
-    model: what `jacsup.load` takes, or what it returned. device: for a model that is loaded here. Strengths: -1 is a
-    typical image without the attribute, 1 a typical one with, 2 as far again.
-    Raises ValueError for a model without attributes.
+    A strength of -1 is typical of images without the attribute, 1 of images with it; larger ones exaggerate it.
+
+    Attributes:
+        model: The model.
+        info: What is known of it.
+        factors: Its attributes by name.
     """
 
-    def __init__(self, model: str | Path | Model, device: str = "cpu"):
-        self.model: Model = model if isinstance(model, Model) else load(model, device)
-        self.info = load_info(self.model)
-        if not self.model.z_channels:
+    def __init__(self, model: str | Path | Autoencoder, device: str = "cpu", *, info: ModelInfo | None = None):
+        """Load or take a model.
+
+        Args:
+            model: What `jacsup.load` takes, or any model in eval mode.
+            device: Where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+            info: The model's factors; needed for a model that was not loaded from a file.
+
+        Raises:
+            ValueError: the model has no attributes or takes no square RGB images, or `info` is missing or does not fit.
+        """
+        self.model: Autoencoder = load(model, device) if isinstance(model, str | Path) else model
+        self.info = info or load_info(self.model)
+        channels, height, width = self.model.image_shape
+        if not self.info.has_attributes:
             raise ValueError(
-                f"{self.model.source} has an ordered code without attributes; editing needs a model trained with them"
+                f"{name_of(self.model)} has an ordered code without attributes; use a model trained with attributes"
+            )
+        if len(self.info.factors) != self.model.num_units:
+            raise ValueError(
+                f"{name_of(self.model)} has {self.model.num_units} factors, but info describes "
+                f"{len(self.info.factors)}; pass the info of this model"
+            )
+        if channels != 3 or height != width:
+            raise ValueError(
+                f"{name_of(self.model)} takes images of {channels}x{height}x{width}; to edit photos, they must be "
+                "square RGB images"
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
     def __call__(
         self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, **strengths: Number
     ) -> Image.Image:
-        """The photo with attributes set to strengths; in its own size, and unchanged where nothing is set.
+        """Return the photo, in its own size, with attributes set to strengths.
 
-        photo: a file, its bytes or a PIL image. detail: the share of the photo's own detail that is kept where the edit
-        changes much, from 0 to 1. align: find the face; without it the photo's central square is taken.
-        Raises ValueError for an unknown attribute, one that was not learned, a strength that is no number or beyond
-        MOST_STRENGTH, and a photo without a face.
+        Args:
+            photo: A file, its bytes or a PIL image.
+            detail: The share of the photo's own detail to preserve where the edit changes much, in [0, 1].
+            align: Find and align the face; False edits the central square.
+            **strengths: Strengths by attribute, between -100 and 100; others stay as they are.
+
+        Raises:
+            ValueError: the photo cannot be read or has no face, an attribute is unknown or was not learned, or `detail`
+                or a strength is out of range.
         """
         return self.render(self.open(photo, align=align), strengths, detail=detail)
 
-    def open(self, photo: Photo, *, align: bool = True) -> Face:
-        """Finds and encodes the photo's face."""
+    def open(self, photo: Photo, *, align: bool = True) -> OpenedPhoto:
+        """Find and encode the photo's face.
+
+        Args:
+            photo: A file, its bytes or a PIL image.
+            align: Find and align the face; False takes the central square.
+
+        Raises:
+            ValueError: the photo cannot be read or has no face.
+        """
         image = read_photo(photo)
         try:
             place = find_face(image) if align else whole_square(image)
         except ValueError as error:
-            raise ValueError(f"{name_of(photo)}: {error}") from None
-        pixels = crop(image, place, self.model.image_shape[1])[None]
+            raise ValueError(f"{name_of_photo(photo)}: {error}") from None
+        pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():
-            code = self.model.encode(to_float(pixels.to(self._device), self.model.value_range))
+            code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
-        error = float((x_hat - to_float(pixels.to(self._device), UNIT)).square().mean())
-        return Face(image, place, code, x_hat[0], self._warnings(code, error))
+        error = float((x_hat - to_float(pixels, UNIT)).square().mean())
+        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error))
 
-    def read(self, face: Face) -> dict[str, float]:
-        """The strength of each learned attribute that the model sees."""
-        return self.strengths(face, [name for name, factor in self.factors.items() if factor.learned])
+    def read(self, opened: OpenedPhoto) -> dict[str, float]:
+        """Return the strengths of all learned attributes of an opened photo."""
+        return self.strengths(opened, [name for name, factor in self.factors.items() if factor.learned])
 
-    def strengths(self, face: Face, names: Iterable[str]) -> dict[str, float]:
-        """The strengths of some attributes that the model sees; set on another face, the swap that training makes."""
-        return {name: self.strength(name, float(face.code.y[0, self._column(name)])) for name in names}
+    def strengths(self, opened: OpenedPhoto, names: Iterable[str]) -> dict[str, float]:
+        """Return the strengths of the attributes `names` of an opened photo; set on another photo, they are a swap."""
+        return {name: self.strength(name, float(opened.code.y[0, self._column(name)])) for name in names}
 
     def strength(self, name: str, y: float) -> float:
-        """The strength of an attribute's y."""
+        """Return the strength that a value `y` of attribute `name` stands for."""
         factor = self._learned(name)
         assert factor.m_minus is not None and factor.m_plus is not None
         return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)
 
     def reach(self, name: str) -> tuple[float, float]:
-        """The strengths that a slider of a learned attribute should span: nearly all that training images have."""
+        """Return the lowest and highest strength for a slider: at least those of 98 % of the training images."""
         factor = self._learned(name)
         low, high = self.strength(name, factor.p01), self.strength(name, factor.p99)
         return min(low, -LEAST_REACH), max(high, LEAST_REACH)
 
-    def render(self, face: Face, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
-        """The photo of an opened face with attributes set to strengths."""
+    def render(self, opened: OpenedPhoto, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
+        """Return an opened photo with attributes set to strengths; unchanged if there are none.
+
+        Args:
+            opened: What `open` returned.
+            strengths: Strengths by attribute.
+            detail: The share of the photo's own detail to preserve where the edit changes much, in [0, 1].
+
+        Raises:
+            ValueError: as `__call__`.
+        """
         if not 0 <= detail <= 1:
-            raise ValueError(f"detail is {detail}; allowed are numbers from 0 to 1")
+            raise ValueError(f"detail is {detail}; must be between 0 and 1")
         if not strengths:
-            return face.photo
-        edited = self._decode(self.changed(face.code, strengths))[0]
-        return paste(face.photo, face.place, face.x_hat, edited, detail=float(detail))
+            return opened.photo
+        edited = self._decode(self.changed(opened.code, strengths))[0]
+        return paste(opened.photo, opened.place, opened.x_hat, edited, detail=float(detail))
 
     def sweep(
-        self, face: Face, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
+        self, opened: OpenedPhoto, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
     ) -> Image.Image:
-        """The photo with attribute `name` at the strengths SWEPT, side by side, each at most `side` pixels."""
-        return side_by_side(self.swept(face, name, strengths, SWEPT, side=side, detail=detail))
+        """Return the photo with attribute `name` at the strengths SWEPT, side by side; see `swept`."""
+        return side_by_side(self.swept(opened, name, strengths, SWEPT, side=side, detail=detail))
 
     def swept(
         self,
-        face: Face,
+        opened: OpenedPhoto,
         name: str,
         strengths: Mapping[str, Number],
         values: Iterable[Number],
@@ -130,24 +187,41 @@ class Editor:
         side: int,
         detail: Number = DETAIL,
     ) -> list[Image.Image]:
-        """The photo with attribute `name` at some values, one after the other, each at most `side` pixels."""
-        # Edits of a small picture: many of a large one would fill the memory.
-        small = _within(face, (0, 0, *face.photo.size), side)
+        """Return small photos with attribute `name` at each of some strengths.
+
+        Args:
+            opened: What `open` returned.
+            name: The attribute to sweep.
+            strengths: Strengths of other attributes.
+            values: The strengths of `name`.
+            side: The longest side of each image, in pixels.
+            detail: The share of the photo's own detail to preserve, in [0, 1].
+
+        Raises:
+            ValueError: as `__call__`.
+        """
+        # The photo is shrunk before it is edited: many edits of a large one would fill the memory.
+        small = _within(opened, (0, 0, *opened.photo.size), side)
         return [self.render(small, {**strengths, name: value}, detail=detail) for value in values]
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
-        """The code with attributes set; what one that is set on excludes goes to -1, unless it is set too.
+        """Return the code with attributes set to strengths.
 
-        Raises ValueError for an attribute that is unknown or was not learned, and for strengths beyond MOST_STRENGTH.
+        What an attribute with a positive strength excludes is set to -1, unless it is set itself.
+
+        Args:
+            code: Codes of any number of images.
+            strengths: Strengths by attribute.
+
+        Raises:
+            ValueError: an attribute is unknown or was not learned, or a strength is out of range.
         """
         y = code.y.clone()
         for name, strength in strengths.items():
             if not abs(strength) <= MOST_STRENGTH:
-                raise ValueError(
-                    f"{name} is {strength:g}; allowed are numbers from {-MOST_STRENGTH} to {MOST_STRENGTH}"
-                )
+                raise ValueError(f"{name} is {strength:g}; must be between {-MOST_STRENGTH} and {MOST_STRENGTH}")
             for other in self._learned(name).mutually_exclusive if strength > 0 else ():
-                if other not in strengths and other in self.factors and self.factors[other].learned:
+                if other in self.factors and self.factors[other].learned:
                     y[:, self._column(other)] = _value(self.factors[other], -1.0)
         for name, strength in strengths.items():
             y[:, self._column(name)] = _value(self._learned(name), strength)
@@ -162,36 +236,32 @@ class Editor:
         factor = self.factors[name]
         if not factor.learned:
             raise ValueError(
-                f"the model has not learned '{name}': its mean values with and without differ by less than {LEARNED}; "
-                "train for longer, or with more images that have it"
+                f"the model has not learned '{name}': its mean values with and without it differ by less than "
+                f"{LEARNED}; train for longer, or with more images that have it"
             )
         return factor
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @torch.no_grad()
     def _decode(self, code: Code) -> Float[Tensor, "b c h w"]:
         return to_unit(self.model.decode(code), self.model.value_range)
 
     def _warnings(self, code: Code, error: float) -> tuple[str, ...]:
-        """What is unusual about a photo, against 99 % of the training images."""
+        """What is unusual about a photo, compared with 99 % of the training images."""
         typical = self.info.typical
         if typical is None:
             return ()
         distance = float(typical.distance_from(code.units.cpu())[0])
         unusual = [
-            (error > typical.mse, "the model reconstructs it worse"),
-            (distance > typical.distance, "its code is further from the mean"),
+            (error > typical.mse, "its reconstruction error is larger"),
+            (distance > typical.distance, "its code lies further from the mean"),
         ]
         reasons = " and ".join(reason for holds, reason in unusual if holds)
-        said = f"this photo is unlike the training images: {reasons} than 99 % of theirs; expect poor edits"
-        return (said,) if reasons else ()
+        warning = f"this photo is unlike the training images: {reasons} than for 99 % of them; expect poor edits"
+        return (warning,) if reasons else ()
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Images of one size and mode in a row."""
+    """Return images of equal size and mode as one row."""
     width, height = images[0].size
     strip = Image.new(images[0].mode, (width * len(images), height))
     for place, image in enumerate(images):
@@ -199,23 +269,31 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return strip
 
 
-def preview(face: Face, side: int) -> Face:
-    """The same face in a picture of at most `side` pixels that shows it and a little around it."""
-    margin = SURROUNDINGS * face.place.side
-    return _within(face, bounding_box(face.photo, face.place, margin=round(margin)), side)
+def preview(opened: OpenedPhoto, side: int) -> OpenedPhoto:
+    """Return the opened photo cropped to its face and a margin, with sides of at most `side` pixels."""
+    margin = SURROUNDINGS * opened.place.side
+    return _within(opened, bounding_box(opened.photo, opened.place, margin=round(margin)), side)
 
 
-def _within(face: Face, box: tuple[int, int, int, int], side: int) -> Face:
-    """The same face in a picture of at most `side` pixels of a part of the photo."""
+def _within(opened: OpenedPhoto, box: tuple[int, int, int, int], side: int) -> OpenedPhoto:
+    """The opened photo, cropped to a box and shrunk to sides of at most `side` pixels."""
     left, top, right, bottom = box
     scale = min(1.0, side / max(right - left, bottom - top))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    picture = face.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
-    # What is shown again and again does without a profile that would outweigh it.
+    picture = opened.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
+    # A preview is sent again and again; a large profile would outweigh it.
     if len(picture.info.get("icc_profile", b"")) > MOST_PREVIEW_PROFILE:
         picture.info = {}
-    place = Similarity(face.place.turn * scale, (face.place.origin - complex(left, top)) * scale)
-    return replace(face, photo=picture, place=place)
+    place = Similarity(opened.place.turn * scale, (opened.place.origin - complex(left, top)) * scale)
+    return replace(opened, photo=picture, place=place)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Face":
+        message = "jacsup.edit.Face is now called OpenedPhoto; the old name will be removed in the next release"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return OpenedPhoto
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def _value(factor: Factor, strength: Number) -> float:

@@ -1,4 +1,4 @@
-"""Models that travel: ONNX and torch.export for programs without this package, and files of half the size."""
+"""Export to ONNX and torch.export, for programs without this package, and to model files of half the size."""
 
 from __future__ import annotations
 
@@ -19,52 +19,62 @@ from torch import Tensor, nn
 
 from jacsup.atomic import write_atomically
 from jacsup.code import Code
-from jacsup.models import Model, load, load_info, save_model
+from jacsup.models import Autoencoder, Model, load, load_info, save_model
 from jacsup.models.fetch import FILE
 
 Format = Literal["onnx", "torch", "half"]
 
 
 class Encoder(nn.Module):
-    """E as a module of tensors: images in the value range to y, and z where the model has one."""
+    """E as a module of tensors: images in the value range to y, and to z if the code has a nuisance part."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Autoencoder):
         super().__init__()
         self.model = model
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
-        """(y, z), or (y,) of an ordered code."""
+        """Return (y, z), or (y,) for an ordered code."""
         code = self.model.encode(x)
-        return (code.y, code.z) if self.model.z_channels else (code.y,)
+        return (code.y, code.z) if code.z.shape[1] else (code.y,)
 
 
 class Decoder(nn.Module):
     """D as a module of tensors."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Autoencoder):
         super().__init__()
         self.model = model
 
     def forward(self, y: Float[Tensor, "b k"], z: Float[Tensor, "b d"] | None = None) -> Float[Tensor, "b c h w"]:
-        """Images in the value range; without z those of an ordered code."""
+        """Return images in the value range; an ordered code has no z."""
         return self.model.decode(Code.of_units(y) if z is None else Code(y, z))
 
 
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[Path]:
-    """Writes a model's encoder and decoder, for any batch size, and model.json, which says what their numbers mean.
+    """Write a model's encoder and decoder, for any batch size, and model.json, which describes their numbers.
 
-    model: what `jacsup.load` takes. out: a folder. format: "onnx"; "torch" for torch.export's own files; "half" for a
-    model file of this package's with numbers of 16 bits and no figures. Returns the files.
-    encoder: x (b, c, h, w) in `value_range` -> y (b, k), z (b, d); decoder: y, z -> x_hat, the same shape and range. An
-    ordered code has no z.
-    Raises ValueError for what is no model, and where ONNX is not installed.
+    The encoder maps x (b, c, h, w) in `value_range` to y (b, k) and z (b, d), the decoder y and z to x_hat, of the
+    shape and range of x. An ordered code has no z.
+
+    Args:
+        model: What `jacsup.load` takes.
+        out: The folder to write to.
+        format: "onnx"; "torch" for torch.export's files; "half" for one model file of this package with 16-bit numbers
+            and without scores.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: there is no such model, ONNX is not installed, or for "half" the model does not fit into 16 bits or
+            would be overwritten.
     """
     if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise ValueError("ONNX files need the library onnx; run `pip install 'jacsup[onnx]'`, or pass --format torch")
     loaded, folder = load(model), Path(out)
     if format == "half":
         return [_write_half(loaded, folder / FILE)]
-    # Two images: a batch of one would be taken for a constant.
+    # Two images: torch.export would take a batch of one for a constant.
     x = torch.zeros(2, *loaded.image_shape)
     with torch.no_grad():
         code = Encoder(loaded)(x)
@@ -81,17 +91,17 @@ def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[
 
 def _write_half(model: Model, path: Path) -> Path:
     if model.source and path.exists() and path.samefile(model.source):
-        raise ValueError(f"the file is to be {path}, the model itself; give another folder")
+        raise ValueError(f"{path} is the model itself; choose another folder")
     largest = max(float(weight.abs().max()) for weight in model.state_dict().values() if weight.is_floating_point())
     if largest > torch.finfo(torch.float16).max:
-        raise ValueError(f"the model has a weight of {largest:.3g}, too large for 16 bits; leave it as it is")
-    # Figures are of the weights that were measured, which these are not quite.
+        raise ValueError(f"the model has a weight of {largest:.3g}, too large for 16 bits; use the model as it is")
+    # The scores belong to the original weights; these are rounded.
     save_model(path, model, replace(load_info(model), metrics={}), torch.float16)
     return path
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """What a program needs beside the two networks: shapes, the range of pixels, and the factors' statistics."""
+    """Return what a program needs besides the two networks: shapes, the value range and the factors' statistics."""
     info = load_info(model)
     return {
         "recipe": info.recipe,
@@ -129,7 +139,7 @@ def _write(
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what the exporter says of its own parts."""
+    """Silence the exporter's own messages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: the model's file and a card that says what it is."""
+"""Models on the Hugging Face Hub: the model file and its model card."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
 
 
 def push(model: str | Path, repository: str, *, private: bool = False) -> str:
-    """Uploads a model and its card to `owner/name`, which is made if it is not there, and returns the address.
+    """Upload a model and its card to the Hub and return the repository's address.
 
-    Needs a login (`hf auth login`, or HF_TOKEN); HF_ENDPOINT names another server. Raises ValueError for what is no
-    model, for a name that cannot be, and where huggingface_hub or a login is missing.
+    Needs a login (`hf auth login`, or HF_TOKEN). HF_ENDPOINT names another server.
+
+    Args:
+        model: What `jacsup.load` takes.
+        repository: `owner/name`; created if it does not exist.
+        private: Create it as a private repository.
+
+    Raises:
+        ValueError: there is no such model, the repository cannot be written to, it exists and is public though
+            `private` is set, or huggingface_hub or a login is missing.
     """
     try:
         from huggingface_hub import HfApi
@@ -32,25 +40,33 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
         (Path(folder) / "README.md").write_text(text)
         try:
             api.create_repo(repository, private=private, exist_ok=True)
-            # A repository that was there before keeps its own setting.
+            # An existing repository keeps its own setting.
             if private and not api.repo_info(repository).private:
-                raise RuntimeError("it is there already, and public")
+                raise RuntimeError("it exists already and is public")
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
         except Exception as error:  # its transport raises errors of its own kind
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"{repository} cannot be written to: {reason}; allowed is owner/name of yours, after `hf auth login`"
+                f"{repository} cannot be written to: {reason}; it must be owner/name of your own, after `hf auth login`"
             ) from None
     return f"{api.endpoint}/{repository}"
 
 
 def card(model: str | Path, name: str) -> str:
-    """The model card, in Markdown. name: owner/name on the Hub, or that of a model that ships with the package."""
+    """Return the model card in Markdown.
+
+    Args:
+        model: What `jacsup.load` takes.
+        name: `owner/name` on the Hub, or the name of a shipped model.
+
+    Raises:
+        ValueError: there is no such model.
+    """
     loaded = load(model)
     info = load_info(loaded)
     data_set = spec_of(info.data)
     subject = "faces" if data_set.faces else "images"
-    kind = f"edits attributes of {subject}" if loaded.z_channels else "has an ordered code"
+    kind = f"edits attributes of {subject}" if info.has_attributes else "has an ordered code"
     extras, use = ("hub,serve", f"hf:{name}") if "/" in name else ("serve", name)
     sections = [
         _front_matter(info),
@@ -80,7 +96,7 @@ def _front_matter(info: ModelInfo) -> str:
 def _scores(metrics: dict[str, Any]) -> str:
     rows = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
     if not rows:
-        return "This model stores none; `jacsup evaluate` measures them."
+        return "None are stored with this model; run `jacsup evaluate` to compute them."
     return "\n".join(
         ["| score | test images |", "|---|---|", *(f"| {name} | {_shown(value)} |" for name, value in rows)]
     )
@@ -94,11 +110,16 @@ def _factors(info: ModelInfo) -> str:
     learned = [factor.name for factor in info.factors if factor.learned]
     others = [factor.name for factor in info.factors if not factor.learned]
     if not learned:
-        return f"{len(info.factors)} units, the first the most important."
+        return f"{len(info.factors)} units, the most important first."
     return f"{', '.join(learned)}." + (f" Not learned: {', '.join(others)}." if others else "")
 
 
 def _limits(info: ModelInfo) -> list[str]:
     if not any(factor.learned for factor in info.factors):
-        return ["Images unlike the training images come back poorly. What a unit does was found, not chosen."]
-    return ["A photo unlike the training images is edited poorly; the editor says so.", spec_of(info.data).limits]
+        return [
+            "Images unlike the training images are reconstructed poorly. What a unit means was discovered, not chosen."
+        ]
+    return [
+        "A photo unlike the training images is edited poorly; the editor warns about it.",
+        spec_of(info.data).limits,
+    ]

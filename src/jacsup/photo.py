@@ -1,4 +1,4 @@
-"""A photo from anywhere as upright 8-bit RGB or RGBA."""
+"""Read photos from any source as upright 8-bit RGB or RGBA."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from PIL import Image, ImageOps
 Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
-# What Pillow would read again from a PNG; profiles of screens and cameras have some kilobytes.
+# The most that Pillow reads back from a PNG; profiles of screens and cameras have a few kilobytes.
 MOST_PROFILE = 2**20
-# Pillow knows more formats; these are the ones that photos come in, and none that starts another program.
+# The formats that photos come in; some of Pillow's others start another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def name_of(source: Source) -> str:
-    """What messages call a photo: its file's path, if it has one."""
+    """Return what messages call a photo: its file's path, if it has one."""
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
 
 
 def read_photo(source: Source) -> Image.Image:
-    """The upright photo in a file, in a file's bytes or in a Pillow image, which itself stays as it is.
+    """Return the upright photo, RGBA if it has transparency, else RGB, with 8 bits per channel.
 
-    Mode RGBA where the photo has transparency, else RGB, 8 bits a channel (16 are scaled), turned as its EXIF data
-    says; of an animation the first frame. `info` keeps an RGB colour profile as `icc_profile`, which belongs into the
-    saved result (PNG takes it from there, JPEG wants it as an argument), and nothing else: no place, no camera, no
-    orientation to apply twice.
+    16 bits are scaled, the EXIF orientation is applied, and of an animation the first frame is read. `info` keeps only
+    an RGB colour profile, as `icc_profile`, which belongs in the saved result (PNG takes it from there, JPEG as an
+    argument): no location, no camera, no orientation that would be applied twice.
+
+    Args:
+        source: A file, a file's bytes, or a Pillow image, which is not changed.
 
     Raises:
-        ValueError: what is no image, is damaged, has a side under 16 pixels or more than 100 megapixels (which the
-            file's header tells, before anything is decoded).
+        ValueError: the source is no image or damaged, or has a side below 16 pixels or more than 100 megapixels, which
+            is read from the file's header before anything is decoded.
     """
     name = name_of(source)
-    # Pillow warns of odd metadata, which does not matter here, and of sizes, which are checked here.
+    # Pillow warns about odd metadata, which does not matter, and about sizes, which are checked here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(source, Image.Image):
@@ -47,31 +49,31 @@ def read_photo(source: Source) -> Image.Image:
         try:
             image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
         except Image.UnidentifiedImageError:
-            raise _unreadable(name, "it is damaged, or of another kind") from None
+            raise _unreadable(name, "it is damaged or of an unknown format") from None
         except Image.DecompressionBombError:
             raise _wrong_size(name, "far too many") from None
-        except Exception as error:  # damaged files make Pillow raise anything
+        except Exception as error:  # Pillow raises all kinds of errors for damaged files
             raise _unreadable(name, getattr(error, "strerror", None) or str(error)) from None
         with image:
             return _decoded(image, name, own=True)
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The image as one sees it on a white page."""
+    """Return the image as RGB, on a white background."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The image as a file of Pillow's format `kind`, with its colour profile."""
+    """Return the bytes of a file of Pillow's format `kind`, with the image's colour profile."""
     content = io.BytesIO()
     image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
     return content.getvalue()
 
 
 def _decoded(image: Image.Image, name: str, *, own: bool) -> Image.Image:
-    """own: the image is nobody else's, so that it may change."""
+    """The image as `read_photo` returns it; `own` allows to change it in place."""
     width, height = image.size
     if min(width, height) < SMALLEST_SIDE or width * height > MOST_PIXELS:
         raise _wrong_size(name, f"{width}x{height}")
@@ -82,11 +84,12 @@ def _decoded(image: Image.Image, name: str, *, own: bool) -> Image.Image:
         raise _unreadable(name, str(error)) from None
     profile = image.info.get("icc_profile") or b""
     photo.info = {}
-    # A profile for grey or CMYK would be wrong for what these have become.
+    # A profile for grey or CMYK does not fit the converted image.
     if profile[16:20] == b"RGB ":
         if len(profile) > MOST_PROFILE:
             raise ValueError(
-                f"{name} has a colour profile of {len(profile):,} bytes; allowed are {MOST_PROFILE:,}; save it as sRGB"
+                f"{name} has a colour profile of {len(profile):,} bytes; must have at most {MOST_PROFILE:,}; "
+                "save it as sRGB"
             )
         photo.info["icc_profile"] = profile
     return photo
@@ -105,12 +108,12 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _wrong_size(name: str, size: str) -> ValueError:
-    allowed = f"{SMALLEST_SIDE} pixels a side up to {MOST_PIXELS // 1_000_000} megapixels in all"
-    return ValueError(f"{name} has {size} pixels; allowed are {allowed}; resize it first")
+    limits = f"at least {SMALLEST_SIDE} pixels per side and at most {MOST_PIXELS // 1_000_000} megapixels"
+    return ValueError(f"{name} has {size} pixels; must have {limits}; resize it first")
 
 
 def _unreadable(name: str, reason: str) -> ValueError:
     reason = " ".join(reason.split())
     return ValueError(
-        f"{name} cannot be read as a photo: {reason}; allowed are whole JPEG, PNG, WebP, GIF, TIFF and BMP files"
+        f"{name} cannot be read as a photo: {reason}; must be an intact JPEG, PNG, WebP, GIF, TIFF or BMP file"
     )

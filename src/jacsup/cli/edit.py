@@ -18,7 +18,7 @@ from jacsup.cli.options import Flag, Model, Option, Photo, Repeated
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from jacsup.edit import Editor, Face
+    from jacsup.edit import Editor, OpenedPhoto
 
 SWEEP_SIDE = 256
 KINDS = {
@@ -94,7 +94,7 @@ def edit(
 
 
 def _write(
-    editor: Editor, face: Face, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
+    editor: Editor, face: OpenedPhoto, strengths: dict[str, float], sweep: str | None, detail: float, target: Path
 ) -> None:
     if not sweep:
         _save(editor.render(face, strengths, detail=detail), target)
@@ -118,7 +118,7 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
         raise ValueError(f"cannot write '{target}': it is the photo itself; use another name")
 
 
-def _opened(editor: Editor, photo: Path, *, align: bool) -> Face:
+def _opened(editor: Editor, photo: Path, *, align: bool) -> OpenedPhoto:
     face = editor.open(photo, align=align)
     for warning in face.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)

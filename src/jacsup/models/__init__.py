@@ -1,11 +1,13 @@
-"""Autoencoders: what each must offer, how one is built, and the one file that one travels in."""
+"""Autoencoders: the interface that they share, the backbones of this package, and the file that stores one."""
 
 from jacsup.models.autoencoder import (
+    BACKBONES,
     Autoencoder,
     Model,
     TrainableAutoencoder,
     build,
     device_of,
+    name_of,
     num_parameters,
     pick_device,
 )
@@ -23,6 +25,7 @@ from jacsup.models.file import (
 )
 
 __all__ = [
+    "BACKBONES",
     "LEARNED",
     "Autoencoder",
     "Factor",
@@ -37,6 +40,7 @@ __all__ = [
     "load_info",
     "load_metadata",
     "model_file",
+    "name_of",
     "num_parameters",
     "pick_device",
     "save_model",

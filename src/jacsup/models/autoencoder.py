@@ -1,9 +1,9 @@
-"""What an autoencoder must offer, how one is built, and where it runs."""
+"""The interface of autoencoders, the table of backbones, and the devices that they run on."""
 
 from __future__ import annotations
 
 import re
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,19 +11,20 @@ from torch import Tensor, nn
 
 from jacsup.code import Code
 from jacsup.config import MLP, Conv, ModelConfig
+from jacsup.models.backbone import Model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 
-# Every kind of model there is; all of them are Autoencoders.
-Model = MLPAutoencoder | ConvAutoencoder
+# The backbones that can be trained, stored and loaded, by their configs. A new one is its file and a line here.
+BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder}
 
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, be it this package's or another.
+    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, of this package or any other.
 
-    A model whose factors are labelled attributes has a nuisance part z besides them, so that `code_size` is larger than
-    `num_units`. One with an ordered code hands out all units as y and an empty z.
+    A model whose factors are attributes has a nuisance part z as well, so its `code_size` is larger than `num_units`.
+    A model with an ordered code returns all its units as y, and an empty z.
     """
 
     @property
@@ -33,7 +34,7 @@ class Autoencoder(Protocol):
 
     @property
     def code_size(self) -> int:
-        """How many numbers a code has, y and z together."""
+        """Number of values of a code, y and z together."""
         ...
 
     @property
@@ -43,11 +44,11 @@ class Autoencoder(Protocol):
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """The lowest and the highest pixel value that images have."""
+        """Lowest and highest pixel value of an image."""
         ...
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the code of images in the model's value range, y of shape (b, num_units)."""
+        """E(x): the code of images in the value range, with y of shape (b, num_units)."""
         ...
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
@@ -57,7 +58,7 @@ class Autoencoder(Protocol):
 
 @runtime_checkable
 class TrainableAutoencoder(Autoencoder, Protocol):
-    """What losses need besides: the network that `encode` runs on, batch statistics and all."""
+    """What losses need as well: the network behind `encode`, with its batch statistics."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -66,31 +67,47 @@ class TrainableAutoencoder(Autoencoder, Protocol):
 
 
 def device_of(model: Autoencoder) -> torch.device:
-    """The device of a model's first parameter; the CPU for a model without any."""
+    """Return the device of the first parameter of `model`; the CPU if it has none."""
     first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     return torch.device("cpu") if first is None else first.device
+
+
+def name_of(model: Autoencoder) -> str:
+    """Return what messages call `model`: the file that it was loaded from, else its class."""
+    return str(getattr(model, "source", None) or type(model).__name__)
 
 
 def build(
     config: ModelConfig, image_shape: tuple[int, int, int], num_units: int, z_channels: int = 0, *, normalized: bool
 ) -> Model:
-    """A new model with weights from torch's global random state; see the model's class for its sizes."""
-    match config:
-        case MLP():
-            assert not z_channels
-            return MLPAutoencoder(config, image_shape, num_units, normalized=normalized)
-        case Conv():
-            return ConvAutoencoder(config, image_shape, num_units, z_channels, normalized=normalized)
-        case _:
-            raise ValueError(f"there is no model for {config}")
+    """Return a new model with weights from torch's global random state.
+
+    Args:
+        config: The backbone's config; its class chooses the backbone.
+        image_shape: Channels, height and width.
+        num_units: Number of factors y.
+        z_channels: Channels of the nuisance part z; 0 for an ordered code.
+        normalized: End y in a BatchNorm without affine part.
+
+    Raises:
+        ValueError: the backbone cannot be built in these sizes.
+    """
+    return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; auto is the first GPU, if any. ValueError for one that torch does not see."""
+    """Return a torch device by name.
+
+    Args:
+        name: cpu, cuda, cuda:N, or auto for the first GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?", name):
-        raise ValueError(f"device is '{name}'; allowed are auto, cpu, cuda and cuda:N")
+        raise ValueError(f"device is '{name}'; must be auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
@@ -98,5 +115,5 @@ def pick_device(name: str) -> torch.device:
 
 
 def num_parameters(model: Autoencoder | nn.Module) -> int:
-    """The number of trained numbers that a model has, 0 for one without parameters."""
+    """Return the number of trained values of a model; 0 for a model without parameters."""
     return sum(weight.numel() for weight in model.parameters()) if isinstance(model, nn.Module) else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import final
 
 import torch
@@ -14,27 +13,27 @@ from torch.nn import functional as F
 
 from jacsup.code import Code
 from jacsup.config import IMAGE_SIZES, Conv
+from jacsup.models.backbone import Model
 from jacsup.models.convolution import Down, up
 from jacsup.models.linear import lowered
 
-# Below this side one convolution over concatenated channels is faster than two.
+# Below this side, one convolution of concatenated channels is faster than two.
 SMALLEST_SPLIT_SIDE = 8
 
 
 @final
-class ConvAutoencoder(nn.Module):
+class ConvAutoencoder(Model):
     """Images (b, c, s, s) in `value_range` to a code of num_units factors y and z_channels maps z, and back.
 
-    z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), each layer halves the side.
-    normalized: end y in a BatchNorm without affine part, as the first teacher of an ordered code does.
-    Raises ValueError for an image shape that the layers do not divide.
+    z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), as each layer halves the side.
     """
 
-    code_layer, norm_layer = "encoder.to_code", "encoder.norm"
-    # Convolutions in bfloat16; weights, statistics, codes and images stay as they are.
-    in_bfloat16 = False
-    # The file that it was loaded from.
-    source: Path | None = None
+    channels_last = True
+    config: Conv
+    encoder: _Encoder
+    decoder: _Decoder
+    code_layer = "encoder.to_code"
+    norm_layer = "encoder.norm"
 
     def __init__(
         self,
@@ -45,31 +44,35 @@ class ConvAutoencoder(nn.Module):
         *,
         normalized: bool = False,
     ):
-        super().__init__()
-        self.config, self.image_shape, self.num_units, self.z_channels = config, image_shape, num_units, z_channels
+        """Build the layers with weights from torch's global random state.
+
+        Args:
+            config: Widths of the convolutions, and the value range.
+            image_shape: Channels, height and width.
+            num_units: Number of factors y.
+            z_channels: Channels of the nuisance map z; 0 for an ordered code.
+            normalized: End y in a BatchNorm without affine part, as the first teacher of an ordered code does.
+
+        Raises:
+            ValueError: images are not square, or have a side that the layers do not divide.
+        """
+        super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
         colours, height, width = image_shape
         map_side = height >> (len(config.channels) + 1)
         if height != width or height not in IMAGE_SIZES or not map_side:
             raise ValueError(
-                f"images are {height}x{width} and model.channels has {len(config.channels)} layers; allowed are square "
-                f"images of {', '.join(map(str, IMAGE_SIZES))} pixels and at most log2(size) - 1 layers"
+                f"images are {height}x{width} and model.channels has {len(config.channels)} layers; images must be "
+                f"square with a side of {', '.join(map(str, IMAGE_SIZES))} pixels, with at most log2(side) - 1 layers"
             )
         self.encoder = _Encoder(config, colours, num_units, z_channels, normalized)
         self.decoder = _Decoder(config, colours, num_units, z_channels, map_side)
-
-    @property
-    def normalized(self) -> bool:
-        """Whether y ends in a BatchNorm."""
-        return self.encoder.norm is not None
-
-    @property
-    def value_range(self) -> tuple[float, float]:
-        """The lowest and the highest pixel value that images have."""
-        return self.config.value_range
+        # z is not normalized.
+        if normalized and not z_channels:
+            self.drop_code_bias()
 
     @property
     def code_size(self) -> int:
-        """How many numbers a code has, y and z together."""
+        """Number of values of a code, y and z together."""
         return self.num_units + self.z_channels * self.decoder.map_side**2
 
     def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
@@ -79,7 +82,7 @@ class ConvAutoencoder(nn.Module):
         return Code(y.to(x.dtype), z.to(x.dtype))
 
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
-        """D(y, z): images in [-1, 1], trained towards the value range."""
+        """D(y, z): images in [-1, 1], trained to stay in the value range."""
         code = code.split(self.num_units)
         with lowered(code.y, bfloat16=self.in_bfloat16):
             x_hat = self.decoder(code.y, code.z)
@@ -89,8 +92,8 @@ class ConvAutoencoder(nn.Module):
 class _Encoder(nn.Module):
     """Convolutions to num_units + z_channels maps; the first num_units, averaged over space, are y.
 
-    Differs from the paper: the last layer is a bare convolution, as a code must reach both signs easily; A.2 reads as
-    if it were a full block, which `code_block` makes it.
+    Differs from the paper: the last layer is a bare convolution, because a code must easily reach both signs; A.2 can
+    be read as ending in a full block, which `code_block` adds.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, normalized: bool):
@@ -114,9 +117,9 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The encoder's mirror; every layer sees y, the last `layers_without_y` aside.
+    """Mirror of the encoder; every layer sees y, except the last `layers_without_y`.
 
-    There y can only lay the same pattern over all images, which the encoder reads as an attribute and nobody else does.
+    In those, y could only add the same pattern to all images, which the encoder alone would read as an attribute.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, map_side: int):
@@ -141,9 +144,9 @@ class _Decoder(nn.Module):
 
 
 class Up(nn.Module):
-    """A transposed convolution, kernel 4, stride 2, padding 1, of `inputs` maps and of y as constant channels.
+    """Transposed convolution (kernel 4, stride 2, padding 1) of maps and of y as constant channels.
 
-    The weights of y are a tensor of their own, None without y: both kinds of input grow by appending rows.
+    The weights of y are a separate tensor, None without y, so that both kinds of input grow by appending rows.
     """
 
     def __init__(self, inputs: int, num_units: int, outputs: int, *, bias: bool = False):
@@ -155,14 +158,14 @@ class Up(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, features: Float[Tensor, "b i s s"], y: Float[Tensor, "b k"]) -> Float[Tensor, "b o t t"]:
-        """The sum of both, at twice the side."""
+        """Return the sum of both, at twice the side."""
         side = features.shape[2]
         if self.y_weight is None:
             return self._up(features, self.weight, self.bias)
         if side < SMALLEST_SPLIT_SIDE or not len(self.weight):
             maps = torch.cat([features, _constant(y, side)], dim=1)
             return self._up(maps, torch.cat([self.weight, self.y_weight]), self.bias)
-        # A constant's convolution is the same everywhere but at the border: a 2x2 map has all of it.
+        # The convolution of a constant differs only at the border: that of a 2x2 map has all its values.
         pattern = self._up(_constant(y, 2), self.y_weight, self.bias)
         return self._up(features, self.weight) + _continued(pattern, 2 * side)
 
@@ -175,8 +178,8 @@ def _constant(y: Tensor, side: int) -> Tensor:
 
 
 def _continued(pattern: Float[Tensor, "b c 4 4"], side: int) -> Float[Tensor, "b c s s"]:
-    """The 4x4 pattern at a larger side: its border stays, its inner 2x2 repeats."""
-    # In two dimensions each time: with four, torch.cat would choose a layout of its own.
+    """The 4x4 pattern at a larger side: the border stays, the inner 2x2 repeats."""
+    # Two dimensions at a time: with four, torch.cat would choose another memory layout.
     repeats, pixels = side // 2 - 1, pattern.permute(0, 2, 3, 1)
     first, inner, last = (part.flatten(2) for part in pixels.split([1, 2, 1], dim=2))
     rows = torch.cat([first, inner.repeat(1, 1, repeats), last], dim=2)

@@ -1,4 +1,4 @@
-"""Convolutions that halve or double a side (kernel 4, stride 2, padding 1), each by the way that is fastest for it."""
+"""Convolutions that halve or double the side (kernel 4, stride 2, padding 1), computed in the fastest way."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch.nn import functional as F
 from jacsup.models.linear import has_fast_products, product
 
 SETTING = {"stride": 2, "padding": 1}
-# On a CPU, maps of this side and more have the channels of a pixel side by side: up to 3 times as fast.
+# On a CPU, maps of at least this side are laid out channels last, which is up to 3 times as fast.
 WIDE_SIDE = 16
-# And so many pairs of channels between small maps are one matrix product: 3 times as fast.
+# With at least this many pairs of channels, a convolution is one matrix product, which is 3 times as fast.
 MANY_PAIRS = 2**18
 
 
 class Down(nn.Conv2d):
-    """A convolution of (b, i, s, s) to (b, o, s/2, s/2)."""
+    """Convolution of (b, i, s, s) to (b, o, s/2, s/2)."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool):
         super().__init__(inputs, outputs, kernel_size=4, bias=bias, stride=2, padding=1)
 
     def forward(self, input: Float[Tensor, "b i s s"]) -> Float[Tensor, "b o t t"]:
-        """The maps at half the side."""
+        """Return the maps at half the side."""
         if not _is_product(input, self.weight, training=self.training):
             return F.conv2d(_laid_out(input), self.weight, self.bias, **SETTING)
         side = input.shape[2] // 2
@@ -39,7 +39,7 @@ def up(
     *,
     training: bool,
 ) -> Float[Tensor, "b o t t"]:
-    """The transposed convolution: maps at twice the side."""
+    """Return the transposed convolution of `maps`, at twice the side."""
     if not _is_product(maps, weight, training=training):
         return F.conv_transpose2d(_laid_out(maps), weight, bias, **SETTING)
     side = maps.shape[2]

@@ -1,4 +1,4 @@
-"""The file behind the name of a model: one that ships with the package, or one from the Hugging Face Hub."""
+"""Model files by name: those that ship with the package, and those on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ FILE = "model.safetensors"
 
 
 def shipped() -> dict[str, Path]:
-    """The models that come with the package, by name."""
+    """Return the files of the shipped models by name."""
     folder = Path(str(files("jacsup") / "shipped"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def download(name: str) -> Path:
-    """The file of `hf:owner/name[@revision]`, kept in the Hub's own cache; HF_ENDPOINT names another server.
+    """Download a model file into the Hub's own cache and return its path. HF_ENDPOINT names another server.
 
-    Raises ValueError where there is no such model, no connection, or no huggingface_hub.
+    Args:
+        name: hf:owner/name[@revision].
+
+    Raises:
+        ValueError: there is no such model, no connection, or no huggingface_hub.
     """
     try:
         from huggingface_hub import hf_hub_download
@@ -27,13 +31,13 @@ def download(name: str) -> Path:
         raise ValueError("models from the Hub need huggingface_hub; run `pip install 'jacsup[hub]'`") from None
     repository, _, revision = name.removeprefix(HUB).partition("@")
     try:
-        # The endpoint at hand, not the one at the time of the import.
+        # huggingface_hub reads HF_ENDPOINT only at import.
         return Path(
             hf_hub_download(repository, FILE, revision=revision or None, endpoint=os.environ.get("HF_ENDPOINT"))
         )
     except Exception as error:  # its transport raises errors of its own kind
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{name} cannot be fetched from the Hub: {reason}; allowed is hf:owner/name[@revision] of a repository "
+            f"{name} cannot be fetched from the Hub: {reason}; must be hf:owner/name[@revision], a repository "
             f"with a {FILE}"
         ) from None

@@ -1,9 +1,11 @@
-"""The one file that a model travels in: weights, factors and what is known of its training."""
+"""The file that stores a model: weights, factors and how it was trained."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,32 @@ from safetensors.torch import save
 from torch import Tensor
 
 from jacsup.atomic import write_atomically
-from jacsup.config import DataConfig, ModelConfig
+from jacsup.config import DataConfig
 from jacsup.jsonable import from_dict, to_dict
-from jacsup.models.autoencoder import Model, build, pick_device
+from jacsup.models.autoencoder import BACKBONES, Autoencoder, Model, build, name_of, pick_device
 from jacsup.models.fetch import HUB, download, shipped
 from jacsup.run import Run
 
 FORMAT = "jacsup-model-1"
-# An attribute whose m+ and m- differ by less was not learned.
+# An attribute counts as learned if m+ - m- is at least this.
 LEARNED = 0.2
-# What the names of tensors that are no weights start with.
+# Prefix of the names of tensors that are not weights.
 TYPICAL = "typical."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """A factor's name and its spread in the training data, in the units of y.
+    """A factor's name and its distribution over the training images.
 
-    m_minus, m_plus: of an attribute, the mean y over training images without and with it.
-    mutually_exclusive: attributes that this one excludes.
+    Attributes:
+        name: The attribute's name, or `unit N`.
+        mean: Mean of y.
+        std: Standard deviation of y.
+        p01: 1st percentile of y.
+        p99: 99th percentile of y.
+        m_minus: Of an attribute, the mean of y over images without it.
+        m_plus: Of an attribute, the mean of y over images with it.
+        mutually_exclusive: Attributes that this one excludes.
     """
 
     name: str
@@ -46,16 +55,19 @@ class Factor:
 
     @property
     def learned(self) -> bool:
-        """Whether an attribute's values with and without it lie apart."""
+        """Whether this is an attribute whose mean values with and without it differ by LEARNED or more."""
         return self.m_minus is not None and self.m_plus is not None and self.m_plus - self.m_minus >= LEARNED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Typical:
-    """How training images look to a model: by these one tells an image that is unlike them.
+    """What is typical of training images, to recognize an image unlike them.
 
-    mean, std: of each number of the code. distance, mse: the 99th percentiles of `distance_from` and of the
-    reconstruction's squared error in [0, 1] pixels.
+    Attributes:
+        mean: Mean of each value of the code.
+        std: Standard deviation of each value of the code.
+        distance: 99th percentile of `distance_from`.
+        mse: 99th percentile of the reconstruction's mean squared error, with pixels in [0, 1].
     """
 
     mean: Float[Tensor, " u"]
@@ -64,13 +76,21 @@ class Typical:
     mse: float
 
     def distance_from(self, units: Float[Tensor, "n u"]) -> Float[Tensor, " n"]:
-        """How far codes lie from the mean code, in standard deviations, root mean square over the code's numbers."""
+        """Return the distance of codes `units` from the mean: root mean square of its values in standard deviations."""
         return ((units - self.mean) / self.std.clamp(min=1e-6)).square().mean(dim=1).sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What a model file says of its model besides the weights."""
+    """What a model file stores besides the weights.
+
+    Attributes:
+        factors: The factors, in the order of y.
+        recipe: Name of the recipe that trained the model.
+        data: The data set that it was trained on.
+        metrics: Scores on test images, by name.
+        typical: What is typical of its training images, if known.
+    """
 
     factors: tuple[Factor, ...]
     recipe: str
@@ -78,9 +98,18 @@ class ModelInfo:
     metrics: dict[str, Any]
     typical: Typical | None = None
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether the factors are attributes, learned from labels, and not the units of an ordered code."""
+        return any(factor.m_plus is not None for factor in self.factors)
+
 
 def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
-    """Mean, standard deviation, 1st and 99th percentile of each factor over a training set's codes."""
+    """Return factors named `unit N` with mean, standard deviation, 1st and 99th percentile.
+
+    Args:
+        y: The factors of a training set's images.
+    """
     # Sorting is exact at any size; torch.quantile refuses more than 16 million values.
     low, high = (y.sort(dim=0).values[round(share * (len(y) - 1))] for share in (0.01, 0.99))
     rows = torch.stack([y.mean(0), y.std(0), low, high], dim=1).tolist()
@@ -90,13 +119,17 @@ def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
 
 
 def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = torch.float32) -> None:
-    """Writes weights and metadata as one safetensors file, whole or not at all.
+    """Write weights and metadata as one safetensors file, completely or not at all.
 
-    dtype: of floating-point numbers in the file; float16 halves it.
+    Args:
+        path: The file to write.
+        model: The model.
+        info: Its metadata.
+        dtype: Type of the floating-point numbers in the file; float16 halves it.
     """
     metadata = {
         "format": FORMAT,
-        "model": to_dict(model.config, ModelConfig),
+        "model": to_dict(model.config, _backbone_config()),
         "image_shape": list(model.image_shape),
         "num_units": model.num_units,
         "z_channels": model.z_channels,
@@ -114,19 +147,26 @@ def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = t
         name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in tensors.items()
     }
-    # One entry: safetensors writes several in random order, and equal models should be equal files.
+    # A single entry: safetensors writes several in random order, but equal models should give equal files.
     write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
 
 
 def model_file(where: str | Path) -> Path:
-    """The file behind MODEL: a run folder (its newest finished stage), a model file, a shipped model, hf:owner/name."""
+    """Return the file of a model.
+
+    Args:
+        where: A run folder (its newest finished stage), a model file, a shipped model's name, or hf:owner/name.
+
+    Raises:
+        ValueError: there is no such model.
+    """
     path = Path(where)
-    # A folder that happens to be called as a shipped model is, such as one of images, is not meant.
+    # A folder that is not a run but has the name of a shipped model, such as one of images, is ignored.
     if path.is_dir() and ((path / "recipe.json").is_file() or str(where) not in shipped()):
         run = Run(path)
         newest = run.newest_model()
         if newest is None:
-            raise ValueError(f"{path} has no finished stage yet; run `jacsup train {run.recipe.name}` again to go on")
+            raise ValueError(f"{path} has no finished stage yet; run `jacsup train {run.recipe.name}` to continue")
         return newest
     if path.is_file():
         return path
@@ -135,12 +175,16 @@ def model_file(where: str | Path) -> Path:
     known = shipped()
     if str(where) not in known:
         others = f", shipped model ({', '.join(known)})" if known else ""
-        raise ValueError(f"{path}: there is no such run folder or model file{others}; the Hub's are hf:owner/name")
+        raise ValueError(f"{path}: no such run folder or model file{others}; models on the Hub are hf:owner/name")
     return known[str(where)]
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
-    """A model file's metadata; ValueError when the file is not a model."""
+    """Return the metadata of the model file `path`.
+
+    Raises:
+        ValueError: the file is not a model.
+    """
     try:
         with safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
@@ -152,13 +196,18 @@ def load_metadata(path: Path) -> dict[str, Any]:
 
 
 def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The trained model of a run folder or a model file, in eval mode. Never unpickles anything.
+    """Load a trained model, in eval mode. Nothing is ever unpickled.
 
-    device: auto, cpu, cuda or cuda:N. Raises ValueError for what is no model, and for a device that is not there.
+    Args:
+        where: A run folder (its newest finished stage), a model file, a shipped model's name, or hf:owner/name.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        ValueError: there is no such model or device.
     """
     path = model_file(where)
     metadata = load_metadata(path)
-    config = from_dict(ModelConfig, metadata["model"], "model")
+    config = from_dict(_backbone_config(), metadata["model"], "model")
     shape = tuple(metadata["image_shape"])
     sizes = metadata["num_units"], metadata.get("z_channels", 0)
     model = build(config, shape, *sizes, normalized=metadata["normalized"])
@@ -169,14 +218,22 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     return model.to(pick_device(str(device))).eval()
 
 
-def load_info(where: str | Path | Model) -> ModelInfo:
-    """Factor names, their statistics and the metrics stored with a model, which may be one that `load` has returned.
+def load_info(where: str | Path | Autoencoder) -> ModelInfo:
+    """Return what is stored with a model: its factors, their statistics, and its scores.
 
-    Raises ValueError for a model that comes from no file.
+    Args:
+        where: What `load` takes, or a model that `load` has returned.
+
+    Raises:
+        ValueError: `where` is a model that was not loaded from a file.
     """
-    path = where.source if isinstance(where, Model) else model_file(where)
-    if path is None:
-        raise ValueError("this model comes from no file, so its factors have no names; load it with jacsup.load")
+    if isinstance(where, str | Path):
+        path = model_file(where)
+    elif not (path := getattr(where, "source", None)):
+        raise ValueError(
+            f"{name_of(where)} was not loaded from a file, so its factors have no names; pass "
+            "info=jacsup.metrics.description.describe(model, data)"
+        )
     metadata = load_metadata(path)
     factors = tuple(map(_factor, metadata["factors"]))
     data = from_dict(DataConfig, metadata["data"], "data")
@@ -189,8 +246,13 @@ def load_info(where: str | Path | Model) -> ModelInfo:
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
 
 
+def _backbone_config() -> Any:
+    """The union of all backbones' configs."""
+    return reduce(or_, BACKBONES)
+
+
 def _factor(stored: dict[str, Any]) -> Factor:
-    """A factor from a model file; files of version 0.1 call what it excludes its rivals."""
+    """A factor from a model file; files of version 0.1 call mutually exclusive attributes rivals."""
     others = {name: value for name, value in stored.items() if name not in ("mutually_exclusive", "rivals")}
     excluded = stored.get("mutually_exclusive", stored.get("rivals", ()))
     return Factor(**others, mutually_exclusive=tuple(excluded))

@@ -1,4 +1,4 @@
-"""Matrix products for training on a CPU: oneDNN's in place of the BLAS library's, activations included."""
+"""Matrix products for training on a CPU, by oneDNN instead of BLAS, fused with activations."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ FUSED: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
 class Linear(nn.Linear):
     """nn.Linear whose three products per training step run in oneDNN on a CPU.
 
-    Same function within float32's rounding. On AMD's AVX-512 cores each product takes half of the time.
+    The function is the same up to float32's rounding. On AMD's AVX-512 cores each product takes half the time.
     Other dtypes, other devices and evaluation with gradients use nn.Linear's own path, which all of torch.func can
     differentiate.
     """
 
     def forward(self, input: Float[Tensor, "b i"], activation: Activation = "none") -> Float[Tensor, "b o"]:
-        """activation(x @ weight.T + bias)."""
+        """Return activation(input @ weight.T + bias)."""
         if has_fast_products(input, training=self.training):
             return product(input, self.weight, self.bias, activation)
         return ACTIVATIONS[activation](F.linear(input, self.weight, self.bias))
 
 
 class Layers(nn.Sequential):
-    """Linear layers, their activations and what else there is; an activation is computed along with its layer."""
+    """Sequence of layers in which an activation is fused with the linear layer before it."""
 
     def forward(self, input: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
-        """The last layer's output."""
+        """Return the last layer's output."""
         layers = list(self)
         while layers:
             layer = layers.pop(0)
@@ -49,14 +49,14 @@ class Layers(nn.Sequential):
 
 
 def has_fast_products(x: Tensor, *, training: bool) -> bool:
-    """Whether `product` can be used for x, and nobody will ask for derivatives that it lacks."""
+    """Return whether `product` works for `x` and has all the derivatives that may be needed."""
     if torch.compiler.is_compiling() or not (x.is_cpu and x.dtype == torch.float32 and ONEDNN):
         return False
     return (training or not torch.is_grad_enabled()) and not torch.is_autocast_enabled("cpu")
 
 
 def lowered(x: Tensor, *, bfloat16: bool) -> AbstractContextManager[Any]:
-    """Layers compute in bfloat16 where that pays, if asked to; a surrounding autocast is left alone."""
+    """Return a context in which layers compute in bfloat16 if asked to; else a surrounding autocast is kept."""
     return torch.autocast(x.device.type, torch.bfloat16) if bfloat16 else nullcontext()
 
 

@@ -1,7 +1,7 @@
 """The editor in the browser: a page, a model, and photos that stay in memory for ten minutes.
 
-The page sends a photo once. Its code and a small picture of it are kept; every move of a slider decodes the code anew.
-A result in the photo's own resolution takes the photo again, as the server does not have it.
+The page sends a photo once. The server keeps its code and a preview; every move of a slider decodes the code anew. For
+a result at full resolution the page sends the photo again, since the server does not keep it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve.sessions import ForgottenError
 from jacsup.serve.studio import AttributeStudio, UnitStudio, open_studio
 
-MOST_BYTES, MOST_JSON_BYTES, UPLOAD_SECONDS = 30 * 2**20, 2**16, 60
+MOST_BYTES = 30 * 2**20
+MOST_JSON_BYTES = 2**16
+UPLOAD_SECONDS = 60
 SECONDS_BETWEEN_FORGETTING = 30.0
-# Slow senders wait beside each other; a photo of 100 megapixels takes nearly a gigabyte: one at a time.
-NUM_UPLOADS, NUM_PHOTOS, NUM_CORES = 16, 1, os.cpu_count() or 1
+# Slow uploads run side by side, but photos are decoded one at a time: 100 megapixels take nearly a gigabyte.
+NUM_UPLOADS = 16
+NUM_PHOTOS = 1
+NUM_CORES = os.cpu_count() or 1
 EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 PAGE = {
@@ -59,7 +64,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Limits:
-    """How many requests do what at once."""
+    """How many uploads, opened photos and other computations run at once."""
 
     uploads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_UPLOADS))
     photos: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_PHOTOS))
@@ -67,7 +72,7 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """A request that is answered with a status and one line."""
+    """A request that is refused with a status and one line."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -75,28 +80,43 @@ class RefusedError(Exception):
 
 
 def serve(
-    model: str | Path, host: str = "127.0.0.1", port: int = 8000, *, browser: bool = True, device: str = "cpu"
+    model: str | Path | Autoencoder,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    browser: bool = True,
+    device: str = "cpu",
+    info: ModelInfo | None = None,
 ) -> None:
-    """Serves the editor of a model until it is interrupted, and opens it in a browser.
+    """Serve the editor of a model until interrupted.
 
-    Raises ValueError for what is no model, and for a port that is taken.
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        host: the address to listen on; 0.0.0.0 lets other machines in.
+        port: the port to listen on; 0 picks a free one.
+        browser: open the editor in a browser.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, `info` is missing or does not fit, or the port is taken.
     """
-    # Requests share the cores among them; one by one they would leave some idle while they encode pictures.
+    # One thread per request: requests share the cores, and no core idles while an image is encoded.
     torch.set_num_threads(1)
-    app = application(model, host, device)
+    app = application(model, host, device, info=info)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            # Who comes before the server is ready waits; else the address that is printed would refuse them.
+            # Listen before the address is printed: earlier requests wait until the server is ready.
             listener.listen()
         except OSError as error:
             raise ValueError(
-                f"port {port} on {host} cannot be used ({error.strerror}); pass another with --port"
+                f"port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
             ) from None
         name = "localhost" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"
-        print(f"the editor is at {address} (Ctrl-C ends it)", flush=True)
+        print(f"the editor is at {address} (press Ctrl-C to stop)", flush=True)
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
@@ -104,11 +124,23 @@ def serve(
             uvicorn.Server(config).run([listener])
 
 
-def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
-    """The editor of a model as an ASGI application that answers to its own names alone."""
-    studio = open_studio(model, device)
+def application(
+    model: str | Path | Autoencoder, host: str = "127.0.0.1", device: str = "cpu", *, info: ModelInfo | None = None
+) -> Starlette:
+    """Return the editor of a model as an ASGI application.
+
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        host: the name under which it may be reached, besides localhost; requests for other names are refused.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, or `info` is missing or does not fit.
+    """
+    studio = open_studio(model, device, info=info)
     description = studio.description()
-    # A page that was opened with another model finds out by it.
+    # A page opened with another model notices the change by this.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
     handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
     handlers["/model"] = "GET", partial(_json, description)
@@ -136,7 +168,7 @@ def application(model: str | Path, host: str = "127.0.0.1", device: str = "cpu")
 
 @contextlib.asynccontextmanager
 async def _forgetting(studio: AttributeStudio, _app: Starlette) -> AsyncIterator[None]:
-    """Photos go when their time is over, also when nobody comes any more."""
+    """Drop old photos regularly, even when no requests come."""
 
     async def forget() -> None:
         while True:
@@ -150,7 +182,7 @@ async def _forgetting(studio: AttributeStudio, _app: Starlette) -> AsyncIterator
 
 
 async def _guarded(handler: Handler, host: str, headers: dict[str, str], request: Request) -> Response:
-    """The handler's answer, or one line of what is wrong; nothing that another site's page asks for."""
+    """The handler's response, or an error of one line; requests from other sites' pages are refused."""
     try:
         _require_own_page(request, host)
         response = await handler(request)
@@ -164,25 +196,25 @@ async def _guarded(handler: Handler, host: str, headers: dict[str, str], request
         response = JSONResponse({"error": f"the photo did not arrive within {UPLOAD_SECONDS} seconds"}, 408)
     except Exception:
         logging.getLogger("jacsup").exception("a request failed")
-        response = JSONResponse({"error": "something went wrong here; the terminal has the details"}, 500)
+        response = JSONResponse({"error": "internal error; see the terminal for details"}, 500)
     response.headers.update(headers)
     return response
 
 
 def _require_own_page(request: Request, host: str) -> None:
-    """Keeps out other sites: by the name they reach this machine under, and by where they say that they come from."""
+    """Refuse requests from other sites, by the Host, Origin and Sec-Fetch headers."""
     asked = request.headers.get("host", "").lower()
     name = asked.rpartition(":")[0] if asked.rpartition(":")[2].isdigit() else asked
     own = {"localhost", "127.0.0.1", "[::1]", host.lower(), f"[{host.lower()}]"}
     if name not in own and not (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname().lower())):
-        raise RefusedError(421, f"this editor is not '{name:.100}'; open it under the address that it printed")
+        raise RefusedError(421, f"this editor is not at '{name:.100}'; open the address that it printed")
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != asked:
-        raise RefusedError(403, "other pages may not use this editor")
-    # Pictures and scripts that another site's page embeds come without an origin; a link to the page is no harm.
+        raise RefusedError(403, "pages of other sites may not use this editor")
+    # Images and scripts embedded by another site come without an origin; a link to the page is harmless.
     fetched = request.headers.get("sec-fetch-site", "none"), request.headers.get("sec-fetch-mode")
     if fetched[0] not in ("none", "same-origin") and fetched[1] != "navigate":
-        raise RefusedError(403, "other pages may not use this editor")
+        raise RefusedError(403, "pages of other sites may not use this editor")
 
 
 def _is_address(name: str) -> bool:
@@ -198,7 +230,7 @@ async def _page(name: str, kind: str, _request: Request) -> Response:
 
 
 async def _nothing(_request: Request) -> Response:
-    raise RefusedError(404, "there is nothing here; open the editor's own page, /")
+    raise RefusedError(404, "not found; open the editor's page at /")
 
 
 async def _json(content: Any, _request: Request) -> Response:
@@ -212,7 +244,7 @@ async def _png(content: bytes, _request: Request) -> Response:
 async def _start(studio: AttributeStudio, request: Request) -> Response:
     number = request.path_params["number"]
     if not re.fullmatch("[0-9]{1,3}", number):
-        raise RefusedError(404, "there is no such face to start from")
+        raise RefusedError(404, "there is no start image of this number")
     return await _png(studio.start(int(number)), request)
 
 
@@ -234,7 +266,7 @@ async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: L
 
 
 async def _with_photo(request: Request, limits: Limits, work: Callable[[bytes], Any]) -> Any:
-    """What work makes of the photo that is sent; so many photos are in memory at once, those that wait included."""
+    """Apply `work` to the photo that is sent; the limits bound the photos in memory, waiting ones included."""
     async with limits.uploads:
         return await run_sync(work, await _body(request, MOST_BYTES), limiter=limits.photos)
 
@@ -249,13 +281,13 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
-        raise ValueError(f"the settings are {text!r:.60}; allowed is an object in JSON")
+        raise ValueError(f"the settings are {text!r:.60}; must be a JSON object")
     return asked
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """The request's body; refused from its announced length, or as soon as it has become too long."""
-    too_long = RefusedError(413, f"this is larger than {most // 1024} KiB; send less")
+    """The request's body; refused by its announced length, or as soon as it is too long."""
+    too_long = RefusedError(413, f"the upload is larger than {most // 1024} KiB; send a smaller file")
     if int(request.headers.get("content-length") or 0) > most:
         raise too_long
     content = bytearray()

@@ -1,4 +1,4 @@
-"""Faces that people have opened in the browser: few, for a short while, in memory alone."""
+"""The photos opened in the browser: a few, for ten minutes, in memory only."""
 
 from __future__ import annotations
 
@@ -8,47 +8,52 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from jacsup.edit import Face
+from jacsup.edit import OpenedPhoto
 
-MOST_SESSIONS, SESSION_SECONDS = 64, 600
+MOST_SESSIONS = 64
+SESSION_SECONDS = 600
 
 
 class ForgottenError(LookupError):
-    """A face that is no longer kept, or never was."""
+    """A token whose photo is no longer kept, or never was."""
 
 
 @dataclass
 class Sessions:
-    """The opened faces, each by a token that nobody guesses; the oldest go first."""
+    """Opened photos by unguessable tokens; the least recently used are dropped first. Safe to use from many threads."""
 
-    _faces: OrderedDict[str, tuple[float, Face]] = field(default_factory=OrderedDict)
+    _photos: OrderedDict[str, tuple[float, OpenedPhoto]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, face: Face) -> str:
-        """Keeps a face and returns its token."""
+    def add(self, photo: OpenedPhoto) -> str:
+        """Keep a photo and return its token."""
         token = secrets.token_urlsafe(16)
         with self._lock:
-            self._faces[token] = time.monotonic(), face
+            self._photos[token] = time.monotonic(), photo
             self._forget_old()
         return token
 
-    def get(self, token: object) -> Face:
-        """The face of a token, kept for longer by being asked for."""
+    def get(self, token: object) -> OpenedPhoto:
+        """Return the photo of a token and restart its time.
+
+        Raises:
+            ForgottenError: there is no photo for this token.
+        """
         with self._lock:
             self._forget_old()
-            if not isinstance(token, str) or token not in self._faces:
+            if not isinstance(token, str) or token not in self._photos:
                 raise ForgottenError("this photo is no longer kept; open it again")
-            face = self._faces[token][1]
-            self._faces[token] = time.monotonic(), face
-            self._faces.move_to_end(token)
-            return face
+            photo = self._photos[token][1]
+            self._photos[token] = time.monotonic(), photo
+            self._photos.move_to_end(token)
+            return photo
 
     def forget(self) -> None:
-        """Lets go of faces that nobody has asked for lately."""
+        """Drop photos that have not been used for SESSION_SECONDS."""
         with self._lock:
             self._forget_old()
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - SESSION_SECONDS
-        while self._faces and (len(self._faces) > MOST_SESSIONS or next(iter(self._faces.values()))[0] < oldest):
-            self._faces.popitem(last=False)
+        while self._photos and (len(self._photos) > MOST_SESSIONS or next(iter(self._photos.values()))[0] < oldest):
+            self._photos.popitem(last=False)

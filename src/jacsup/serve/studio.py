@@ -1,4 +1,4 @@
-"""What the editor's page asks of a model: a description, an opened photo, an edit, a sweep, a result in full."""
+"""The work behind the editor's page: describe a model, open a photo, edit it, sweep an attribute, render in full."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from jacsup.code import Code, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.edit import DETAIL, Editor, preview
-from jacsup.models import LEARNED, Factor, Model, load, load_info
+from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
 from jacsup.photo import encoded, opaque
 from jacsup.serve.sessions import Sessions
 
-PREVIEW_SIDE, STRIP_SIDE, UNITS_SIDE, MAP_TILES = 384, 128, 280, 12
-NUM_STARTS, START_SIDE = 8, 256
+# Longest sides in pixels: of a preview, of an image in a sweep, of a decoded image.
+PREVIEW_SIDE = 384
+STRIP_SIDE = 128
+UNITS_SIDE = 280
+MAP_TILES = 12
+NUM_STARTS = 8
+START_SIDE = 256
 GROUPS: dict[str, tuple[str, ...]] = {
     "Hair": (
         "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Receding_Hairline", "Straight_Hair",
@@ -35,35 +40,36 @@ OVERALL = "Overall"
 
 
 class AttributeStudio:
-    """A model of attributes and the photos that are opened with it.
+    """An editor of attributes and the photos opened in it.
 
-    Methods raise ValueError for wrong input and ForgottenError for a photo that is no longer kept.
+    Methods raise ValueError for invalid input and ForgottenError for a photo that is no longer kept.
     """
 
-    def __init__(self, model: Model, name: str):
-        self._editor, self._sessions, self._name = Editor(model), Sessions(), name
+    def __init__(self, editor: Editor, name: str):
+        self._editor, self._sessions, self._name = editor, Sessions(), name
         self._starts = [_png(image) for image in _start_images(self._editor)]
 
     def description(self) -> dict[str, Any]:
-        """What the page shows before there is a photo."""
+        """Return what the page shows before a photo is opened."""
         data_set = spec_of(self._editor.info.data)
         return {
             "name": self._name,
             "kind": "attributes",
             "starts": len(self._starts),
+            # Photos that were aligned as `find_face` does it; other images are framed as they were given.
             "align": data_set.aligned,
             "drawn": data_set.drawn,
             "factors": [self._described(factor) for factor in self._editor.factors.values()],
         }
 
     def start(self, number: int) -> bytes:
-        """A test image as PNG."""
+        """Return test image `number` as PNG."""
         if not 0 <= number < len(self._starts):
-            raise ValueError(f"start is {number}; allowed are 0 to {len(self._starts) - 1}")
+            raise ValueError(f"start is {number}; must be between 0 and {len(self._starts) - 1}")
         return self._starts[number]
 
     def open(self, content: bytes, *, align: bool) -> dict[str, Any]:
-        """Opens a photo: its token, the strengths that the model sees, and what is unusual about it."""
+        """Open a photo and return its token, its strengths and warnings."""
         face = self._editor.open(content, align=align)
         return {
             "session": self._sessions.add(preview(face, PREVIEW_SIDE)),
@@ -72,22 +78,22 @@ class AttributeStudio:
         }
 
     def forget(self) -> None:
-        """Lets go of photos whose time is over."""
+        """Drop the photos whose time is over."""
         self._sessions.forget()
 
     def edit(self, asked: dict[str, Any]) -> bytes:
-        """The small picture of `session` at `strengths` and `detail`, as JPEG."""
+        """Return the preview of the photo `session`, edited to `strengths` with `detail`, as JPEG."""
         strengths, detail = _settings(asked)
         return _jpeg(self._editor.render(self._sessions.get(asked.get("session")), strengths, detail=detail))
 
     def sweep(self, asked: dict[str, Any]) -> bytes:
-        """The same with attribute `name` from little to much, side by side."""
+        """Return the same preview with attribute `name` at increasing strengths, side by side."""
         strengths, detail = _settings(asked)
         face = self._sessions.get(asked.get("session"))
         return _jpeg(self._editor.sweep(face, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
 
     def full(self, content: bytes, asked: dict[str, Any], *, align: bool) -> bytes:
-        """A photo at `strengths` and `detail` in its own resolution, as PNG."""
+        """Return a photo edited to `strengths` with `detail`, at full resolution, as PNG."""
         strengths, detail = _settings(asked)
         return _png(self._editor.render(self._editor.open(content, align=align), strengths, detail=detail))
 
@@ -105,13 +111,13 @@ class AttributeStudio:
 
 
 class UnitStudio:
-    """A model with an ordered code, whose units are the sliders."""
+    """A model with an ordered code, whose units are its sliders."""
 
-    def __init__(self, model: Model, name: str):
-        self._model, self._info, self._name = model, load_info(model), name
+    def __init__(self, model: Autoencoder, info: ModelInfo, name: str):
+        self._model, self._info, self._name = model, info, name
 
     def description(self) -> dict[str, Any]:
-        """What the page shows."""
+        """Return what the page shows."""
         factors = [
             {"name": factor.name, "low": factor.p01, "high": factor.p99, "mean": factor.mean}
             for factor in self._info.factors
@@ -119,16 +125,16 @@ class UnitStudio:
         return {"name": self._name, "kind": "units", "factors": factors}
 
     def decode(self, asked: dict[str, Any]) -> bytes:
-        """The image of `units`, one number for each, as PNG."""
+        """Return the image decoded from `units`, a list with one number for each, as PNG."""
         units = asked.get("units")
         count = len(self._info.factors)
         if not isinstance(units, list) or len(units) != count:
-            raise ValueError(f"units are {units!r:.60}; allowed is a list of {count} numbers")
+            raise ValueError(f"units are {units!r:.60}; must be a list of {count} numbers")
         pixels = self._decoded(torch.tensor([[_number(value, "a unit") for value in units]]))
         return _png(_image(pixels[0]).resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
 
     def map(self) -> bytes:
-        """What the first two units decode to over their ranges, the second upwards, the others at their means; PNG."""
+        """Return, as PNG, a grid of images: the first unit varies from left to right, the second upwards."""
         across, up = (
             torch.linspace(factor.p01, factor.p99, 2 * MAP_TILES + 1)[1::2] for factor in self._info.factors[:2]
         )
@@ -139,46 +145,58 @@ class UnitStudio:
 
     @torch.no_grad()
     def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
-        units = units.to(next(self._model.parameters()).device)
+        units = units.to(device_of(self._model))
         return to_uint8(self._model.decode(Code.of_units(units)), self._model.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio
 
 
-def open_studio(model: str | Path, device: str = "cpu") -> Studio:
-    """The studio that fits a model: a run folder, a model file, or the name of a shipped model."""
-    loaded = load(model, device)
-    kind = AttributeStudio if loaded.z_channels else UnitStudio
-    return kind(loaded, Path(model).resolve().name.removesuffix(".safetensors"))
+def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: ModelInfo | None = None) -> Studio:
+    """Return the studio that fits a model: sliders for its attributes, or for its units.
+
+    Args:
+        model: what `jacsup.load` takes, or any model in eval mode.
+        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        info: the model's factors; needed for a model that was not loaded from a file.
+
+    Raises:
+        ValueError: there is no such model, or `info` is missing or does not fit.
+    """
+    loaded = load(model, device) if isinstance(model, str | Path) else model
+    info = info or load_info(loaded)
+    shown = Path(model) if isinstance(model, str | Path) else Path(name_of(model))
+    name = shown.resolve().name.removesuffix(".safetensors")
+    return AttributeStudio(Editor(loaded, info=info), name) if info.has_attributes else UnitStudio(loaded, info, name)
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
-    """Test images of the model's training data, where they can be had; drawn faces always can."""
+    """Test images of the model's data set if it is available, as drawn faces always are."""
     if isinstance(editor.info.data, Faces):
         from jacsup.data.drawn import test_faces
 
         return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
     from jacsup.data.of_run import find_data
 
-    assert editor.model.source
-    # Data that have moved, or never came along with the model.
+    source: Path | None = getattr(editor.model, "source", None)
+    # The data may have moved, or never have come with the model.
     with contextlib.suppress(ValueError, OSError):
-        return [_image(pixels) for pixels in find_data(editor.model.source, None).test.first(NUM_STARTS).images]
+        if source:
+            return [_image(pixels) for pixels in find_data(source, None).test.first(NUM_STARTS).images]
     return []
 
 
 def _settings(asked: dict[str, Any]) -> tuple[dict[str, float], float]:
     strengths = asked.get("strengths", {})
     if not isinstance(strengths, dict):
-        raise ValueError(f"strengths are {strengths!r:.60}; allowed are numbers by name")
+        raise ValueError(f"strengths are {strengths!r:.60}; must be an object of numbers by attribute")
     numbers = {name: _number(value, name) for name, value in strengths.items()}
     return numbers, _number(asked.get("detail", DETAIL), "detail")
 
 
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e6 or value != value:
-        raise ValueError(f"{name:.40} is {value!r:.40}; allowed are numbers")
+        raise ValueError(f"{name:.40} is {value!r:.40}; must be a number")
     return float(value)
 
 

@@ -13,7 +13,7 @@ from jacsup.config import Recipe
 from jacsup.data import draws
 from jacsup.data.dataset import Dataset
 from jacsup.data.stream import batches_of_pixels
-from jacsup.models import Model
+from jacsup.models import BACKBONES, Model
 from jacsup.objectives import Batch
 from jacsup.training.teacher import TeacherOutputs
 
@@ -59,7 +59,7 @@ class Batches:
             if flips is not None:
                 pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
             # As convolutions want them, so that losses meet images and outputs in one layout.
-            if self._recipe.model.channels_last:
+            if BACKBONES[type(self._recipe.model)].channels_last:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
             of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None, None, None)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup import distributed as dist
-from jacsup.models.mlp import MLPAutoencoder
+from jacsup.models import Model
 from jacsup.objectives import Batch
 from jacsup.training.state import tensors_by_name
 
@@ -67,9 +67,9 @@ class CapturedStep:
             group["capturable"] = True
 
 
-def waits_for_python(model: nn.Module) -> bool:
+def waits_for_python(model: Model) -> bool:
     """Whether a step of the model on its device is so short that Python takes most of the time."""
-    return isinstance(model, MLPAutoencoder) and next(model.parameters()).is_cuda and dist.size() == 1
+    return model.launch_bound and next(model.parameters()).is_cuda and dist.size() == 1
 
 
 @contextlib.contextmanager

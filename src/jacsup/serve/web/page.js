@@ -1,4 +1,4 @@
-// The editor: a photo's own strengths, those that were set, and the picture that belongs to them.
+// The editor: the strengths read from a photo, those that the user has set, and the picture that they give.
 
 import { ask, byId, clamp, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
 
@@ -12,7 +12,7 @@ if (model.kind === "attributes") editPhotos(); else moveUnits();
 
 function editPhotos() {
   const learned = model.factors.filter((factor) => factor.learned);
-  // Replaced as a whole, so that answers can tell whether they still belong to what is shown.
+  // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
   let photo = { file: null, start: null, align: false, session: null, own: {}, name: "photo" };
   let set = {}, swept = null, opening = 0;
   const detail = byId("detail"), align = byId("align");
@@ -20,18 +20,18 @@ function editPhotos() {
   fillGroups(model.factors, rows);
   align.checked = model.align;
   byId("attributes").hidden = false;
-  if (!model.starts) byId("empty").textContent = "Drop a photo here, paste one, or open one below.";
+  if (!model.starts) byId("empty").textContent = "Drop or paste a photo here, or open one below.";
   if (model.drawn) {
-    byId("note").textContent = `This model knows drawn faces alone. For photographs train one on them: ${TRAIN}`;
+    byId("note").textContent = `This model was trained on drawn faces only. For photographs, train one on photographs: ${TRAIN}`;
     byId("note").hidden = false;
   }
   for (const { name } of learned) if (link.get(name) && Math.abs(Number(link.get(name))) <= 100) set[name] = Number(link.get(name));
-  // An attribute may be called start; none is called *start.
+  // The asterisk keeps these apart from attributes.
   if (link.has("*detail")) detail.value = link.get("*detail");
   if (link.has("*align")) align.checked = link.get("*align") === "1";
 
   const settings = () => ({ strengths: set, detail: Number(detail.value) });
-  // The server keeps photos for ten minutes, the page for as long as it lives: a forgotten one is sent again, once.
+  // The server keeps a photo for ten minutes, the page for as long as it is open: an expired photo is sent again, once.
   async function picture(path, asked) {
     const shown = photo;
     const ofSession = () => ask(path, JSON.stringify({ session: shown.session, ...asked, ...settings() }));
@@ -62,7 +62,7 @@ function editPhotos() {
     byId("sweep").hidden = false;
   });
 
-  // Beside the attribute that was asked for; null takes the strip away.
+  // Shows the sweep below its attribute; null hides it.
   function sweepOf(name) {
     swept = name;
     byId("sweep").hidden = true;
@@ -77,12 +77,12 @@ function editPhotos() {
   }
 
   function update() {
-    // What an attribute that is set on excludes goes off with it.
+    // An attribute that is switched on switches off those that it excludes.
     const on = learned.filter((factor) => set[factor.name] > 0);
     const off = new Map(on.flatMap((factor) => factor.mutually_exclusive.map((other) => [other, factor.name])));
     for (const { name } of learned) {
       const other = name in set ? undefined : off.get(name), value = set[name] ?? (other ? -1 : photo.own[name]);
-      if (value !== undefined) rows[name].set(value, name in set, other && `off with ${readable(other)}`);
+      if (value !== undefined) rows[name].set(value, name in set, other && `excluded by ${readable(other)}`);
     }
     byId("detail").nextElementSibling.textContent = detail.value;
     if (photo.session) { refresh(); if (swept) showSweep(); }
@@ -95,15 +95,15 @@ function editPhotos() {
     try {
       const opened = await send(file, aligned);
       const plain = await (await ask("/edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
-      // A newer photo may have come meanwhile.
+      // A newer photo may have been opened meanwhile.
       if (mine !== opening) return;
       photo = { file, start, name, align: aligned, session: opened.session, own: opened.strengths };
       showBlob(byId("original"), plain);
-      const advice = model.drawn ? ` A model of photographs would do better: ${TRAIN}` : "";
+      const advice = model.drawn ? ` A model trained on photographs would do better: ${TRAIN}` : "";
       byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
       for (const { name } of learned) {
         rows[name].enable(true);
-        rows[name].mark("own", photo.own[name], "the photo's own");
+        rows[name].mark("own", photo.own[name], "value in this photo");
         rows[name].mark("theirs");
       }
       for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
@@ -114,11 +114,11 @@ function editPhotos() {
     } catch (error) {
       if (mine !== opening) return;
       if (photo.file && photo.start === null) align.checked = photo.align;
-      say(error.message.replace(/, or pass --no-align.*/, ", or untick \"find the face\""), true);
+      say(error.message.replace(/, or pass --no-align.*/, ", or untick \"Find the face\""), true);
     }
   }
 
-  // What the button below has saved.
+  // Reads what the button "Save settings" wrote.
   async function restore(file) {
     try {
       const saved = JSON.parse(await file.text());
@@ -128,7 +128,7 @@ function editPhotos() {
       say("");
       update();
     } catch {
-      say("This file holds no settings; allowed are photos, and what \"Settings as JSON\" saves.", true);
+      say("This file holds no settings; open a photo, or a file written by \"Save settings\".", true);
     }
   }
 
@@ -143,11 +143,11 @@ function editPhotos() {
     try {
       const other = await send(file, align.checked);
       for (const { name } of learned) {
-        rows[name].mark("theirs", other.strengths[name], "the other photo's");
+        rows[name].mark("theirs", other.strengths[name], "value in the other photo");
         set[name] = other.strengths[name];
       }
-      const doubts = other.warnings.map((warning) => ` Of the other photo: ${warning}.`);
-      say(`All attributes are the other photo's now; ↺ takes one back.${doubts.join("")}`);
+      const doubts = other.warnings.map((warning) => ` About the other photo: ${warning}.`);
+      say(`All attributes are copied from the other photo; ↺ resets one.${doubts.join("")}`);
       update();
     } catch (error) {
       say(error.message, true);
@@ -174,7 +174,7 @@ function editPhotos() {
   });
   for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
   byId("download").addEventListener("click", async () => {
-    say("Making the result in the photo's resolution …");
+    say("Rendering at full resolution …");
     const { file, name, align: aligned } = photo;
     try {
       const query = new URLSearchParams({ settings: JSON.stringify(settings()), align: Number(aligned) });
@@ -226,7 +226,7 @@ function leaveCamera() {
   byId("camera").textContent = "Take a photo";
 }
 
-// A picture from the camera, at the second click; the button beside it, or Escape, lets it be.
+// The first click opens the camera, the second takes a photo; the button beside it, or Escape, cancels.
 async function takePhoto(then) {
   const video = byId("video"), button = byId("camera");
   if (video.srcObject) {
@@ -237,7 +237,7 @@ async function takePhoto(then) {
     canvas.toBlob(then);
     return;
   }
-  // A second click meanwhile would start a second stream, which nobody stops.
+  // A second click meanwhile would start a second stream that is never stopped.
   button.disabled = true;
   const mine = ++cameras;
   try {
@@ -245,13 +245,13 @@ async function takePhoto(then) {
     if (mine !== cameras) { stopTracks(stream); return; }
     video.srcObject = stream;
   } catch {
-    say("There is no camera here, or it may not be used; open a file instead.", true);
+    say("No camera is available, or access was denied; open a file instead.", true);
     return;
   } finally {
     button.disabled = false;
   }
   video.hidden = byId("camera-cancel").hidden = false;
-  button.textContent = "Take it now";
+  button.textContent = "Take the photo";
 }
 
 function moveUnits() {

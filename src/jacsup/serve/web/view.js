@@ -1,4 +1,4 @@
-// What the page is made of: rows with a slider each, in groups, and the pad of the first two units.
+// The parts of the page: slider rows, their groups, and the pad for the first two units.
 
 export const byId = (id) => document.getElementById(id);
 export const shown = (value) => (Math.round(value * 100) / 100).toString();
@@ -17,7 +17,7 @@ export function say(text, wrong = false) {
   status.classList.toggle("error", wrong);
 }
 
-// One row: name, slider with marks, value, and a button that says what it does. onMove(value or null for a reset).
+// A row: name, slider with marks, value, and buttons to reset and to sweep. onMove gets the value, or null for a reset.
 export function sliderRow(factor, onMove) {
   const id = `factor-${factor.name.replace(/\s/g, "-")}`;
   const label = element("label", { htmlFor: id, textContent: readable(factor.name) });
@@ -31,7 +31,7 @@ export function sliderRow(factor, onMove) {
   const step = (factor.high - factor.low) / 200;
   const input = element("input", { id, type: "range", min: factor.low, max: factor.high, step, disabled: true });
   const track = element("div", { className: "track" }, input);
-  // A screen reader has the slider's own text.
+  // Screen readers read the slider's own text.
   const output = element("span", { className: "value", ariaHidden: "true" });
   const reset = rowButton("↺", `Reset ${readable(factor.name)}`), sweep = rowButton("↔", `Sweep ${readable(factor.name)}`);
   reset.addEventListener("click", () => { onMove(null); input.focus(); });
@@ -42,7 +42,7 @@ export function sliderRow(factor, onMove) {
   const marks = {};
   return {
     row, sweep,
-    // why: what has moved it, where that is not the user's hand.
+    // why: the reason, if the user did not set the value.
     set(value, changed, why = "") {
       input.value = value;
       reset.disabled = !changed;
@@ -51,13 +51,13 @@ export function sliderRow(factor, onMove) {
       input.setAttribute("aria-valuetext", [shown(value), why].filter(Boolean).join(", "));
       row.classList.toggle("changed", changed);
     },
-    // A mark at a value: the photo's own, or another photo's.
+    // Marks a value on the slider: this photo's, or another photo's.
     mark(kind, value, title) {
       marks[kind]?.remove();
       if (value === undefined) return;
       const share = Math.min(1, Math.max(0, (value - factor.low) / (factor.high - factor.low)));
       marks[kind] = element("span", { className: `mark ${kind}`, title });
-      // A slider's thumb does not reach the ends with its middle.
+      // The middle of a slider's thumb does not reach the ends.
       marks[kind].style.left = `calc(8px + ${share} * (100% - 16px))`;
       track.append(marks[kind]);
     },
@@ -71,7 +71,7 @@ function rowButton(textContent, title) {
   return button;
 }
 
-// Fills the groups; rows without a place of their own come last.
+// Fills the groups; the group Overall comes last.
 export function fillGroups(factors, rows) {
   const order = [...new Set(factors.map((factor) => factor.group))].sort((a, b) => (a === "Overall") - (b === "Overall"));
   for (const group of order) {
@@ -80,11 +80,11 @@ export function fillGroups(factors, rows) {
     byId("groups").append(section);
   }
   byId("search").addEventListener("input", () => {
-    const words = byId("search").value.toLowerCase().trim();
+    const wanted = byId("search").value.toLowerCase().trim();
     for (const section of byId("groups").children) {
       let any = false;
       for (const row of section.querySelectorAll(".row")) {
-        row.hidden = !readable(row.dataset.name).toLowerCase().includes(words);
+        row.hidden = !readable(row.dataset.name).toLowerCase().includes(wanted);
         any ||= !row.hidden;
       }
       section.hidden = !any;
@@ -110,13 +110,13 @@ export async function copyLink(parameters) {
   history.replaceState(null, "", `#${parameters}`);
   try {
     await navigator.clipboard.writeText(location.href);
-    say("The link is copied; it holds the settings, not the photo.");
+    say("The link is copied; it contains the settings, not the photo.");
   } catch {
     say(`The link is in the address bar: ${location.href}`);
   }
 }
 
-// One request at a time; of those that come meanwhile, the latest. `area` is busy until then.
+// Runs one request at a time, and the latest of those made meanwhile; `area` is marked as busy until then.
 export function latest(area, run) {
   let busy = false, again = false, failed = false;
   const mark = (value) => { busy = value; area.setAttribute("aria-busy", value); };
@@ -140,16 +140,16 @@ export function latest(area, run) {
 
 let model = null;
 
-// The server's answer, or its one line as an error.
+// Returns the server's answer; throws its message as an error.
 export async function ask(path, body) {
   let response;
   try {
     response = await fetch(path, body === undefined ? {} : { method: "POST", body });
   } catch {
-    throw new Error("The editor does not answer; is it still running?");
+    throw new Error("The editor does not respond; is it still running?");
   }
   const served = response.headers.get("x-model");
-  if (served && served !== (model ??= served)) throw new Error("The editor has another model now; reload this page.");
+  if (served && served !== (model ??= served)) throw new Error("The editor now serves another model; reload this page.");
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({ error: response.statusText }));
   throw Object.assign(new Error(answer.error), { status: response.status });
@@ -165,7 +165,7 @@ export function pad(factors, onMove) {
   area.addEventListener("pointerdown", (event) => { area.setPointerCapture(event.pointerId); at(event); });
   area.addEventListener("pointermove", (event) => { if (event.buttons) at(event); });
   let values = [across.mean, up.mean];
-  // A slider has one value to a screen reader: the first unit's; the text names both.
+  // Screen readers get one value per slider, the first unit's; the text names both.
   area.setAttribute("aria-valuemin", across.low);
   area.setAttribute("aria-valuemax", across.high);
   area.addEventListener("keydown", (event) => {
