@@ -89,10 +89,16 @@ def test_every_command_is_shown() -> None:
     assert {command.split()[1] for command in SHOWN} >= set(cli.COMMANDS)
 
 
+def linked_paths(page: Path) -> set[Path]:
+    links = re.findall(r"(?:\]\(|src=\")((?!https?:|#)[^)#\"]+)", page.read_text())
+    return {page.parent / link for link in links}
+
+
 def test_the_readme_is_short_and_links_to_every_page() -> None:
-    text = README.read_text()
-    assert len(text.splitlines()) <= 150
-    linked = set(re.findall(r"\]\(((?!https?:)[^)]+)\)|src=\"([^\"]+)\"", text))
-    paths = {REPOSITORY / (link or source) for link, source in linked}
-    assert [path for path in paths if not path.exists()] == []
-    assert {page for page in PAGES[1:] if page.name != "index.md"} <= paths
+    assert len(README.read_text().splitlines()) <= 150
+    assert {page for page in PAGES[1:] if page.name != "index.md"} <= linked_paths(README)
+
+
+@pytest.mark.parametrize("page", sorted(REPOSITORY.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    assert [path for path in linked_paths(page) if not path.exists()] == []
