@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from conftest import REPOSITORY
 from test_layout import LAYERS, SOURCE
 
@@ -62,6 +63,16 @@ def test_the_design_lists_the_modules() -> None:
 def test_the_architecture_picture_shows_the_layers() -> None:
     picture = (REPOSITORY / "docs" / "images" / "architecture.svg").read_text()
     assert tuple(re.findall(r'class="name"[^>]*>(\w+)<', picture)) == LAYERS
+
+
+def test_github_runs_the_same_checks_and_its_forms_are_whole() -> None:
+    folder = REPOSITORY / ".github"
+    steps = yaml.safe_load((folder / "workflows" / "ci.yml").read_text())["jobs"]["check"]["steps"]
+    assert steps[-1]["run"] == ".ci/run"
+    for form in (folder / "ISSUE_TEMPLATE").glob("[!c]*.yml"):
+        content = yaml.safe_load(form.read_text())
+        assert content["name"] and content["description"]
+        assert len({field["id"] for field in content["body"]}) == len(content["body"])
 
 
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
