@@ -10,7 +10,7 @@ BANDS = (
     (
         "values",
         "what a run is, as data; no torch",
-        ("jsonable", "atomic", "progress", "config", "curricula", "recipes"),
+        ("jsonable", "atomic", "progress", "renamed", "config", "hooks", "curricula", "recipes"),
     ),
     ("tensors", "codes, the paper's equations, ranks", ("code", "losses", "distributed")),
     ("files and photos", "run folders, aligned faces", ("run", "photo", "align")),

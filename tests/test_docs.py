@@ -65,6 +65,14 @@ def test_the_architecture_picture_shows_the_layers() -> None:
     assert tuple(re.findall(r'class="name"[^>]*>(\w+)<', picture)) == LAYERS
 
 
+def test_contributing_names_files_and_tables_that_exist() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:src|tests|docs|experiments)/[\w./-]+)`", text)
+    assert [path for path in paths if "NAME" not in path and not (REPOSITORY / path).exists()] == []
+    for path, table in re.findall(r"`(src/[\w/]+\.py)`: its line in `(\w+)`", text):
+        assert re.search(rf"^{table}\b.* = ", (REPOSITORY / path).read_text(), re.MULTILINE), (path, table)
+
+
 def test_github_runs_the_same_checks_and_its_forms_are_whole() -> None:
     folder = REPOSITORY / ".github"
     steps = yaml.safe_load((folder / "workflows" / "ci.yml").read_text())["jobs"]["check"]["steps"]
