@@ -77,9 +77,9 @@ class Student:
         images = rng.integers(0, 256, (case.num_images, *case.image_shape), np.uint8)
         names = [f"attribute {number}" for number in range(case.num_attributes)]
         signs = {name: np.resize([-1.0, 1.0], case.num_images) for name in names} or None
-        self.data = Dataset.from_arrays(images, test_images=images[:1], attributes=signs, test_attributes=signs and {
-            name: [1.0] for name in names
-        }).to(device)  # fmt: skip
+        self.data = Dataset.from_arrays(
+            images, test_images=images[:1], attributes=signs, test_attributes=signs and {name: [1.0] for name in names}
+        ).to(device)
         earlier = case.recipe.stages[case.stage - 1]
         self.num_factors = case.num_attributes or earlier.num_units
         self.model = self._build(self.stage.num_units or case.num_attributes, self.stage.z_channels).train()

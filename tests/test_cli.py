@@ -93,15 +93,31 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("train",), ("--data-root", "--out", "--seed", "--device", "--epochs", "--stages", "--arm", "--init", "--set",
-                      "--deterministic", "--tensorboard", "--dry-run", "the same command again resumes it")),
+        (
+            ("train",),
+            (
+                "--data-root",
+                "--out",
+                "--seed",
+                "--device",
+                "--epochs",
+                "--stages",
+                "--arm",
+                "--init",
+                "--set",
+                "--deterministic",
+                "--tensorboard",
+                "--dry-run",
+                "the same command again resumes it",
+            ),
+        ),
         (("evaluate",), ("--data-root", "--json", "A run folder, a model file")),
         (("report",), ("--data-root", "A run folder")),
         (("data",), ("download", "prepare")),
         (("data", "download"), ("--data-root", "mnist or svhn")),
         (("list",), ("the recipes, arms and data sets",)),
     ],
-)  # fmt: skip
+)
 def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tuple[str, ...], call: Call) -> None:
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")
@@ -169,9 +185,26 @@ def test_train_says_what_comes_next_and_the_same_again_changes_nothing(call: Cal
 
 
 def test_settings_are_recorded_in_the_recipe(call: Call, tmp_path: Path) -> None:
-    assert call("train", "debug", "--epochs", 2, "--stages", 1, "--seed", 3, "--arm", "plain",
-                "--set", "stages.weights.y=0.2", "stages.1.epochs=5",
-                "--set", "model.hidden=[24]").code == 0  # fmt: skip
+    assert (
+        call(
+            "train",
+            "debug",
+            "--epochs",
+            2,
+            "--stages",
+            1,
+            "--seed",
+            3,
+            "--arm",
+            "plain",
+            "--set",
+            "stages.weights.y=0.2",
+            "stages.1.epochs=5",
+            "--set",
+            "model.hidden=[24]",
+        ).code
+        == 0
+    )
     run = Run(tmp_path / "runs" / "debug-plain-s3")
     expected = set_field(set_field(DEBUG, "seed", 3), "stages.epochs", 2)
     expected = set_field(set_field(expected, "stages.weights.y", 0.2), "stages.1.epochs", 5)
@@ -198,8 +231,9 @@ def test_a_dry_run_shows_the_curriculum_and_writes_nothing(call: Call, tmp_path:
     assert json.loads(summary) == {name: value for name, value in to_dict(shown).items() if name != "stages"}
     assert header.split()[:2] == ["stage", "objective"]
     assert [row.split()[:5] for row in rows] == [
-        ["units-2", "reconstruction", "2", "units", "3"], ["units-4", "reconstruction", "4", "units", "3"]
-    ]  # fmt: skip
+        ["units-2", "reconstruction", "2", "units", "3"],
+        ["units-4", "reconstruction", "4", "units", "3"],
+    ]
     assert "y 0.25" in call("train", "debug", "--dry-run", "--set", "stages.2.weights.y=0.25").out.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
@@ -288,7 +322,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; must"),
     "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
-}  # fmt: skip
+}
 
 
 def test_the_version_is_told(call: Call) -> None:
@@ -381,9 +415,23 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
         rows.append(f"{number}.png,{number % 2},{20 + number}")
     (tmp_path / "table.csv").write_text("\n".join(rows))
     command = (
-        "train", "folder", "--images", "photos", "--attributes", "table.csv", "--size", 32, "--epochs", 1, "--out",
-        "run", "--set", "stages.batch_size=12", "model.channels=[4,4,4]", "stages.z_channels=4",
-    )  # fmt: skip
+        "train",
+        "folder",
+        "--images",
+        "photos",
+        "--attributes",
+        "table.csv",
+        "--size",
+        32,
+        "--epochs",
+        1,
+        "--out",
+        "run",
+        "--set",
+        "stages.batch_size=12",
+        "model.channels=[4,4,4]",
+        "stages.z_channels=4",
+    )
     assert call(*command, "--stages", 1).code == 0
     result = call(*command)
     assert (result.code, result.err) == (0, "")
@@ -394,9 +442,23 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
     assert "Bright" in table and "edit@2" in table and "teacher-cycles" in table
     assert set(json.loads(call("evaluate", "run", "--json").out)["attributes"]) == {"Bright", "Age"}
     ordered = call(
-        "train", "folder", "--images", "photos", "--unsupervised", "--size", 32, "--epochs", 1, "--stages", 2, "--out",
-        "ordered", "--set", "stages.batch_size=12", "model.channels=[4,4,4]",
-    )  # fmt: skip
+        "train",
+        "folder",
+        "--images",
+        "photos",
+        "--unsupervised",
+        "--size",
+        32,
+        "--epochs",
+        1,
+        "--stages",
+        2,
+        "--out",
+        "ordered",
+        "--set",
+        "stages.batch_size=12",
+        "model.channels=[4,4,4]",
+    )
     assert (ordered.code, ordered.err) == (0, "")
     without = call("train", "folder", "--images", "photos", "--size", 32, "--out", "none")
     assert without.code == 2 and "learns attributes, and the images have none" in without.err

@@ -195,8 +195,10 @@ def test_built_in_recipes_are_found_by_name() -> None:
 
 def test_a_recipe_is_found_in_a_python_file(tmp_path: Path) -> None:
     path = tmp_path / "my_runs.py"
-    path.write_text("from dataclasses import replace\nfrom jacsup.recipes import RECIPES\n"
-                    "quick = replace(RECIPES['debug'], name='quick')\n")  # fmt: skip
+    path.write_text(
+        "from dataclasses import replace\nfrom jacsup.recipes import RECIPES\n"
+        "quick = replace(RECIPES['debug'], name='quick')\n"
+    )
     assert find(f"{path}:quick") == replace(DEBUG, name="quick")
     assert refusal(find, f"{path}:quikc") == f"{path} defines no recipe 'quikc'; it defines quick"
     assert refusal(find, f"{path}:RECIPES").startswith(f"{path} defines no recipe 'RECIPES'; ")

@@ -166,9 +166,11 @@ def test_gradients_travel_in_several_messages(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("device", "expected"),
-    [("cuda", "3 processes were started on a machine with 2 GPUs; --nproc-per-node must be at most 2"),
-     ("cuda:1", "device is cuda:1 for 3 processes; pass cuda")],
-)  # fmt: skip
+    [
+        ("cuda", "3 processes were started on a machine with 2 GPUs; --nproc-per-node must be at most 2"),
+        ("cuda:1", "device is cuda:1 for 3 processes; pass cuda"),
+    ],
+)
 def test_every_process_needs_a_gpu_of_its_own(device: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", "3"), ("LOCAL_RANK", "2")):
         monkeypatch.setenv(name, value)

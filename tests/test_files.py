@@ -83,11 +83,25 @@ GOOD = idx_bytes(pixels(3, 4, 6))
         (GOOD[:4] + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1), "has no values"),
     ],
     ids=[
-        "empty", "empty gz", "three bytes", "truncated raw", "one byte more", "truncated header", "truncated gz",
-        "truncated gz header", "gz with a tail", "garbled gz", "gz of a truncated file", "png", "doubles",
-        "no dimension", "200 dimensions", "lying header", "no values",
+        "empty",
+        "empty gz",
+        "three bytes",
+        "truncated raw",
+        "one byte more",
+        "truncated header",
+        "truncated gz",
+        "truncated gz header",
+        "gz with a tail",
+        "garbled gz",
+        "gz of a truncated file",
+        "png",
+        "doubles",
+        "no dimension",
+        "200 dimensions",
+        "lying header",
+        "no values",
     ],
-)  # fmt: skip
+)
 def test_damaged_idx_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "images-idx3-ubyte"
     path.write_bytes(content)

@@ -48,11 +48,17 @@ def layers_of(network: nn.Sequential) -> list[tuple[list[list[float]], list[floa
 def test_the_mlp_is_appendix_a1() -> None:
     model = MLPAutoencoder(MLP(), (1, 28, 28), 16)
     assert [m.weight.shape for m in model.encoder if isinstance(m, nn.Linear)] == [
-        (256, 784), (128, 256), (64, 128), (16, 64),
-    ]  # fmt: skip
+        (256, 784),
+        (128, 256),
+        (64, 128),
+        (16, 64),
+    ]
     assert [m.weight.shape for m in model.decoder if isinstance(m, nn.Linear)] == [
-        (64, 16), (128, 64), (256, 128), (784, 256),
-    ]  # fmt: skip
+        (64, 16),
+        (128, 64),
+        (256, 128),
+        (784, 256),
+    ]
     assert isinstance(model.decoder[-1], nn.Tanh)
     assert num_parameters(model) == sum(a * b + b for a, b in ((784, 256), (256, 128), (128, 64), (64, 16))) + sum(
         a * b + b for a, b in ((16, 64), (64, 128), (128, 256), (256, 784))

@@ -33,8 +33,12 @@ def test_without_a_partition_the_last_tenth_of_a_shuffle_is_held_out(tmp_path: P
     assert manifest == read_manifest(folder)
     assert manifest.images_sha256 == hashlib.sha256(pixels).hexdigest()
     assert sorted(path.name for path in folder.iterdir()) == [
-        "attributes.npy", "images.u8", "manifest.json", "names.txt", "partition.npy"
-    ]  # fmt: skip
+        "attributes.npy",
+        "images.u8",
+        "manifest.json",
+        "names.txt",
+        "partition.npy",
+    ]
 
 
 class Interrupted(BaseException):

@@ -72,8 +72,12 @@ def test_the_page_is_whole_and_its_own(editor: Served) -> None:
 def test_the_model_is_described(editor: Served) -> None:
     model = editor.ask("/model").json
     assert (model["kind"], model["name"], model["drawn"], model["align"], model["starts"]) == (
-        "attributes", "drawn", True, False, 8
-    )  # fmt: skip
+        "attributes",
+        "drawn",
+        True,
+        False,
+        8,
+    )
     smiling, bald, _, blurry = model["factors"]
     # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
     assert (smiling["low"], smiling["high"]) == (pytest.approx(-2.33), pytest.approx(3))
@@ -236,9 +240,15 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
     # Without a length it is cut off while it comes.
     monkeypatch.setattr(server, "MOST_BYTES", 1000)
     with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
-        connection.request("POST", "/photo", iter([bytes(600), bytes(600)]), encode_chunked=True, headers={
-            "Transfer-Encoding": "chunked",
-        })  # fmt: skip
+        connection.request(
+            "POST",
+            "/photo",
+            iter([bytes(600), bytes(600)]),
+            encode_chunked=True,
+            headers={
+                "Transfer-Encoding": "chunked",
+            },
+        )
         assert connection.getresponse().status == 413
     assert editor.ask("/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
 

@@ -56,9 +56,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_the_files_that_the_design_names(finished: Path) -> None:
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     assert names == {
-        ".lock", "recipe.json", "run.json", "stats.jsonl", "checkpoint.safetensors", "checkpoint.safetensors.prev",
-        "model.safetensors", *(f"stages/0{i}-units-{i + 2}/model.safetensors" for i in range(3)),
-    }  # fmt: skip
+        ".lock",
+        "recipe.json",
+        "run.json",
+        "stats.jsonl",
+        "checkpoint.safetensors",
+        "checkpoint.safetensors.prev",
+        "model.safetensors",
+        *(f"stages/0{i}-units-{i + 2}/model.safetensors" for i in range(3)),
+    }
     assert Run(finished).recipe == DEBUG
     assert [(line["stage"], line["epoch"]) for line in stats(finished)] == [(s, e) for s in range(3) for e in range(3)]
 

@@ -28,14 +28,26 @@ NUM_STARTS = 8
 START_SIDE = 256
 GROUPS: dict[str, tuple[str, ...]] = {
     "Hair": (
-        "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Receding_Hairline", "Straight_Hair",
-        "Wavy_Hair", "Sideburns", "Goatee", "Mustache", "No_Beard", "5_o_Clock_Shadow",
+        "Bald",
+        "Bangs",
+        "Black_Hair",
+        "Blond_Hair",
+        "Brown_Hair",
+        "Gray_Hair",
+        "Receding_Hairline",
+        "Straight_Hair",
+        "Wavy_Hair",
+        "Sideburns",
+        "Goatee",
+        "Mustache",
+        "No_Beard",
+        "5_o_Clock_Shadow",
     ),
     "Eyes": ("Arched_Eyebrows", "Bags_Under_Eyes", "Bushy_Eyebrows", "Narrow_Eyes"),
     "Mouth and nose": ("Big_Lips", "Big_Nose", "Mouth_Slightly_Open", "Pointy_Nose", "Smiling", "Wearing_Lipstick"),
     "Skin": ("Heavy_Makeup", "Pale_Skin", "Rosy_Cheeks"),
     "Accessories": ("Eyeglasses", "Wearing_Earrings", "Wearing_Hat", "Wearing_Necklace", "Wearing_Necktie"),
-}  # fmt: skip
+}
 OVERALL = "Overall"
 
 

@@ -54,10 +54,15 @@ class Reporter:
 
             # The speed is that of the last minutes, as later stages may cost more than the first.
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
-                console=Console(stderr=True), speed_estimate_period=180,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=Console(stderr=True),
+                speed_estimate_period=180,
+            )
             self._task = self._bar.add_task("starting", total=sum(self._total), losses="")
             self._bar.start()
         return self
