@@ -169,7 +169,11 @@ class MLP(ModelConfig):
     hidden: tuple[int, ...] = (256, 128, 64)
 
     def require_valid(self, *, supervised: bool) -> None:
-        """Check the fields; see ModelConfig."""
+        """Check the fields; see ModelConfig.
+
+        Args:
+            supervised: Whether the factors are the data's attributes.
+        """
         super().require_valid(supervised=supervised)
         _require_widths("hidden", self.hidden)
 
@@ -193,7 +197,11 @@ class Conv(ModelConfig):
     supports_attributes: ClassVar[bool] = True
 
     def require_valid(self, *, supervised: bool) -> None:
-        """Check the fields; see ModelConfig."""
+        """Check the fields; see ModelConfig.
+
+        Args:
+            supervised: Whether the factors are the data's attributes.
+        """
         super().require_valid(supervised=supervised)
         _require_widths("channels", self.channels)
         if not 0 <= self.layers_without_y <= len(self.channels):
@@ -387,12 +395,20 @@ class Recipe:
         return bool(self.stages[0].z_channels)
 
     def teacher_of(self, number: int) -> int:
-        """The number of the stage that stage `number` has as its Jacobian teacher."""
+        """The number of the stage that stage `number` has as its Jacobian teacher.
+
+        Args:
+            number: Number of the stage, from 0.
+        """
         name = self.stages[number].teacher
         return next((i for i, stage in enumerate(self.stages[:number]) if stage.name == name), number - 1)
 
     def prefix(self, num_stages: int) -> tuple[Any, ...]:
-        """What decides the weights after `num_stages` stages: runs that agree in it may share them."""
+        """What decides the weights after `num_stages` stages: runs that agree in it may share them.
+
+        Args:
+            num_stages: Number of stages.
+        """
         return (self.data, self.model, self.flips, self.seed, self.init, self.stages[:num_stages])
 
     @property

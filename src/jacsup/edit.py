@@ -134,21 +134,39 @@ class Editor:
         return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error))
 
     def read(self, opened: OpenedPhoto) -> dict[str, float]:
-        """Return the strengths of all learned attributes of an opened photo."""
+        """Return the strengths of all learned attributes of an opened photo.
+
+        Args:
+            opened: The opened photo.
+        """
         return self.strengths(opened, [name for name, factor in self.factors.items() if factor.learned])
 
     def strengths(self, opened: OpenedPhoto, names: Iterable[str]) -> dict[str, float]:
-        """Return the strengths of the attributes `names` of an opened photo; set on another photo, they are a swap."""
+        """Return the strengths of the attributes `names` of an opened photo; set on another photo, they are a swap.
+
+        Args:
+            opened: The opened photo.
+            names: Names of attributes.
+        """
         return {name: self.strength(name, float(opened.code.y[0, self._column(name)])) for name in names}
 
     def strength(self, name: str, y: float) -> float:
-        """Return the strength that a value `y` of attribute `name` stands for."""
+        """Return the strength that a value `y` of attribute `name` stands for.
+
+        Args:
+            name: Name of the attribute.
+            y: Its value of y.
+        """
         factor = self._learned(name)
         assert factor.m_minus is not None and factor.m_plus is not None
         return (2 * y - factor.m_plus - factor.m_minus) / (factor.m_plus - factor.m_minus)
 
     def reach(self, name: str) -> tuple[float, float]:
-        """Return the lowest and highest strength for a slider: at least those of 98 % of the training images."""
+        """Return the lowest and highest strength for a slider: at least those of 98 % of the training images.
+
+        Args:
+            name: Name of the attribute.
+        """
         factor = self._learned(name)
         low, high = self.strength(name, factor.p01), self.strength(name, factor.p99)
         return min(low, -LEAST_REACH), max(high, LEAST_REACH)
@@ -174,7 +192,15 @@ class Editor:
     def sweep(
         self, opened: OpenedPhoto, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
     ) -> Image.Image:
-        """Return the photo with attribute `name` at the strengths SWEPT, side by side; see `swept`."""
+        """Return the photo with attribute `name` at the strengths SWEPT, side by side; see `swept`.
+
+        Args:
+            opened: The opened photo.
+            name: Name of the attribute that is swept.
+            strengths: Strengths of other attributes, by name.
+            side: Largest side of each image in pixels.
+            detail: Share of the photo's own detail to preserve, from 0 to 1.
+        """
         return side_by_side(self.swept(opened, name, strengths, SWEPT, side=side, detail=detail))
 
     def swept(
@@ -261,7 +287,11 @@ class Editor:
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Return images of equal size and mode as one row."""
+    """Return images of equal size and mode as one row.
+
+    Args:
+        images: Images of equal size and mode.
+    """
     width, height = images[0].size
     strip = Image.new(images[0].mode, (width * len(images), height))
     for place, image in enumerate(images):

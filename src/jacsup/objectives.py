@@ -73,7 +73,11 @@ class Labels:
     frequency: Float[Tensor, " k"]
 
     def weights_of(self, y_bar: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """Return weights that balance binary labels; 1 for continuous ones."""
+        """Return weights that balance binary labels; 1 for continuous ones.
+
+        Args:
+            y_bar: Labels, shape (b, k).
+        """
         return losses.balance(y_bar, self.frequency).masked_fill(self.continuous, 1.0)
 
 
@@ -110,7 +114,11 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
 
 
 def reconstruction(weights: Weights = Weights()) -> Update:
-    """Eq. 8 alone."""
+    """Eq. 8 alone.
+
+    Args:
+        weights: Weights, of which `rec` counts.
+    """
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         return {"rec": losses.reconstruction(batch.x, model.decode(code))}
@@ -119,7 +127,11 @@ def reconstruction(weights: Weights = Weights()) -> Update:
 
 
 def nested(weights: Weights = Weights()) -> Update:
-    """Eq. 8 on codes whose last units are dropped: nested dropout (Rippel et al. 2014), a baseline."""
+    """Eq. 8 on codes whose last units are dropped: nested dropout (Rippel et al. 2014), a baseline.
+
+    Args:
+        weights: Weights, of which `rec` counts.
+    """
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert batch.kept is not None
@@ -129,7 +141,13 @@ def nested(weights: Weights = Weights()) -> Update:
 
 
 def teacher(weights: Weights, options: LossOptions = LossOptions(), labels: Labels | None = None) -> Update:
-    """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes."""
+    """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes.
+
+    Args:
+        weights: Weights of the losses.
+        options: Variants of the losses.
+        labels: What the attributes hold; by default all are binary, and none can be balanced.
+    """
     active = active_weights(weights, "rec", "xcov", "pred")
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -142,7 +160,14 @@ def teacher(weights: Weights, options: LossOptions = LossOptions(), labels: Labe
 def student(
     weights: Weights, num_factors: int, options: LossOptions = LossOptions(), labels: Labels | None = None
 ) -> Update:
-    """Eq. 8, 9, 10 and 11 for a student whose first `num_factors` units are its teacher's factors."""
+    """Eq. 8, 9, 10 and 11 for a student whose first `num_factors` units are its teacher's factors.
+
+    Args:
+        weights: Weights of the losses.
+        num_factors: Number of factors y.
+        options: Variants of the losses.
+        labels: What the attributes hold; by default all are binary, and none can be balanced.
+    """
     active = active_weights(weights, "rec", "y", "jacobian", "xcov", "pred")
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -169,7 +194,13 @@ def student(
 
 
 def cycle(weights: Weights, options: LossOptions = LossOptions(), labels: Labels | None = None) -> Update:
-    """Eq. 12 and 13: L2, for the decoder alone, on images decoded from the partners' factors and their own z."""
+    """Eq. 12 and 13: L2, for the decoder alone, on images decoded from the partners' factors and their own z.
+
+    Args:
+        weights: Weights of the losses.
+        options: Variants of the losses.
+        labels: What the attributes hold; by default all are binary, and none can be balanced.
+    """
     active = active_weights(weights, "cycle_y", "cycle_z")
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -193,14 +224,27 @@ def cycle(weights: Weights, options: LossOptions = LossOptions(), labels: Labels
 
 
 def active_weights(weights: Weights, *names: str) -> dict[str, float]:
-    """Return those of the named weights that are not 0: the terms that are computed."""
+    """Return those of the named weights that are not 0: the terms that are computed.
+
+    Args:
+        weights: Weights of the losses.
+        names: Names of the terms.
+    """
     return {name: getattr(weights, name) for name in names if getattr(weights, name)}
 
 
 def code_terms(
     active: dict[str, float], options: LossOptions, batch: Batch, code: Code, labels: Labels | None
 ) -> dict[str, Tensor]:
-    """Eq. 10 and 11, which need no images, where they are active."""
+    """Eq. 10 and 11, which need no images, where they are active.
+
+    Args:
+        active: Weights of the active terms, by name.
+        options: Variants of the losses.
+        batch: The batch.
+        code: Its code E(x).
+        labels: What the attributes hold; by default all are binary, and none can be balanced.
+    """
     values: dict[str, Tensor] = {}
     if "xcov" in active:
         cross_covariance = losses.cross_covariance_norm if options.xcov_norm else losses.cross_covariance

@@ -58,20 +58,37 @@ class Run:
             )
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Write recipe.json."""
+        """Write recipe.json.
+
+        Args:
+            recipe: The recipe.
+        """
         write_atomically(self.path / "recipe.json", json.dumps(to_dict(recipe), indent=2).encode())
 
     def stage_file(self, number: int, recipe: Recipe | None = None) -> Path:
-        """The model of stage `number`, whether it exists or not."""
+        """The model of stage `number`, whether it exists or not.
+
+        Args:
+            number: Number of the stage, from 0.
+            recipe: The run's recipe, if it is at hand.
+        """
         stage = (recipe or self.recipe).stages[number]
         return self.path / "stages" / f"{number:02d}-{stage.name}" / "model.safetensors"
 
     def stage_digest(self, number: int) -> str:
-        """SHA-256 of a finished stage's model file."""
+        """SHA-256 of a finished stage's model file.
+
+        Args:
+            number: Number of the stage, from 0.
+        """
         return hashlib.sha256(self.stage_file(number).read_bytes()).hexdigest()
 
     def finished_stages(self, recipe: Recipe | None = None) -> list[int]:
-        """Numbers of the stages whose models exist, from the first without a gap."""
+        """Numbers of the stages whose models exist, from the first without a gap.
+
+        Args:
+            recipe: The run's recipe, if it is at hand.
+        """
         recipe = recipe or self.recipe
         finished: list[int] = []
         while len(finished) < len(recipe.stages) and self.stage_file(len(finished), recipe).is_file():
@@ -84,7 +101,11 @@ class Run:
         return self.stage_file(finished[-1]) if finished else None
 
     def install_model(self, stage_file: Path) -> None:
-        """Copy a stage's model to the run's model.safetensors."""
+        """Copy a stage's model to the run's model.safetensors.
+
+        Args:
+            stage_file: The stage's model file.
+        """
         content = stage_file.read_bytes()
         if not self.model_file.exists() or self.model_file.read_bytes() != content:
             write_atomically(self.model_file, content)
@@ -104,7 +125,11 @@ class Run:
         return json.loads(path.read_text())["sessions"] if path.exists() else []
 
     def add_session(self, session: dict[str, Any]) -> None:
-        """Append a session to run.json."""
+        """Append a session to run.json.
+
+        Args:
+            session: What run.json gets.
+        """
         text = json.dumps({"sessions": [*self.sessions(), session]}, indent=2)
         write_atomically(self.path / "run.json", text.encode())
 

@@ -46,20 +46,37 @@ class Split:
         return self.images.numel() > DEVICE_BYTES
 
     def to(self, device: str | torch.device) -> Split:
-        """Return the split on another device; images that are streamed stay where they are."""
+        """Return the split on another device; images that are streamed stay where they are.
+
+        Args:
+            device: The device.
+        """
         images = self.images if self.streamed else self.images.to(device)
         return Split(images, *(value if value is None else value.to(device) for value in self._known()))
 
     def pixels(self, index: Int[Tensor, " b"], device: torch.device) -> UInt8[Tensor, "b c h w"]:
-        """Return the images with the numbers `index`, on a device."""
+        """Return the images with the numbers `index`, on a device.
+
+        Args:
+            index: Numbers of the images, shape (b,).
+            device: The device.
+        """
         return self.images[index.to(self.images.device)].to(device)
 
     def first(self, count: int) -> Split:
-        """Return the first `count` images with all that is known of them."""
+        """Return the first `count` images with all that is known of them.
+
+        Args:
+            count: Number of images.
+        """
         return self.rows(slice(count))
 
     def rows(self, rows: slice) -> Split:
-        """Return a slice of the images with all that is known of them."""
+        """Return a slice of the images with all that is known of them.
+
+        Args:
+            rows: Which images.
+        """
         return Split(self.images[rows], *(value if value is None else value[rows] for value in self._known()))
 
     def _known(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -91,7 +108,11 @@ class Dataset:
         return channels, height, width
 
     def to(self, device: str | torch.device) -> Dataset:
-        """Return the data on another device."""
+        """Return the data on another device.
+
+        Args:
+            device: The device.
+        """
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     @classmethod

@@ -47,13 +47,22 @@ def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -
 
 
 def stored_means(factors: Sequence[Factor]) -> Means:
-    """Return m- and m+ of the factors of a model file, or of those that `describe` returns."""
+    """Return m- and m+ of the factors of a model file, or of those that `describe` returns.
+
+    Args:
+        factors: The factors of a model file.
+    """
     means = torch.tensor([(factor.m_minus, factor.m_plus) for factor in factors])
     return means[:, 0], means[:, 1]
 
 
 def mutually_exclusive(factor: int, attributes: Sequence[Attribute]) -> list[int]:
-    """Return the columns of the attributes that attribute number `factor` excludes."""
+    """Return the columns of the attributes that attribute number `factor` excludes.
+
+    Args:
+        factor: Number of the attribute, from 0.
+        attributes: All attributes.
+    """
     return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].mutually_exclusive]
 
 
@@ -229,6 +238,10 @@ def _share(verdicts: Bool[Tensor, "..."]) -> float:
 
 
 def mean_of_known(values: Sequence[float]) -> float:
-    """Return the mean of the finite values; nan if there are none."""
+    """Return the mean of the finite values; nan if there are none.
+
+    Args:
+        values: Numbers, nan where unknown.
+    """
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan

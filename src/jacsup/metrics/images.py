@@ -19,12 +19,21 @@ CHUNK_NUMBERS = 2**19
 
 
 def chunk_size(images: UInt8[Tensor, "n c h w"]) -> int:
-    """Return how many images of this size a model processes at once."""
+    """Return how many images of this size a model processes at once.
+
+    Args:
+        images: Images (n, c, h, w), uint8.
+    """
     return max(1, min(CHUNK, CHUNK_NUMBERS // images[0].numel()))
 
 
 def chunks(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
-    """Yield images in the model's value range, on the model's device, in chunks."""
+    """Yield images in the model's value range, on the model's device, in chunks.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     device = device_of(model)
     for part in images.split(chunk_size(images)):
         yield to_float(part.to(device), model.value_range)
@@ -32,31 +41,56 @@ def chunks(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Iterator[Flo
 
 @torch.no_grad()
 def reconstruct(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Return reconstructions of images as pixels in [0, 1]."""
+    """Return reconstructions of images as pixels in [0, 1].
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     outputs = [model.decode(model.encode(x)) for x in chunks(model, images)]
     return to_unit(torch.cat(outputs), model.value_range)
 
 
 @torch.no_grad()
 def code_of(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Code:
-    """Return the code of all images."""
+    """Return the code of all images.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     codes = [model.encode(x) for x in chunks(model, images)]
     return Code(torch.cat([code.y for code in codes]), torch.cat([code.z for code in codes]))
 
 
 def encode_all(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
-    """Return y and z of all images side by side."""
+    """Return y and z of all images side by side.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     return code_of(model, images).units
 
 
 @torch.no_grad()
 def encode_factors(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-    """Return the factors y of all images, without keeping their z in memory."""
+    """Return the factors y of all images, without keeping their z in memory.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     return torch.cat([model.encode(x).y for x in chunks(model, images)])
 
 
 def reconstruction_scores(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
-    """Return `mse`, `psnr` and `ssim` of a model's reconstructions of images, computed in chunks."""
+    """Return `mse`, `psnr` and `ssim` of a model's reconstructions of images, computed in chunks.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     parts = images.split(chunk_size(images))
     sums = {"mse": 0.0, "ssim": 0.0}
     for part in parts:
@@ -68,20 +102,34 @@ def reconstruction_scores(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) 
 
 
 def reconstruction_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
-    """Return the mean squared error of a model's reconstructions of images, computed in chunks."""
+    """Return the mean squared error of a model's reconstructions of images, computed in chunks.
+
+    Args:
+        model: The model.
+        images: Images (n, c, h, w), uint8.
+    """
     parts = images.split(chunk_size(images))
     return sum(len(part) * mse(reconstruct(model, part), part) for part in parts) / len(images)
 
 
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
-    """Return the mean squared error of pixels in [0, 1] against uint8 images; 0 is exact."""
+    """Return the mean squared error of pixels in [0, 1] against uint8 images; 0 is exact.
+
+    Args:
+        pixels: Pixels in [0, 1], shape (n, c, h, w).
+        images: Images (n, c, h, w), uint8.
+    """
     # Squares are summed in float64: a float32 mean over 10^7 pixels would lose digits.
     errors = (pixels - to_float(images.to(pixels.device), UNIT)).square()
     return errors.sum(dtype=torch.float64).item() / pixels.numel()
 
 
 def psnr(mean_squared_error: float) -> float:
-    """Return the peak signal-to-noise ratio in dB of a mean squared error in [0, 1] pixels; infinite for 0."""
+    """Return the peak signal-to-noise ratio in dB of a mean squared error in [0, 1] pixels; infinite for 0.
+
+    Args:
+        mean_squared_error: Mean squared error of pixels in [0, 1].
+    """
     return -10 * math.log10(mean_squared_error) if mean_squared_error else math.inf
 
 

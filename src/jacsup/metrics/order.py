@@ -39,7 +39,11 @@ def prefix_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"], means: Floa
 
 
 def drop_per_unit(prefix: list[float]) -> list[float]:
-    """Return how much each unit lowers the errors that `prefix_mse` returns."""
+    """Return how much each unit lowers the errors that `prefix_mse` returns.
+
+    Args:
+        prefix: What `prefix_mse` returns.
+    """
     return [before - after for before, after in pairwise(prefix)]
 
 
@@ -61,6 +65,10 @@ def energy_per_unit(model: Autoencoder, images: UInt8[Tensor, "n c h w"], spread
 
 
 def monotony(energies: list[float]) -> float | None:
-    """Return the share of pairs whose earlier unit has more energy: 1 is in order, 0.5 random; None for one unit."""
+    """Return the share of pairs whose earlier unit has more energy: 1 is in order, 0.5 random; None for one unit.
+
+    Args:
+        energies: What `energy_per_unit` returns.
+    """
     pairs = list(combinations(energies, 2))
     return sum(earlier > later for earlier, later in pairs) / len(pairs) if pairs else None

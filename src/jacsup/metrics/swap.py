@@ -37,7 +37,11 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, pixels: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
-        """Return the class of each image."""
+        """Return the class of each image.
+
+        Args:
+            pixels: Pixels in [0, 1], shape (b, c, h, w).
+        """
         return self.network(pixels).argmax(dim=1)
 
 

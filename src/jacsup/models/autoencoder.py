@@ -48,11 +48,19 @@ class Autoencoder(Protocol):
         ...
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the code of images in the value range, with y of shape (b, num_units)."""
+        """E(x): the code of images in the value range, with y of shape (b, num_units).
+
+        Args:
+            x: Images in the model's value range.
+        """
         ...
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z): the images of a code."""
+        """D(y, z): the images of a code.
+
+        Args:
+            code: The code.
+        """
         ...
 
 

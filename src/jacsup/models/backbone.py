@@ -85,11 +85,19 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the code of images in the value range."""
+        """E(x): the code of images in the value range.
+
+        Args:
+            x: Images in the model's value range.
+        """
         raise NotImplementedError
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z): the images of a code."""
+        """D(y, z): the images of a code.
+
+        Args:
+            code: The code.
+        """
         raise NotImplementedError
 
 

@@ -76,7 +76,11 @@ class Typical:
     mse: float
 
     def distance_from(self, units: Float[Tensor, "n u"]) -> Float[Tensor, " n"]:
-        """Return the distance of codes `units` from the mean: root mean square of its values in standard deviations."""
+        """Return the distance of codes `units` from the mean: root mean square of its values in standard deviations.
+
+        Args:
+            units: Codes, y and z in one row, shape (n, u).
+        """
         return ((units - self.mean) / self.std.clamp(min=1e-6)).square().mean(dim=1).sqrt()
 
 
