@@ -18,7 +18,7 @@ IMAGE_SIZES = (32, 64, 128, 256, 512)
 # What layers compute in while they learn; no part of a recipe.
 Precision = Literal["float32", "bfloat16"]
 # The objectives of the method and of nested dropout; those of other baselines are in hooks.BASELINES.
-Objective = Literal["reconstruction", "teacher", "student", "nested"]
+Objective = Literal["reconstruction", "teacher", "student", "residual", "nested"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +214,39 @@ class Conv(ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Residual:
+    """The networks of an exact student, D_S(y, z) = D_T(y) + g(y) R(z).
+
+    Attributes:
+        hidden: Widths of the hidden layers of E_R; R mirrors them.
+        gate: Widths of the hidden layers of g, a value between 0 and 1 for each pixel; empty for g = 1, with which the
+            Jacobian is exactly the teacher's.
+    """
+
+    hidden: tuple[int, ...] = (512, 256, 128)
+    gate: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualStudent(ModelConfig):
+    """An exact student; recipes say the same by a stage with the objective `residual`.
+
+    Attributes:
+        networks: Its new networks.
+        teacher: The teacher's config.
+        teacher_units: Number of the teacher's units, the factors y.
+        teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
+        amount: How much of the residual is added; less of it gives more control and less sharpness.
+    """
+
+    networks: Residual = Residual()
+    teacher: ModelConfig = MLP()
+    teacher_units: int = 2
+    teacher_normalized: bool = False
+    amount: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adam:
     """Settings of the Adam optimizer of a stage.
 
@@ -302,7 +335,8 @@ class Stage:
     Attributes:
         name: Name of the stage, unique within its recipe.
         objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on eq. 12 and 13;
-            `student` on eq. 8 and 9, and on the others where they have weights; `nested` on eq. 8 with truncated codes.
+            `student` on eq. 8 and 9, and on the others where they have weights; `residual` on eq. 8
+            with the teacher inside the decoder, the exact student; `nested` on eq. 8 with truncated codes.
             Baselines have objectives of their own, see `hooks.BASELINES`.
         num_units: Units of an ordered code learned without labels, 0 for a code with attributes. It must grow from
             stage to stage; the units of the stage before are the student's factors y.
@@ -314,6 +348,7 @@ class Stage:
         options: Variants of the loss terms.
         adam: Settings of the optimizer.
         growth: How new weights start.
+        residual: The networks of an exact student.
         teacher: Name of the stage whose Jacobian a student keeps; defaults to the stage before it.
         swap_probability: Probability, above 0, that an attribute comes from the partner where eq. 9, 12 and 13 swap;
             1 in the paper.
@@ -329,6 +364,7 @@ class Stage:
     options: LossOptions = LossOptions()
     adam: Adam = Adam()
     growth: Growth = Growth()
+    residual: Residual = Residual()
     teacher: str = ""
     swap_probability: float = 1.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,7 @@ from jacsup.code import Code
 from jacsup.config import LossOptions, Stage, Weights
 from jacsup.hooks import hook_of
 from jacsup.models import TrainableAutoencoder
+from jacsup.models.residual import ResidualAutoencoder
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Update:
         losses: (model, batch, code) -> unweighted scalars by name, for exactly the names in `weights`. The code is E(x)
             of the iteration's first update: with its gradient there, as a constant in later updates.
         weights: The weight of each loss.
+        encode: (model, batch) -> the code that the losses get; of an iteration's updates the first one's counts.
     """
 
     trains: tuple[str, ...]
     losses: Losses
     weights: dict[str, float]
+    encode: Callable[[Any, Batch], Code] = lambda model, batch: model.encode(batch.x)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
             first = teacher(weights, options, labels)
         case "student":
             first = student(weights, num_factors, options, labels)
+        case "residual":
+            return (residual(weights),)
         case baseline:
             hook = hook_of(baseline)
             assert hook
@@ -124,6 +130,24 @@ def reconstruction(weights: Weights = Weights()) -> Update:
         return {"rec": losses.reconstruction(batch.x, model.decode(code))}
 
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
+
+
+def residual(weights: Weights = Weights()) -> Update:
+    """Eq. 8 of an exact student, whose teacher's part of the images the batch has.
+
+    Args:
+        weights: Weights, of which `rec` counts.
+    """
+
+    def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
+        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
+        return model.encode_residual(batch.x, batch.teacher_y, batch.teacher_x_hat)
+
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert isinstance(model, ResidualAutoencoder) and batch.teacher_x_hat is not None
+        return {"rec": losses.reconstruction(batch.x, batch.teacher_x_hat + model.decode_residual(code))}
+
+    return Update(("encoder", "decoder"), terms, {"rec": weights.rec}, encode)
 
 
 def nested(weights: Weights = Weights()) -> Update:

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import MLP, Conv, ModelConfig
+from jacsup.config import MLP, Conv, ModelConfig, ResidualStudent
 from jacsup.models.backbone import Model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
+from jacsup.models.residual import ResidualAutoencoder
 
 # The backbones that can be trained, stored and loaded, by their configs. A new one is its file and a line here.
 BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder}
@@ -100,6 +101,9 @@ def build(
     Raises:
         ValueError: the backbone cannot be built in these sizes.
     """
+    if isinstance(config, ResidualStudent):
+        teacher = build(config.teacher, image_shape, config.teacher_units, normalized=config.teacher_normalized)
+        return ResidualAutoencoder(config, teacher, num_units)
     return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 
 

@@ -52,11 +52,11 @@ class MLPAutoencoder(Model):
             raise ValueError(f"z_channels is {z_channels}; must be 0 for an MLP, whose code has no nuisance part")
         super().__init__(config, image_shape, num_units, normalized=normalized)
         sizes = (math.prod(image_shape), *config.hidden, num_units)
-        self.encoder = Layers(*_layers(sizes))
+        self.encoder = Layers(*dense_layers(sizes))
         self.code_layer, self.norm_layer = f"encoder.{len(self.encoder) - 1}", f"encoder.{len(self.encoder)}"
         if normalized:
             self.encoder.append(nn.BatchNorm1d(num_units, affine=False))
-        self.decoder = Layers(*_layers(sizes[::-1]), nn.Tanh())
+        self.decoder = Layers(*dense_layers(sizes[::-1]), nn.Tanh())
         if normalized:
             self.drop_code_bias()
 
@@ -78,7 +78,12 @@ class MLPAutoencoder(Model):
         return pixels.to(code.y.dtype).unflatten(1, self.image_shape)
 
 
-def _layers(sizes: tuple[int, ...]) -> list[nn.Module]:
+def dense_layers(sizes: tuple[int, ...]) -> list[nn.Module]:
+    """Return linear layers of these widths with a ReLU between each two.
+
+    Args:
+        sizes: Widths, from the input's to the output's.
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [Linear(inputs, outputs), nn.ReLU()]

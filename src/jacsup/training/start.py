@@ -17,13 +17,14 @@ import torch
 import jacsup
 from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
-from jacsup.config import Recipe
+from jacsup.config import Recipe, ResidualStudent, Stage
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import initial_seed
 from jacsup.hooks import hook_of
 from jacsup.jsonable import differences
 from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.grow import grow
+from jacsup.models.residual import ResidualAutoencoder
 from jacsup.run import Run
 from jacsup.training.options import Options
 
@@ -217,7 +218,9 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     before = load(run.stage_file(number - 1, recipe)) if number else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(recipe.seed, number))
-        if before:
+        if before and stage.objective == "residual":
+            model = _exact_student(before, stage)
+        elif before:
             model = grow(before, num_units, stage.z_channels, stage.growth)
         else:
             sizes = num_units, stage.z_channels
@@ -225,3 +228,14 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
         if hook := hook_of(stage.objective):
             hook.prepare(model, recipe, stage, len(data.train))
     return model
+
+
+def _exact_student(teacher: Model, stage: Stage) -> Model:
+    config = ResidualStudent(
+        networks=stage.residual,
+        value_range=teacher.value_range,
+        teacher=teacher.config,
+        teacher_units=teacher.num_units,
+        teacher_normalized=teacher.normalized,
+    )
+    return ResidualAutoencoder(config, teacher, stage.num_units)

@@ -28,7 +28,7 @@ def make_optimizer(model: Model, adam: Adam) -> torch.optim.Optimizer:
 
     A second Adam for the same weights would cancel the weights of its losses, as Adam is invariant to their scale.
     """
-    return make_adam(list(model.parameters()), adam)
+    return make_adam([weight for weight in model.parameters() if weight.requires_grad], adam)
 
 
 def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
@@ -84,7 +84,7 @@ def train_step(
         All unweighted losses, on the device, in the order of the updates.
     """
     values: list[Tensor] = []
-    code = model.encode(batch.x)
+    code = updates[0].encode(model, batch)
     for update in updates:
         terms = update.losses(model, batch, code)
         loss = torch.stack([weight * terms[name] for name, weight in update.weights.items()]).sum()
