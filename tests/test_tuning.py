@@ -160,7 +160,7 @@ def test_where_no_attribute_can_be_judged(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(epoch_scores, "_edit_accuracy", lambda *_: math.nan)
     images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
     data = Dataset.from_arrays(images, attributes={"Hat": np.arange(60) % 2})
-    with pytest.raises(ValueError, match="the judge recognizes no attribute well enough"):
+    with pytest.raises(ValueError, match="the judge recognises no attribute well enough"):
         search(small_faces(batch_size=20), data, {"stages.weights.y": [1.0]}, tmp_path, floor=0.5, device="cpu")
     (stats,) = tmp_path.rglob("stats.jsonl")
     assert "test_edit" not in stats.read_text() and "NaN" not in stats.read_text()

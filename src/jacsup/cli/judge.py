@@ -137,7 +137,7 @@ def compare(
             raise ValueError(f"unknown method '{method}' of comparison '{name}'; {suggestion(method, known)}")
     for flag, given in (("--methods", methods), ("--codes", codes), ("--seeds", seeds)):
         if len({*given}) < len(given):
-            raise ValueError(f"{flag} is {' '.join(map(str, given))}; pass each value once")
+            raise ValueError(f"{flag} is {' '.join(map(str, given))}; no value may be repeated")
     if epochs is not None and epochs < 1:
         raise ValueError(f"--epochs is {epochs}; must be at least 1")
     if comparison.recipe.supervised and (codes or epochs):
