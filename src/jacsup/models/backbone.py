@@ -103,6 +103,8 @@ class Model(nn.Module):
 
 def _fold_code_bias(model: Model, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Subtract a bias that files and checkpoints of version 0.1 have before the BatchNorm from its running mean."""
+    if not model.normalized:
+        return
     bias, mean = f"{prefix}{model.code_layer}.bias", f"{prefix}{model.norm_layer}.running_mean"
     if bias in state and mean in state and model.get_submodule(model.code_layer).bias is None:
         # In double precision: a file of 16-bit numbers would round the difference once more.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from jacsup.atomic import write_atomically
-from jacsup.config import DataConfig
+from jacsup.config import DataConfig, ModelConfig
 from jacsup.jsonable import from_dict, to_dict
-from jacsup.models.autoencoder import BACKBONES, Autoencoder, Model, build, name_of, pick_device
+from jacsup.models.autoencoder import Autoencoder, Model, build, name_of, pick_device
 from jacsup.models.fetch import HUB, download, shipped
 from jacsup.run import Run
 
@@ -133,7 +131,7 @@ def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = t
     """
     metadata = {
         "format": FORMAT,
-        "model": to_dict(model.config, _backbone_config()),
+        "model": to_dict(model.config, ModelConfig),
         "image_shape": list(model.image_shape),
         "num_units": model.num_units,
         "z_channels": model.z_channels,
@@ -211,7 +209,7 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     """
     path = model_file(where)
     metadata = load_metadata(path)
-    config = from_dict(_backbone_config(), metadata["model"], "model")
+    config = from_dict(ModelConfig, metadata["model"], "model")
     shape = tuple(metadata["image_shape"])
     sizes = metadata["num_units"], metadata.get("z_channels", 0)
     model = build(config, shape, *sizes, normalized=metadata["normalized"])
@@ -248,11 +246,6 @@ def load_info(where: str | Path | Autoencoder) -> ModelInfo:
         typical = Typical(mean=mean, std=std, **metadata["typical"])
     recipe, metrics = metadata["recipe"], metadata["metrics"]
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
-
-
-def _backbone_config() -> Any:
-    """The union of all backbones' configs."""
-    return reduce(or_, BACKBONES)
 
 
 def _factor(stored: dict[str, Any]) -> Factor:
