@@ -64,7 +64,7 @@ def test_a_weight_changes_where_there_is_such_a_term() -> None:
     assert [stage.weights.cycle_y for stage in changed.stages] == [0.5] * 4
     assert [stage.weights.y for stage in changed.stages] == [0.0, 0.0, 3.0, 3.0]
     assert [stage.weights.pred for stage in changed.stages][:2] == [faces.stages[0].weights.pred, 9.0]
-    with pytest.raises(ValueError, match="did you mean 'jacobian'"):
+    with pytest.raises(ValueError, match="must be one of rec, y, jacobian"):
         with_values(RECIPE, {"stages.weights.dif": 1.0})
 
 

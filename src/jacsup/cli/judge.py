@@ -76,7 +76,7 @@ def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
 
 
 def _headings(keys: Sequence[str]) -> list[str]:
-    return [lazy.metric_of(key).heading for key in keys]
+    return [lazy.metric_of(key).column for key in keys]
 
 
 def _cells(scores: Mapping[str, Any], keys: Sequence[str]) -> list[str | None]:
