@@ -191,6 +191,7 @@ function editPhotos() {
     copyLink(new URLSearchParams({ ...start, "*detail": detail.value, ...set }));
   });
   async function startFrom(number) {
+    leaveCamera();
     const mine = ++opening;
     try {
       const file = await (await ask(`/starts/${number}`)).blob();
