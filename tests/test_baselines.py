@@ -540,13 +540,13 @@ def test_methods_with_attributes_are_arms(monkeypatch: pytest.MonkeyPatch) -> No
         (["digits", "--methods", "pva"], "unknown method 'pva' of comparison 'digits'; did you mean"),
         (["digits", "--codes", "1"], "codes"),
         (["digits", "--codes", "11"], "codes"),
-        (["digits", "--epochs", "3"], "epochs is 3; allowed are"),
+        (["digits", "--epochs", "3"], "epochs is 3; it must be at least"),
         (
             ["faces-mini", "--epochs", "3"],
             "are only for ordered codes; omit them for 'faces-mini'",
         ),
         (["digits", "--epochs", "0"], "--epochs is 0; must be at least 1"),
-        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; pass each value once"),
+        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; no value may be repeated"),
     ],
 )
 def test_wrong_input_is_named(

@@ -243,9 +243,9 @@ def test_evaluate_prints_a_table_or_metrics_json(call: Call, quick: Path) -> Non
     assert table.code == 0
     metrics = json.loads((quick / "metrics.json").read_text())
     lines = table.out.splitlines()
-    assert lines[0].split()[:3] == ["stage", "code_size", "mse"]
+    assert re.split("  +", lines[0])[:3] == ["stage", "code size", "MSE"]
     for line, stage in zip(lines[1:4], metrics["stages"], strict=True):
-        assert line.split()[:3] == [stage["name"], str(stage["code_size"]), f"{stage['mse']:.4g}"]
+        assert line.split()[:3] == [stage["name"], str(stage["code_size"]), f"{stage['mse']:.4f}"]
     assert lines[4].endswith(f"an accuracy of {metrics['classifier_accuracy']:.4f}")
     assert json.loads(call("evaluate", quick, "--json").out) == metrics
     file = Run(quick).stage_file(1)
@@ -275,7 +275,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "half a gzip": (TRAIN_MNIST, "train-images-idx3-ubyte is damaged (Compressed file ended"),
     "wrong magic": (TRAIN_MNIST, "is not an IDX file of bytes: it starts with 89504e47, not 00000801 to"),
     "corrupted": (TRAIN_MNIST, "train-images-idx3-ubyte is damaged (CRC check failed"),
-    "recipe": (("train", "mnist-fsat"), "there is no recipe 'mnist-fsat'; did you mean 'mnist-fast'?"),
+    "recipe": (("train", "mnist-fsat"), "unknown recipe 'mnist-fsat'; did you mean 'mnist-fast'?"),
     "recipe file": (("train", "mine.py:fast"), "mine.py: RuntimeError: two lines; pass a Python file"),
     "field": ((*TRAIN, "--set", "stages.adam.rl=1"), "has no field 'stages.adam.rl'; did you mean 'lr'?"),
     "no value": ((*TRAIN, "--set", "seed"), "--set is 'seed'; use FIELD=VALUE"),
@@ -293,7 +293,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "other recipe": (
         (*TRAIN, "--out", "run", "--seed", "4", "--set", "stages.1.adam.lr=1"),
         "run holds a run of another recipe (stages.0.epochs: 1 -> 3; stages.1.epochs: 1 -> 3; "
-        "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); pass another folder with --out",
+        "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); to resume it pass the same settings",
     ),
     "other folder": ((*TRAIN, "--out", "photos"), "photos exists and is not a run; pass a new folder with --out"),
     "evaluate photos": (("evaluate", "photos"), "photos is not a run: it has no recipe.json; pass a folder that"),
@@ -308,7 +308,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "skip alone": ((*TRAIN, "--skip-bad"), "`jacsup data prepare celeba --skip-bad`"),
     "size": (("train", "celeba64", "--size", "48"), "size is 48; must be one of 32, 64, 128, 256, 512"),
     "no size": (("train", "celeba64", "--size", "0"), "size is 0; must be one of 32, 64, 128, 256, 512"),
-    "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; leave --size away"),
+    "size of digits": ((*TRAIN, "--size", "64"), "recipe 'debug' has images of a fixed size; omit --size"),
     "unsupervised": (("train", "celeba64", "--unsupervised"), "--unsupervised is only for the recipe 'folder'"),
     "odd images": (("train", "folder", "--images", "photos", "--set", "data.size=63"), "size is 63; must be one of 32"),
     "too many layers": (
@@ -461,7 +461,7 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
     )
     assert (ordered.code, ordered.err) == (0, "")
     without = call("train", "folder", "--images", "photos", "--size", 32, "--out", "none")
-    assert without.code == 2 and "learns attributes, and the images have none" in without.err
+    assert without.code == 2 and "learns attributes, but the images have none" in without.err
 
 
 def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ IMAGES = pixels(20, 6, 6)
         ((IMAGES[..., None, None],), "images have shape (20, 6, 6, 1, 1)"),
         ((pixels(20, 5, 6, 6),), "images have shape (20, 5, 6, 6)"),
         ((IMAGES[:0],), "images have shape (0, 6, 6)"),
-        ((IMAGES[:9],), "images has 9 rows; pass at least 10, or test_images"),
+        ((IMAGES[:9],), "there are 9 images; pass at least 10, or pass test_images"),
         ((IMAGES, np.arange(19)), "labels are int64 of shape (19,); must be 20 integers"),
         ((IMAGES, np.arange(20)[:, None]), "labels are int64 of shape (20, 1); must be 20 integers"),
         ((IMAGES, np.arange(20.0)), "labels are float64 of shape (20,); must be 20 integers"),
@@ -269,7 +269,7 @@ def test_attributes_come_by_name() -> None:
         ),
         ({"attributes": {"Hat": [1] * 20}}, "Hat: the same in all 18 training images"),
         ({"test_attributes": {"Hat": [1] * 20}}, "without test_images"),
-        ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "have different names"),
+        ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "differ in names"),
     ],
 )
 def test_attributes_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:

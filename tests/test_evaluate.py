@@ -174,10 +174,10 @@ def test_where_nothing_can_be_judged_nothing_is_done(tmp_path: Path, monkeypatch
     monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
     started = Run(tmp_path / "started")
     started.write_recipe(DEBUG)
-    with pytest.raises(ValueError, match="has no finished stage yet; run `jacsup train debug` again"):
+    with pytest.raises(ValueError, match="has no finished stage yet; run `jacsup train debug` to continue"):
         evaluate(started.path)
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(ValueError, match=r"pictures is not a run: it has no recipe.json; give a folder that"):
+    with pytest.raises(ValueError, match=r"pictures is not a run: it has no recipe.json; pass a folder that"):
         evaluate(tmp_path / "pictures")
     with pytest.raises(ValueError, match="nowhere: no such run folder or model file"):
         evaluate(tmp_path / "nowhere")

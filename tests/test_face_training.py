@@ -149,7 +149,7 @@ def test_an_ordered_code_of_colour_images(tmp_path: Path) -> None:
 
 def test_images_without_attributes_cannot_be_edited(tmp_path: Path) -> None:
     images = np.zeros((64, 32, 32, 3), np.uint8)
-    with pytest.raises(ValueError, match="recipe 'faces-mini' learns attributes, and the images have none"):
+    with pytest.raises(ValueError, match="recipe 'faces-mini' learns attributes, but the images have none"):
         jacsup.train(small(), jacsup.Dataset.from_arrays(images), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 

@@ -243,7 +243,11 @@ SCORES = [mig, modularity, irs, sap, explicitness, dci, infomec, sampler_of]
         (np.zeros((4, 0)), np.zeros((4, 2), int), "with the same n and no size 0"),
         (np.zeros((4, 2)), np.zeros((4, 0), int), "with the same n and no size 0"),
         (np.full((2, 1), np.nan), np.array([[0], [1]]), "not finite; remove these points"),
-        (np.zeros((2, 1)), np.array([[0, 3], [1, 3]]), r"factors \[1\] have only one value; remove these columns"),
+        (
+            np.zeros((2, 1)),
+            np.array([[0, 3], [1, 3]]),
+            r"each of the factors \[1\] has only one value; remove these columns",
+        ),
     ],
 )
 def test_wrong_input_is_named(score: Callable[..., object], codes: ndarray, factors: ndarray, message: str) -> None:
@@ -273,7 +277,7 @@ def test_points_to_test_on_must_hold_what_was_learned(score: Callable[..., objec
 
 
 def test_infomec_needs_neighbours() -> None:
-    with pytest.raises(ValueError, match="no value twice in 30 points"):
+    with pytest.raises(ValueError, match=r"no value of factors .* occurs twice in 30 points"):
         infomec(np.zeros((30, 2)), np.arange(30)[:, None])
 
 

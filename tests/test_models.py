@@ -280,29 +280,22 @@ def test_codes_with_a_nuisance_part_decode_as_one_row() -> None:
 
 BACKBONE = """
 import sys
-from copy import deepcopy
 from dataclasses import dataclass
-import math
-import subprocess
-import sys
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from jacsup.code import Code
-from jacsup.config import Arrays, Growth
+from jacsup.config import Arrays, Growth, ModelConfig
 from jacsup.models import BACKBONES, ModelInfo, build, load, load_metadata, save_model
 from jacsup.models.backbone import Model
-from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.grow import grow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flat:
+class Flat(ModelConfig):
     bias: bool = True
-    value_range: tuple[float, float] = (0.0, 1.0)
 
 
 class FlatAutoencoder(Model):

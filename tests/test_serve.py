@@ -206,7 +206,7 @@ def test_animations_and_turned_photos(editor: Served) -> None:
         ({"strengths": {"Smiling": "2"}}, "must be a number"),
         ({"strengths": {"Smilling": 2}}, "no attribute 'Smilling'"),
         ({"strengths": {"Blurry": 2}}, "has not learned 'Blurry'"),
-        ({"strengths": [2]}, "must be an object of numbers by attribute"),
+        ({"strengths": [2]}, "must be an object that maps attributes to numbers"),
         ({"detail": 1.5, "strengths": {"Smiling": 2}}, "must be between 0 and 1"),
         ({"detail": "all"}, "must be a number"),
     ],

@@ -428,7 +428,7 @@ def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> 
 
 
 def test_a_recipe_that_began_elsewhere_asks_where(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="starts from another run's stage; pass it as --init RUN/STAGE"):
+    with pytest.raises(ValueError, match="starts from a stage of another run; pass that stage as --init RUN/STAGE"):
         jacsup.train(replace(DEBUG, init="0" * 64), out=tmp_path / "run")
 
 

@@ -154,7 +154,7 @@ class ModelConfig:
 
 def _require_widths(name: str, widths: tuple[int, ...]) -> None:
     if not widths or min(widths) < 1:
-        raise ValueError(f"model.{name} is {widths}; it must have at least one layer, each of at least 1 unit")
+        raise ValueError(f"model.{name} is {widths}; it must be one or more widths, each at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -482,7 +482,9 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
     if getattr(stage, other):
         raise ValueError(f"stage '{stage.name}': {other} is {getattr(stage, other)}; with {name} it must be 0")
     if stage.objective == "teacher" and not supervised:
-        raise ValueError(f"stage '{stage.name}': a teacher learns attributes; set z_channels instead of num_units")
+        raise ValueError(
+            f"stage '{stage.name}': a teacher learns attributes; set z_channels, not num_units ({stage.num_units})"
+        )
     terms = {f"weights.{term}": (getattr(stage.weights, term), 0.0) for term in ("pred", "cycle_y", "cycle_z", "adv")}
     for field, (value, needed) in {**terms, "swap_probability": (stage.swap_probability, 1.0)}.items():
         if not supervised and value != needed:

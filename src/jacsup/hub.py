@@ -42,12 +42,12 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
             api.create_repo(repository, private=private, exist_ok=True)
             # An existing repository keeps its own setting.
             if private and not api.repo_info(repository).private:
-                raise RuntimeError("it exists already and is public")
+                raise RuntimeError("it exists and is public (omit --private, or choose another name)")
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Model and card")
         except Exception as error:  # its transport raises errors of its own kind
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"{repository} cannot be written to: {reason}; it must be owner/name of your own, after `hf auth login`"
+                f"cannot write to {repository}: {reason}; pass an OWNER/NAME of yours, and run `hf auth login`"
             ) from None
     return f"{api.endpoint}/{repository}"
 

@@ -76,7 +76,7 @@ def _print_attributes(attributes: dict[str, dict[str, Any]]) -> None:
 
 
 def _headings(keys: Sequence[str]) -> list[str]:
-    return [lazy.metric_of(key).heading for key in keys]
+    return [lazy.metric_of(key).column for key in keys]
 
 
 def _cells(scores: Mapping[str, Any], keys: Sequence[str]) -> list[str | None]:
@@ -137,7 +137,7 @@ def compare(
             raise ValueError(f"unknown method '{method}' of comparison '{name}'; {suggestion(method, known)}")
     for flag, given in (("--methods", methods), ("--codes", codes), ("--seeds", seeds)):
         if len({*given}) < len(given):
-            raise ValueError(f"{flag} is {' '.join(map(str, given))}; pass each value once")
+            raise ValueError(f"{flag} is {' '.join(map(str, given))}; no value may be repeated")
     if epochs is not None and epochs < 1:
         raise ValueError(f"--epochs is {epochs}; must be at least 1")
     if comparison.recipe.supervised and (codes or epochs):

@@ -67,7 +67,7 @@ def tune(
     print_table((*choices, "state", "stages", "MSE", "control"), rows)
     best = found[0] if found else None
     if best is None or best.mse is None or best.control is None:
-        print("no choice has a result: all of them diverged or are still being trained elsewhere")
+        print("no choice of weights has a result: all diverged or are still being trained elsewhere")
         return
     lazy.draw_trials(out / "frontier.png", found, floor)
     if best.control < floor:

@@ -150,12 +150,12 @@ class Dataset:
         if test_images is None:
             held_out = min(len(train) // 10, 10_000)
             if held_out < 1:
-                raise ValueError(f"images has {len(train)} rows; pass at least 10, or test_images")
+                raise ValueError(f"there are {len(train)} images; pass at least 10, or pass test_images")
             train, test = train.rows(slice(-held_out)), train.rows(slice(-held_out, None))
         else:
             if list(attributes or ()) != list(test_attributes or ()):
                 raise ValueError(
-                    "attributes and test_attributes have different names; both must have the same names in one order"
+                    "attributes and test_attributes differ in names; both must have the same names in the same order"
                 )
             test = Split(
                 _images(test_images, "test_images"),

@@ -134,7 +134,8 @@ def load_prepared(
 
     train, test = part(TRAIN), part(VALIDATION if judged_on == "validation" else TEST)
     if not len(test):
-        raise ValueError(f"{folder} has no {judged_on} images; set data.judged_on to the other of test and validation")
+        other = "validation" if judged_on == "test" else "test"
+        raise ValueError(f"{folder} has no {judged_on} images; set data.judged_on to {other}")
     return train, test, attributes
 
 

@@ -85,7 +85,9 @@ def read_table(path: Path) -> Table:
     if not table.columns:
         raise ValueError(f"{path} has one column; it must have file names, and attributes in other columns")
     if len({*table.columns}) < len(table.columns) or "" in table.columns:
-        raise ValueError(f"{path}: columns are {', '.join(map(repr, table.columns))}; each must have its own name")
+        raise ValueError(
+            f"{path}: columns are {', '.join(map(repr, table.columns))}; names of columns must be unique and not empty"
+        )
     return table
 
 

@@ -98,7 +98,7 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     codes, factors = checked(codes, factors)
     single = [j for j, factor in enumerate(factors.T) if len(np.unique(factor)) == len(factor)]
     if single:
-        raise ValueError(f"factors {single} have no value twice in {len(factors)} points; pass more points")
+        raise ValueError(f"no value of factors {single} occurs twice in {len(factors)} points; pass more points")
     spans = np.ptp(codes, axis=0)
     scaled = StandardScaler().fit_transform(codes)
     active = scaled[:, spans > spans.max() / 20]
@@ -198,7 +198,7 @@ def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Floa
             raise ValueError(f"{name} have values that are not finite; remove these points")
     constant = [j for j, factor in enumerate(factors.T) if (factor == factor[0]).all()]
     if constant:
-        raise ValueError(f"factors {constant} have only one value; remove these columns")
+        raise ValueError(f"each of the factors {constant} has only one value; remove these columns")
     # Codes come from float32.
     still = np.ptp(codes, axis=0) <= 1e-6 * np.abs(codes).max(axis=0)
     return np.where(still, codes[0], codes), factors.astype(float if continuous else int)

@@ -52,7 +52,9 @@ def load_embedding(file: Path) -> Embedding:
         network.feature(np.zeros((SIDE, SIDE, 3), np.uint8))
     except cv2.error as error:
         words = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{file} is not a face-recognition network of {SIDE}x{SIDE} pixels ({words})") from None
+        raise ValueError(
+            f"{file} is not a face-recognition network of {SIDE}x{SIDE} pixels ({words}); pass one as .onnx"
+        ) from None
 
     def embed(faces: UInt8[Tensor, "n 3 112 112"]) -> Float[Tensor, "n e"]:
         # OpenCV expects colours in the order blue, green, red.

@@ -26,6 +26,7 @@ class Metric:
 
     Attributes:
         title: Its name in tables and figures, in lower case unless it is a proper name.
+        short: A shorter name for tables in a terminal, of scores that fill many columns there.
         format: The format of its values, as in an f-string.
         unit: The unit of its values, if they have one.
         better: Whether a higher or a lower value is better, None where neither is.
@@ -35,6 +36,7 @@ class Metric:
     """
 
     title: str
+    short: str = ""
     format: str
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
@@ -45,6 +47,11 @@ class Metric:
     def heading(self) -> str:
         """The title and the unit."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def column(self) -> str:
+        """The heading in a terminal."""
+        return self.short or self.heading
 
 
 def _at_strengths(title: str) -> dict[str, str]:
@@ -71,13 +78,19 @@ METRICS: dict[str, Metric] = {
     "mse": Metric(title="MSE", format=".4f", better="lower"),
     "psnr": Metric(title="PSNR", format=".2f", unit="dB", better="higher"),
     "ssim": Metric(title="SSIM", format=".3f", better="higher"),
-    "swap_classifier": Metric(title="swap score, classifier", format=".1%", better="higher"),
-    "swap_label": Metric(title="swap score, label", format=".1%", better="higher"),
-    "accuracy": Metric(title="edit accuracy", format=".1%", better="higher", parts=_at_strengths("edit accuracy")),
-    "preservation_error": Metric(
-        title="preservation error", format=".1%", better="lower", parts=_at_strengths("preservation error")
+    "swap_classifier": Metric(title="swap score, classifier", short="swap", format=".1%", better="higher"),
+    "swap_label": Metric(title="swap score, label", short="swap, label", format=".1%", better="higher"),
+    "accuracy": Metric(
+        title="edit accuracy", short="edit", format=".1%", better="higher", parts=_at_strengths("edit accuracy")
     ),
-    "counterfactual_gain": Metric(title="counterfactual gain", format=".3f", better="higher"),
+    "preservation_error": Metric(
+        title="preservation error",
+        short="changed",
+        format=".1%",
+        better="lower",
+        parts=_at_strengths("preservation error"),
+    ),
+    "counterfactual_gain": Metric(title="counterfactual gain", short="gain", format=".3f", better="higher"),
     "counterfactual_gain_full": Metric(title="counterfactual gain, full", format=".3f", better="higher"),
     "identity_drift": Metric(
         title="identity drift",
@@ -149,7 +162,8 @@ def metric_of(key: str) -> Metric:
     """
     name, _, part = key.partition(" ")
     metric = METRICS[name]
-    return replace(metric, title=metric.parts.get(part, f"{metric.title} {part}".strip()))
+    title = metric.parts.get(part, f"{metric.title} {part}".strip())
+    return replace(metric, title=title, short=f"{metric.short}@{part}" if metric.short and part else metric.short)
 
 
 def stage_scores(stages: Sequence[StageScores]) -> list[dict[str, Any]]:

@@ -201,7 +201,7 @@ def _start_images(editor: Editor) -> list[Image.Image]:
 def _settings(asked: dict[str, Any]) -> tuple[dict[str, float], float]:
     strengths = asked.get("strengths", {})
     if not isinstance(strengths, dict):
-        raise ValueError(f"strengths are {strengths!r:.60}; must be an object of numbers by attribute")
+        raise ValueError(f"strengths are {strengths!r:.60}; must be an object that maps attributes to numbers")
     numbers = {name: _number(value, name) for name, value in strengths.items()}
     return numbers, _number(asked.get("detail", DETAIL), "detail")
 

@@ -63,7 +63,9 @@ def open_run(
         initial = _initial_stages(init, recipe, data, run.recipe.init if resumed else "")
         recipe = replace(recipe, init=initial.run.stage_digest(initial.count - 1))
     elif recipe.init and not resumed:
-        raise ValueError(f"recipe '{recipe.name}' starts from another run's stage; pass it as --init RUN/STAGE")
+        raise ValueError(
+            f"recipe '{recipe.name}' starts from a stage of another run; pass that stage as --init RUN/STAGE"
+        )
     _refuse_other_content(run, recipe)
     path.mkdir(parents=True, exist_ok=True)
     with run.lock() if dist.is_main() else contextlib.nullcontext():
@@ -84,7 +86,7 @@ def _refuse_other_content(run: Run, recipe: Recipe) -> None:
         if changed:
             raise ValueError(
                 f"{run.path} holds a run of another recipe ({_shortened(changed)}); "
-                "pass another folder with --out, or the same settings to resume it"
+                "to resume it pass the same settings, to start anew pass another --out"
             )
     elif run.path.exists() and (not run.path.is_dir() or any(map(_is_foreign, run.path.iterdir()))):
         raise ValueError(f"{run.path} exists and is not a run; pass a new folder with --out")

@@ -223,7 +223,7 @@ def _require_drawable(attributes: Tensor, nuisance: Tensor, size: int) -> None:
     if not ((attributes >= 0) & (attributes <= 1)).all():
         raise ValueError("attributes lie outside [0, 1] or are not numbers; clamp the strengths to [0, 1]")
     if not nuisance.isfinite().all():
-        raise ValueError("nuisance has numbers that are not finite; use normal numbers, as `sample` does")
+        raise ValueError("nuisance has inf or nan; pass finite numbers, such as standard normal draws (`sample`)")
 
 
 def _chunks(num_images: int, size: int) -> list[slice]:

@@ -2,6 +2,9 @@
 
 import { ask, byId, clamp, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
 
+// How often a camera was asked for or left: a stream that comes after that is not wanted any more.
+let cameras = 0;
+
 const TRAIN = "jacsup train celeba64 --data-root DIR";
 const model = await (await ask("/model")).json();
 byId("model-name").textContent = model.name;
@@ -191,6 +194,7 @@ function editPhotos() {
     copyLink(new URLSearchParams({ ...start, "*detail": detail.value, ...set }));
   });
   async function startFrom(number) {
+    leaveCamera();
     const mine = ++opening;
     try {
       const file = await (await ask(`/starts/${number}`)).blob();
@@ -208,9 +212,6 @@ function editPhotos() {
   const first = Number(link.get("*start"));
   if (model.starts) startFrom(Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0);
 }
-
-// How often a camera was asked for or left: a stream that comes after that is not wanted any more.
-let cameras = 0;
 
 function stopTracks(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
