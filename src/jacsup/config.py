@@ -215,34 +215,39 @@ class Conv(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """The networks of an exact student, D_S(y, z) = D_T(y) + g(y) R(z).
+    """The new networks of an exact student, D_S(y, z) = D_T(y) + g(y) R(z).
 
     Attributes:
-        hidden: Widths of the hidden layers of E_R; R mirrors them.
+        model: The autoencoder of what the teacher's reconstruction lacks.
         gate: Widths of the hidden layers of g, a value between 0 and 1 for each pixel; empty for g = 1, with which the
             Jacobian is exactly the teacher's.
     """
 
-    hidden: tuple[int, ...] = (512, 256, 128)
+    model: ModelConfig = MLP(hidden=(512, 256, 128))
     gate: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualStudent(ModelConfig):
-    """An exact student; recipes say the same by a stage with the objective `residual`.
+    """A trained exact student. Recipes ask for one by a stage with the objective `residual`.
 
     Attributes:
-        networks: Its new networks.
         teacher: The teacher's config.
-        teacher_units: Number of the teacher's units, the factors y.
+        teacher_units: Number of the teacher's factors.
+        teacher_z_channels: Channels of the teacher's z.
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
-        amount: How much of the residual is added; less of it gives more control and less sharpness.
+        addition: The config of the autoencoder of the rest.
+        gate: Widths of the hidden layers of g; empty for none.
+        amount: How much of the rest is added. Less of it gives more control and less sharpness.
     """
 
-    networks: Residual = Residual()
+    supports_attributes: ClassVar[bool] = True
     teacher: ModelConfig = MLP()
     teacher_units: int = 2
+    teacher_z_channels: int = 0
     teacher_normalized: bool = False
+    addition: ModelConfig = MLP()
+    gate: tuple[int, ...] = ()
     amount: float = 1.0
 
 

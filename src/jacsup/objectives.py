@@ -140,14 +140,16 @@ def residual(weights: Weights = Weights()) -> Update:
     """
 
     def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
-        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
-        return model.encode_residual(batch.x, batch.teacher_y, batch.teacher_x_hat)
+        assert batch.teacher_x_hat is not None
+        return model.addition.encode(batch.x - batch.teacher_x_hat)
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
-        assert isinstance(model, ResidualAutoencoder) and batch.teacher_x_hat is not None
-        return {"rec": losses.reconstruction(batch.x, batch.teacher_x_hat + model.decode_residual(code))}
+        assert isinstance(model, ResidualAutoencoder)
+        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
+        x_hat = batch.teacher_x_hat + model.decode_addition(batch.teacher_y, code)
+        return {"rec": losses.reconstruction(batch.x, x_hat)}
 
-    return Update(("encoder", "decoder"), terms, {"rec": weights.rec}, encode)
+    return Update(("addition", "gate"), terms, {"rec": weights.rec}, encode)
 
 
 def nested(weights: Weights = Weights()) -> Update:

@@ -102,8 +102,10 @@ def build(
         ValueError: the backbone cannot be built in these sizes.
     """
     if isinstance(config, ResidualStudent):
-        teacher = build(config.teacher, image_shape, config.teacher_units, normalized=config.teacher_normalized)
-        return ResidualAutoencoder(config, teacher, num_units)
+        units, channels = config.teacher_units, config.teacher_z_channels
+        teacher = build(config.teacher, image_shape, units, channels, normalized=config.teacher_normalized)
+        addition = build(config.addition, image_shape, num_units - units, z_channels - channels, normalized=False)
+        return ResidualAutoencoder(config, teacher, addition)
     return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 
 

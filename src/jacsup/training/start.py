@@ -233,11 +233,16 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
 
 
 def _exact_student(teacher: Model, stage: Stage) -> Model:
+    new_units = stage.num_units - teacher.num_units if stage.num_units else 0
+    new_channels = stage.z_channels - teacher.z_channels
+    addition = build(stage.residual.model, teacher.image_shape, new_units, new_channels, normalized=False)
     config = ResidualStudent(
-        networks=stage.residual,
         value_range=teacher.value_range,
         teacher=teacher.config,
         teacher_units=teacher.num_units,
+        teacher_z_channels=teacher.z_channels,
         teacher_normalized=teacher.normalized,
+        addition=addition.config,
+        gate=stage.residual.gate,
     )
-    return ResidualAutoencoder(config, teacher, stage.num_units)
+    return ResidualAutoencoder(config, teacher, addition)
