@@ -154,7 +154,9 @@ def test_a_loaded_model_is_judged_as_its_file(tmp_path: Path) -> None:
 def test_a_model_of_unknown_data_or_other_images_is_refused(
     digits: Dataset, shaded: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="this Lines comes from no file, so its data are unknown; pass data as well"):
+    with pytest.raises(
+        ValueError, match="this Lines was not loaded from a file, so its data are unknown; pass data as well"
+    ):
         evaluate(Lines())
     monkeypatch.setattr(evaluation, "describe", lambda *_: pytest.fail("the data were encoded"))
     with pytest.raises(ValueError, match=r"Lines is a model of images \(1, 8, 8\), the data are \(3, 32, 32\)"):

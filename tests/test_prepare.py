@@ -160,5 +160,5 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ValueError, match=r"the images take 576 bytes, but .*out has only 500 left"):
             prepare(ImageSource(images=faces), out, size=8)
     prepare(ImageSource(images=faces), out, size=8)
-    with pytest.raises(ValueError, match=r"out has other images; choose another folder, or delete this one"):
+    with pytest.raises(ValueError, match=r"out holds other images; choose another folder, or delete this one"):
         prepare(ImageSource(images=faces), out, size=16)

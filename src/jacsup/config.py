@@ -495,7 +495,7 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         if not supervised and value != needed:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; without attributes it must be {needed}")
     if stage.objective == "nested" and supervised:
-        raise ValueError(f"stage '{stage.name}': nested dropout orders units; set num_units instead of z_channels")
+        raise ValueError(f"stage '{stage.name}': nested dropout needs an ordered code; set num_units, not z_channels")
 
 
 def read_recipe(path: Path) -> Recipe:

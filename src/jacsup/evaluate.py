@@ -129,7 +129,7 @@ def _of_model(model: Autoencoder, data: Dataset | None, data_root: str | Path | 
     name, source = type(model).__name__, model.source if isinstance(model, Model) else None
     if not data:
         if not source:
-            raise ValueError(f"this {name} comes from no file, so its data are unknown; pass data as well")
+            raise ValueError(f"this {name} was not loaded from a file, so its data are unknown; pass data as well")
         data = find_data(source, data_root)
     data = data.to(device_of(model))
     _require_same_images(name, model, data)

@@ -132,7 +132,7 @@ def _assign(node: Any, keys: list[str], value: Any, path: str) -> None:
         return
     if isinstance(node, list):
         if int(key) >= len(node):
-            raise ValueError(f"'{path}': there is no item {key}; must be between 0 and {len(node) - 1}")
+            raise ValueError(f"'{path}': item {key} does not exist; the index must be between 0 and {len(node) - 1}")
     elif not isinstance(node, dict) or key not in node or key == "type":
         known = [name for name in node if name != "type"] if isinstance(node, dict) else []
         raise ValueError(f"a recipe has no field '{path}'; {suggestion(key, known)}")

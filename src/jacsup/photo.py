@@ -103,7 +103,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image).astype(np.int32)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels have more than 16 bits, save it with 8 or 16 bits")
+        raise ValueError("its pixels have more than 16 bits; save it with 8 or 16 bits per channel")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

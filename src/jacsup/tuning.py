@@ -239,7 +239,7 @@ def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterato
         control = line.get("test_edit" if recipe.supervised else "test_swap")
         if control is None:
             raise ValueError(
-                "no choice can be judged, as the judge recognises no attribute well enough; use more or other images"
+                "no setting can be judged: the judge recognises no attribute well enough; use more or other images"
             )
         yield line["test_mse"], control
 

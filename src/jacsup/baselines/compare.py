@@ -86,7 +86,9 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
     training = comparison.methods[method].training
     if base.supervised:
         if not isinstance(training, Arm):
-            raise ValueError(f"method '{method}' is not an arm of the recipe; with attributes it must be one")
+            raise ValueError(
+                f"method '{method}' is not an arm of the recipe; with attributes, only arms can be compared"
+            )
         return with_arm(base, training.name) if training.name else base
     most = len(base.stages) + 1
     if not 2 <= num_units <= most:

@@ -147,7 +147,7 @@ class FaderHook:
     def require_trainable(self, stage: Stage, model: Model) -> None:
         """Check that there is a discriminator to train, and a map of z that its convolution can halve."""
         if not stage.weights.adv:
-            raise ValueError(f"stage '{stage.name}': weights.adv is 0; set it above 0, or train a teacher")
+            raise ValueError(f"stage '{stage.name}': weights.adv is 0; set it above 0, or use the objective 'teacher'")
         if not isinstance(model, ConvAutoencoder) or not stage.z_channels:
             raise ValueError(f"stage '{stage.name}': Fader Networks learn attributes; set z_channels, not num_units")
         if model.decoder.map_side < 2:

@@ -71,7 +71,9 @@ def tune(
         return
     lazy.draw_trials(out / "frontier.png", found, floor)
     if best.control < floor:
-        raise RuntimeError(f"no choice reaches a control of {floor}; lower --floor, or try other values with --grid")
+        raise RuntimeError(
+            f"no setting reaches a control score of {floor}; lower --floor, or try other values with --grid"
+        )
     changes = [f"{field}={value:g}" for field, value in best.values.items()]
     where = ["--data-root", str(data_root)] if data_root else []
     print(f"best choice: {shlex.join(['jacsup', 'train', recipe, *where, '--set', *changes])}")

@@ -129,7 +129,7 @@ class Dataset:
         """Return a data set of images in memory. The arrays are copied.
 
         Args:
-            images: uint8 array or tensor of shape (n, h, w), (n, c, h, w) or (n, h, w, c), c = 1, 3 or 4.
+            images: uint8 array or tensor of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with c = 1, 3 or 4.
             labels: Numbers of classes, from 0, of shape (n,). The swap score needs them.
             test_images: Images of the test split. By default it is the last tenth of `images`, at most 10,000, so
                 shuffle them first.
@@ -244,7 +244,9 @@ def _images(values: Any, name: str) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or not array.size:
-        raise ValueError(f"{name} have shape {shape}; must be (n, h, w), (n, c, h, w) or (n, h, w, c), c = 1, 3 or 4")
+        raise ValueError(
+            f"{name} have shape {shape}; must be (n, h, w), (n, c, h, w) or (n, h, w, c) with c = 1, 3 or 4"
+        )
     return torch.from_numpy(np.array(array, order="C"))
 
 

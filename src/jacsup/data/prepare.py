@@ -140,7 +140,7 @@ def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = Fa
                 _finish(plan, bad, folder, size)
     manifest = read_manifest(folder)
     if manifest.source != plan.digest:
-        raise ValueError(f"{folder} has other images; choose another folder, or delete this one")
+        raise ValueError(f"{folder} holds other images; choose another folder, or delete this one")
     return manifest
 
 

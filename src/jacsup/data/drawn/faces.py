@@ -157,7 +157,7 @@ def flipped(attributes: Float[Tensor, "n k"], factor: int) -> Float[Tensor, "n k
         ValueError: There is no such attribute.
     """
     if not 0 <= factor < len(ATTRIBUTES):
-        raise ValueError(f"factor is {factor}; must be between 0 and {len(ATTRIBUTES) - 1}, a place in ATTRIBUTES")
+        raise ValueError(f"factor is {factor}; must be between 0 and {len(ATTRIBUTES) - 1}, an index into ATTRIBUTES")
     result = attributes.clone()
     off = attributes[:, factor] == 0
     result[:, factor] = off * FLIPPED_ON
