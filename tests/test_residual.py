@@ -13,8 +13,10 @@ from torch import Tensor
 
 import jacsup
 from jacsup.code import Code
-from jacsup.config import MLP, Conv, Recipe, Residual, ResidualStudent, Stage
+from jacsup.config import MLP, Conv, ModelConfig, Recipe, Residual, ResidualStudent, Stage
 from jacsup.evaluate import evaluate
+from jacsup.export import export
+from jacsup.jsonable import set_field, to_dict
 from jacsup.metrics.jacobian import decoder_jacobian
 from jacsup.models import Model, build, load
 from jacsup.models.residual import GATE_BIAS, ResidualAutoencoder
@@ -141,6 +143,40 @@ def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.Monkey
     expected = teacher.decode(Code(known.y.roll(1, 0), known.z)) - teacher.decode(known)
     torch.testing.assert_close(change, expected, rtol=0, atol=1e-5)
     assert "test_edit" in run.stats()[-1] and run.stats()[-1]["test_jacobian"] < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("stages.2.objective", "student", "objective is student; after an exact student it must be residual"),
+        ("stages.1.teacher", "exact-7", "teacher is 'exact-7'; it must be"),
+        ("stages.0.objective", "residual", "an exact student needs a teacher"),
+        ("stages.1.residual.gate", [0], r"residual.gate is \(0,\); widths must be at least 1"),
+        ("stages.1.residual.model.hidden", [], r"model.hidden is \(\); it must be one or more widths"),
+    ],
+)
+def test_exact_students_that_cannot_be_are_refused(path: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        set_field(exact_digits(stages=3), path, value)
+
+
+def test_exact_attributes_need_channels_of_their_own() -> None:
+    with pytest.raises(ValueError, match="z_channels is 4; it must be above 4"):
+        set_field(exact_faces(), "stages.2.z_channels", 4)
+    with pytest.raises(ValueError, match="z_channels need a convolutional model"):
+        set_field(exact_faces(), "stages.2.residual.model", to_dict(MLP(), ModelConfig))
+
+
+def test_an_exact_student_is_exported(tmp_path: Path) -> None:
+    run = jacsup.train(exact_digits((8,)), out=tmp_path / "run")
+    encoder, decoder, _ = export(run, tmp_path / "export", "torch")
+    x, model = torch.rand(3, 1, 8, 8), load(run)
+    with torch.no_grad():
+        code = model.encode(x)
+        x_hat = model.decode(code)
+    (units,) = torch.export.load(encoder).module()(x)
+    torch.testing.assert_close(units, code.units, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.export.load(decoder).module()(units), x_hat, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -425,6 +425,7 @@ class Recipe:
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
+            _check_residual(stage, earlier, self.supervised)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
                 raise ValueError(
                     f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the name of an earlier stage"
@@ -496,6 +497,28 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; without attributes it must be {needed}")
     if stage.objective == "nested" and supervised:
         raise ValueError(f"stage '{stage.name}': nested dropout needs an ordered code; set num_units, not z_channels")
+
+
+def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) -> None:
+    """An exact student holds the model before it, of which nothing changes any more."""
+    exact = stage.objective == "residual"
+    if any(each.objective == "residual" for each in earlier) and not exact:
+        raise ValueError(
+            f"stage '{stage.name}': objective is {stage.objective}; after an exact student it must be residual"
+        )
+    if not exact:
+        return
+    if not earlier:
+        raise ValueError(f"stage '{stage.name}': an exact student needs a teacher; put a stage before it")
+    if stage.teacher not in ("", earlier[-1].name):
+        raise ValueError(f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the stage before it")
+    if supervised and stage.z_channels <= earlier[-1].z_channels:
+        raise ValueError(
+            f"stage '{stage.name}': z_channels is {stage.z_channels}; it must be above {earlier[-1].z_channels}"
+        )
+    stage.residual.model.require_valid(supervised=supervised)
+    if stage.residual.gate and min(stage.residual.gate) < 1:
+        raise ValueError(f"stage '{stage.name}': residual.gate is {stage.residual.gate}; widths must be at least 1")
 
 
 def read_recipe(path: Path) -> Recipe:
