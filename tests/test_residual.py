@@ -150,7 +150,7 @@ def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("stages.2.objective", "student", "objective is student; after an exact student it must be residual"),
         ("stages.1.teacher", "exact-7", "teacher is 'exact-7'; it must be"),
-        ("stages.0.objective", "residual", "an exact student needs a teacher"),
+        ("stages.0.objective", "residual", "its first stage has no teacher to follow"),
         ("stages.1.residual.gate", [0], r"residual.gate is \(0,\); widths must be at least 1"),
         ("stages.1.residual.model.hidden", [], r"model.hidden is \(\); it must be one or more widths"),
     ],

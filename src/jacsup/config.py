@@ -373,6 +373,11 @@ class Stage:
     teacher: str = ""
     swap_probability: float = 1.0
 
+    @property
+    def is_student(self) -> bool:
+        """Whether the stage keeps the Jacobian of a teacher, by eq. 9 or by construction."""
+        return self.objective in ("student", "residual")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -406,7 +411,7 @@ class Recipe:
             raise ValueError(f"seed is {self.seed}; it must be at least 0")
         if not self.stages:
             raise ValueError(f"recipe '{self.name}' has no stages; it needs at least one")
-        if self.stages[0].objective == "student":
+        if self.stages[0].is_student:
             raise ValueError(f"recipe '{self.name}' starts with a student; its first stage has no teacher to follow")
         self.model.require_valid(supervised=self.supervised)
         for stage in self.stages:
@@ -425,7 +430,8 @@ class Recipe:
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
-            _check_residual(stage, earlier, self.supervised)
+            if earlier:
+                _check_residual(stage, earlier, self.supervised)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
                 raise ValueError(
                     f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the name of an earlier stage"
@@ -508,8 +514,6 @@ def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) 
         )
     if not exact:
         return
-    if not earlier:
-        raise ValueError(f"stage '{stage.name}': an exact student needs a teacher; put a stage before it")
     if stage.teacher not in ("", earlier[-1].name):
         raise ValueError(f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the stage before it")
     if supervised and stage.z_channels <= earlier[-1].z_channels:

@@ -22,6 +22,7 @@ from jacsup.config import (
     LossOptions,
     ModelConfig,
     Recipe,
+    Residual,
     Sprites,
     Stage,
     Weights,
@@ -135,6 +136,28 @@ RECIPES = {
                 weights=Weights(y=0.25, jacobian=0.3),
                 options=_NORM,
                 adam=Adam(lr=2e-3, schedule="one-cycle"),
+            ),
+        ),
+        # Ours: the exact student, which adds 14 units at once to a teacher of 2. 30 epochs in all.
+        _recipe(
+            "mnist-exact",
+            MNIST(),
+            (
+                Stage(
+                    name="units-2",
+                    objective="reconstruction",
+                    num_units=2,
+                    epochs=10,
+                    adam=Adam(lr=3e-3, schedule="one-cycle"),
+                ),
+                Stage(
+                    name="exact-16",
+                    objective="residual",
+                    num_units=16,
+                    epochs=20,
+                    adam=Adam(lr=3e-3, schedule="one-cycle"),
+                    residual=Residual(gate=(64, 128)),
+                ),
             ),
         ),
         # The poster's second data set; it prints no settings, so these are MNIST's.
@@ -273,7 +296,7 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         raise ValueError(f"recipe '{recipe.name}' has no arm '{arm}'; {suggestion(arm, arms)}")
     if recipe.arm:
         raise ValueError(f"recipe '{recipe.name}' already is the arm '{recipe.arm}'; start from the one without an arm")
-    students = [stage for stage in recipe.stages if stage.objective == "student"]
+    students = [stage for stage in recipe.stages if stage.is_student]
     if not students:
         raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
     if arm in BASELINES:

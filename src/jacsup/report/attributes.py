@@ -210,7 +210,7 @@ def _models(faces: _Faces) -> str:
     files = {arm_label(arm): newest for arm, run in runs.items() if (newest := run.newest_model())}
     main = runs.get("")
     last = main.finished_stages()[-1:] if main else []
-    if main and last and main.recipe.stages[last[0]].objective == "student":
+    if main and last and main.recipe.stages[last[0]].is_student:
         files = {"teacher": main.stage_file(main.recipe.teacher_of(last[0])), **files}
     painters = {name: Painter.of(file, faces.data.attributes) for name, file in files.items()}
     attribute_plots.draw_models(faces.report.folder / "models.png", painters, some, faces.shown.first(NUM_COMPARED))

@@ -68,8 +68,8 @@ def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
     """
     if not BASELINES.keys().isdisjoint((ours.arm, theirs.arm)):
         return 0
-    objectives = [stage.objective for recipe in (ours, theirs) if not recipe.arm for stage in recipe.stages]
-    return objectives.index("student") if "student" in objectives else 1
+    are_students = [stage.is_student for recipe in (ours, theirs) if not recipe.arm for stage in recipe.stages]
+    return are_students.index(True) if True in are_students else 1
 
 
 def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:

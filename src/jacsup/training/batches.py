@@ -34,7 +34,7 @@ class Batches:
         self._stage = recipe.stages[number]
         self.num_steps = len(data.train) // self._stage.batch_size
         self._outputs = None
-        if teacher and self._stage.objective in ("student", "residual"):
+        if teacher and self._stage.is_student:
             self._outputs = TeacherOutputs(teacher, data.train.images, flips=recipe.flips)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
