@@ -200,6 +200,9 @@ def test_a_photo_is_taken_or_not(page: Page) -> None:
     assert page.is_hidden("#video") and page.inner_text("#status") == ""
     page.click("#camera")
     page.wait_for_selector("#video:visible")
+    height = page.evaluate("document.getElementById('video').clientHeight")
+    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    assert page.evaluate("document.getElementById('video').clientHeight") == height > 0
     page.click("#starts button >> nth=1")
     page.wait_for_selector("#video", state="hidden")
     assert page.evaluate("document.getElementById('video').srcObject") is None
