@@ -46,6 +46,16 @@ class Batch:
 Losses = Callable[[TrainableAutoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
 
 
+def encode_images(model: TrainableAutoencoder, batch: Batch) -> Code:
+    """Return E(x), the code that most updates start from.
+
+    Args:
+        model: The model.
+        batch: The batch.
+    """
+    return model.encode(batch.x)
+
+
 @dataclass(frozen=True)
 class Update:
     """One optimizer step per iteration on a weighted sum of losses.
@@ -61,7 +71,7 @@ class Update:
     trains: tuple[str, ...]
     losses: Losses
     weights: dict[str, float]
-    encode: Callable[[Any, Batch], Code] = lambda model, batch: model.encode(batch.x)
+    encode: Callable[[Any, Batch], Code] = encode_images
 
 
 @dataclass(frozen=True)
