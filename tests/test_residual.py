@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -117,7 +118,7 @@ def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> No
 @pytest.mark.parametrize("gate", [(), (8,)])
 def test_an_ordered_code_grows_by_exact_students(gate: tuple[int, ...], tmp_path: Path) -> None:
     run = jacsup.train(exact_digits(gate, stages=3), out=tmp_path / "run")
-    metrics = evaluate(run)
+    metrics: Any = evaluate(run)
     assert [stage["code_size"] for stage in metrics["stages"]] == [2, 5, 7]
     errors = [stage["mse"] for stage in metrics["stages"]]
     assert errors == sorted(errors, reverse=True)
