@@ -351,7 +351,7 @@ def test_an_arm_that_is_not_there_is_refused() -> None:
 def test_a_face_curriculum_needs_epochs_for_each_of_its_stages(
     channels: tuple[int, ...], epochs: tuple[int, ...]
 ) -> None:
-    with pytest.raises(ValueError, match="both need one for each of 1 to 4 stages"):
+    with pytest.raises(ValueError, match="both need the same number of entries, 1 to 4"):
         face_curriculum(
             z_channels=channels,
             epochs=epochs,

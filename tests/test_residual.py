@@ -149,7 +149,7 @@ def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("stages.2.objective", "student", "objective is student; after an exact student it must be residual"),
+        ("stages.2.objective", "student", "objective is student; after a residual stage it must be residual"),
         ("stages.1.teacher", "exact-7", "teacher is 'exact-7'; it must be"),
         ("stages.0.objective", "residual", "its first stage has no teacher to follow"),
         ("stages.1.residual.gate", [0], r"residual.gate is \(0,\); widths must be at least 1"),

@@ -338,7 +338,9 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
         ValueError, match="has no finished stage 'units-9'; it must be one of units-2, units-3, units-4"
     ):
         jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
-    with pytest.raises(ValueError, match="'debug' and its data in model; these must be equal"):
+    with pytest.raises(
+        ValueError, match="'debug' and its data differ in model from the run's first 3 stages; these must be equal"
+    ):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
     assert not (tmp_path / "other").exists()
 
@@ -422,7 +424,9 @@ def test_weights_that_the_last_step_spoils_are_no_finished_stage(
 
 def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> None:
     images = np.zeros((200, 6, 6), dtype=np.uint8)
-    with pytest.raises(ValueError, match="and its data in image shape; these must be equal"):
+    with pytest.raises(
+        ValueError, match="and its data differ in image shape from the run's first 3 stages; these must be equal"
+    ):
         jacsup.train(DEBUG, jacsup.Dataset.from_arrays(images), tmp_path / "run", init=finished)
     assert not (tmp_path / "run").exists()
 

@@ -207,7 +207,7 @@ class Conv(ModelConfig):
         if not 0 <= self.layers_without_y <= len(self.channels):
             raise ValueError(
                 f"model.layers_without_y is {self.layers_without_y}; it must be between 0 and {len(self.channels)}, as "
-                "the first layer sees y"
+                "the first layer must see y"
             )
         if self.code_block and not supervised:
             raise ValueError("model.code_block must be false with num_units, as units have no activation")
@@ -510,7 +510,7 @@ def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) 
     exact = stage.objective == "residual"
     if any(each.objective == "residual" for each in earlier) and not exact:
         raise ValueError(
-            f"stage '{stage.name}': objective is {stage.objective}; after an exact student it must be residual"
+            f"stage '{stage.name}': objective is {stage.objective}; after a residual stage it must be residual"
         )
     if not exact:
         return

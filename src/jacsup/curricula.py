@@ -79,8 +79,8 @@ def face_curriculum(
     )
     if len(z_channels) != len(epochs) or not 1 <= len(epochs) <= len(plans):
         raise ValueError(
-            f"z_channels has {len(z_channels)} entries and epochs {len(epochs)}; both need one for each of 1 to "
-            f"{len(plans)} stages"
+            f"z_channels has {len(z_channels)} entries and epochs {len(epochs)}; both need the same "
+            f"number of entries, 1 to {len(plans)}"
         )
     return tuple(
         Stage(

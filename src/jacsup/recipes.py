@@ -295,7 +295,7 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     if arm not in arms:
         raise ValueError(f"recipe '{recipe.name}' has no arm '{arm}'; {suggestion(arm, arms)}")
     if recipe.arm:
-        raise ValueError(f"recipe '{recipe.name}' already is the arm '{recipe.arm}'; start from the one without an arm")
+        raise ValueError(f"recipe '{recipe.name}' is already the arm '{recipe.arm}'; use the recipe without an arm")
     students = [stage for stage in recipe.stages if stage.is_student]
     if not students:
         raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")

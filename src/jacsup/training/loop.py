@@ -40,7 +40,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
 ADVICE = (
-    "checkpoints saved before are kept; start again in another folder with a lower learning rate or weight "
+    "earlier checkpoints are kept; start again in another folder with a lower learning rate or loss weight "
     "(--set stages.adam.lr=...)"
 )
 
@@ -94,7 +94,9 @@ def train(
         raise ValueError("--tensorboard needs a package that is not installed; run `pip install tensorboard`")
     count = len(recipe.stages) if chosen.num_stages is None else chosen.num_stages
     if not 1 <= count <= len(recipe.stages):
-        raise ValueError(f"stages is {count}; it must be between 1 and {len(recipe.stages)}, those of '{recipe.name}'")
+        raise ValueError(
+            f"stages is {count}; it must be between 1 and {len(recipe.stages)}, the number of stages in '{recipe.name}'"
+        )
     path = Path(out or Path("runs") / recipe.run_name)
     with dist.joined(pick_device(chosen.device)) as device:
         with dist.main_first():

@@ -206,8 +206,8 @@ def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: s
     different = [name for name, (old, new) in same.items() if old != new]
     if different:
         raise ValueError(
-            f"--init {init}: its first {source.count} stages differ from recipe '{recipe.name}' and its data in "
-            f"{' and '.join(different)}; these must be equal"
+            f"--init {init}: recipe '{recipe.name}' and its data differ in {' and '.join(different)} from the "
+            f"run's first {source.count} stages; these must be equal"
         )
     return source
 
