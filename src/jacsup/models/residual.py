@@ -92,14 +92,11 @@ class ResidualAutoencoder(Model):
             code: The code.
         """
         code = code.split(self.num_units)
-        (y, new_units), (z, new_z) = (
-            part.split([size, part.shape[1] - size], dim=1)
-            for part, size in (
-                (code.y, self.teacher.num_units),
-                (code.z, self.teacher.code_size - self.teacher.num_units),
-            )
-        )
-        return self.teacher.decode(Code(y, z)) + self.config.amount * self.decode_addition(y, Code(new_units, new_z))
+        num_y = self.teacher.num_units
+        num_z = self.teacher.code_size - num_y
+        known = Code(code.y[:, :num_y], code.z[:, :num_z])
+        added = Code(code.y[:, num_y:], code.z[:, num_z:])
+        return self.teacher.decode(known) + self.config.amount * self.decode_addition(known.y, added)
 
     def decode_addition(self, y: Float[Tensor, "b k"], code: Code) -> Float[Tensor, "b c h w"]:
         """Return g(y) R(z), or R(z) without a gate.
