@@ -13,26 +13,31 @@ from small_faces import small_faces
 from torch import Tensor
 
 import jacsup
+from jacsup import losses
 from jacsup.code import Code
 from jacsup.config import MLP, Conv, ModelConfig, Recipe, Residual, ResidualStudent, Stage
+from jacsup.data import load_dataset
 from jacsup.evaluate import evaluate
 from jacsup.export import export
 from jacsup.jsonable import set_field, to_dict
+from jacsup.metrics.images import encode_all
 from jacsup.metrics.jacobian import decoder_jacobian
+from jacsup.metrics.order import energy_per_unit
 from jacsup.models import Model, build, load
-from jacsup.models.residual import GATE_BIAS, ResidualAutoencoder
+from jacsup.models.residual import ResidualAutoencoder
 from jacsup.objectives import Batch, residual
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
 from jacsup.training import epoch_scores
+from jacsup.training.order import NUM_DIFFERENTIATED, order_units
 
 SHAPE = (1, 4, 4)
 
 
-def exact_digits(gate: tuple[int, ...] = (), *, stages: int = 2) -> Recipe:
+def exact_digits(moments: tuple[int, ...] = (), *, stages: int = 2) -> Recipe:
     """A teacher of 2 units, then exact students of 5 and 7 units, each holding the one before."""
     debug = RECIPES["debug"]
-    added = Residual(model=MLP(hidden=(24,)), gate=gate)
+    added = Residual(model=MLP(hidden=(24,)), moments=moments)
     students = tuple(
         Stage(name=f"exact-{units}", objective="residual", num_units=units, epochs=2, residual=added)
         for units in (5, 7)
@@ -41,19 +46,19 @@ def exact_digits(gate: tuple[int, ...] = (), *, stages: int = 2) -> Recipe:
 
 
 def exact_faces() -> Recipe:
-    """Teachers A and B of drawn faces, then an exact student of B."""
+    """Teachers A and B of drawn faces, then an exact student of B without moments."""
     faces = small_faces()
-    added = Residual(model=Conv(channels=(4, 6, 8)))
+    added = Residual(model=Conv(channels=(4, 6, 8)), moments=())
     student = replace(faces.stages[2], objective="residual", residual=added, z_channels=6)
     return replace(faces, stages=(*faces.stages[:2], student))
 
 
-def student(gate: tuple[int, ...] = (), amount: float = 1.0) -> tuple[ResidualAutoencoder, Model, Model]:
+def student(moments: tuple[int, ...] = (), amount: float = 1.0) -> tuple[ResidualAutoencoder, Model, Model]:
     """An exact student of random weights, its teacher and its addition, in float64."""
     torch.manual_seed(0)
     teacher = build(MLP(hidden=(6,)), SHAPE, 2, normalized=True)
     addition = build(MLP(hidden=(5,)), SHAPE, 3, normalized=False)
-    config = ResidualStudent(teacher=teacher.config, addition=addition.config, gate=gate, amount=amount)
+    config = ResidualStudent(teacher=teacher.config, addition=addition.config, moments=moments, amount=amount)
     model = ResidualAutoencoder(config, teacher, addition)
     return model.double().eval(), teacher, addition
 
@@ -62,21 +67,31 @@ def images(count: int = 5) -> Tensor:
     return torch.rand(count, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_decoder_is_the_teachers_and_what_it_lacks() -> None:
-    model, teacher, addition = student(gate=(7,), amount=0.5)
+def turned(model: ResidualAutoencoder) -> Tensor:
+    """Give the new units a basis of random directions, and return it."""
+    basis = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    model.turn(basis)
+    return basis
+
+
+@pytest.mark.parametrize("moments", [(), (7,)])
+def test_the_decoder_is_the_teachers_and_what_it_lacks(moments: tuple[int, ...]) -> None:
+    model, teacher, addition = student(moments, amount=0.5)
+    basis = turned(model)
     x = images()
     y = teacher.encode(x).y
-    z = addition.encode(x - teacher.decode(Code.of_units(y))).y
+    u = addition.encode(x - teacher.decode(Code.of_units(y))).y
+    mean, deviation = model.moments_of(y) if moments else (0, 1)
     code = model.encode(x)
-    assert code.units.allclose(torch.cat([y, z], dim=1)) and code.z.shape == (5, 0)
-    gate = torch.sigmoid(model.gate(y) + GATE_BIAS).view(-1, *SHAPE)
-    expected = teacher.decode(Code.of_units(y)) + 0.5 * gate * addition.decode(Code.of_units(z))
+    assert code.units.allclose(torch.cat([y, (u - mean) / deviation @ basis], dim=1)) and code.z.shape == (5, 0)
+    expected = teacher.decode(Code.of_units(y)) + 0.5 * addition.decode(Code.of_units(u))
     assert model.decode(code).allclose(expected)
     assert model.decode(code.split(2)).allclose(expected)
 
 
-def test_without_a_gate_the_jacobian_is_the_teachers() -> None:
+def test_without_moments_the_jacobian_is_the_teachers() -> None:
     model, teacher, _ = student()
+    turned(model)
     code = model.encode(images())
     of_teacher = decoder_jacobian(teacher, teacher.encode(images()), 2)
     torch.testing.assert_close(decoder_jacobian(model, code, 2), of_teacher, rtol=0, atol=1e-12)
@@ -84,30 +99,46 @@ def test_without_a_gate_the_jacobian_is_the_teachers() -> None:
     torch.testing.assert_close(decoder_jacobian(model, moved, 2), of_teacher, rtol=0, atol=1e-12)
 
 
-def test_with_a_gate_the_jacobian_has_the_gates_beside_it() -> None:
-    model, teacher, addition = student(gate=(7,))
-    code = model.encode(images())
-    y, added = code.split(2).y, addition.decode(Code.of_units(code.split(2).z))
-    step = 1e-6
-    for unit in range(2):
-        ends = [y.clone(), y.clone()]
-        ends[0][:, unit] -= step
-        ends[1][:, unit] += step
-        gates = [torch.sigmoid(model.gate(end) + GATE_BIAS).view(-1, *SHAPE) for end in ends]
-        slope = ((gates[1] - gates[0]) / (2 * step) * added).flatten(1)
-        expected = decoder_jacobian(teacher, Code.of_units(y), 2)[unit] + slope
-        torch.testing.assert_close(decoder_jacobian(model, code, 2)[unit], expected, rtol=0, atol=1e-8)
+def test_an_edit_moves_the_rest_to_the_same_place_in_its_distribution() -> None:
+    model, teacher, addition = student(moments=(7,))
+    x = images()
+    y, z = teacher.encode(x).y, model.encode(x).units[:, 2:]
+    u = addition.encode(x - teacher.decode(Code.of_units(y))).y
+    (mean, deviation), (mean_swapped, deviation_swapped) = model.moments_of(y), model.moments_of(y.roll(1, 0))
+    moved = mean_swapped + deviation_swapped * (u - mean) / deviation
+    expected = teacher.decode(Code.of_units(y.roll(1, 0))) + addition.decode(Code.of_units(moved))
+    assert model.decode(Code.of_units(torch.cat([y.roll(1, 0), z], dim=1))).allclose(expected)
+
+
+def test_the_moments_are_learned() -> None:
+    """u = 3 sin(y) + (0.5 + |y|) times noise: the loss finds both functions of y."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    y = torch.rand(4000, 1, generator=generator) * 4 - 2
+    u = 3 * y.sin() + (0.5 + y.abs()) * torch.randn(4000, 1, generator=generator)
+    teacher, addition = (build(MLP(hidden=(5,)), SHAPE, 1, normalized=False) for _ in range(2))
+    model = ResidualAutoencoder(ResidualStudent(teacher_units=1, moments=(32, 32)), teacher, addition)
+    optimizer = torch.optim.Adam(model.moments.parameters(), lr=1e-2)
+    for _ in range(400):
+        optimizer.zero_grad()
+        losses.moments(u, *model.moments_of(y)).backward()
+        optimizer.step()
+    mean, deviation = model.moments_of(y)
+    assert (mean - 3 * y.sin()).abs().mean() < 0.15
+    assert (deviation - 0.5 - y.abs()).abs().mean() < 0.15
 
 
 def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> None:
-    model, teacher, _ = student(gate=(7,))
+    model, teacher, _ = student(moments=(7,))
     x = images()
     y = teacher.encode(x).y
     batch = Batch(x, teacher_y=y, teacher_x_hat=teacher.decode(Code.of_units(y)))
-    update = residual()
-    loss = update.losses(model.train(), batch, update.encode(model, batch))["rec"]
-    assert loss.item() == pytest.approx((model.decode(model.encode(x)) - x).square().mean().item())
-    loss.backward()
+    update = residual(moments=True)
+    values = update.losses(model.train(), batch, update.encode(model, batch))
+    assert values["rec"].item() == pytest.approx((model.decode(model.encode(x)) - x).square().mean().item())
+    values["moments"].backward(retain_graph=True)
+    assert all((weight.grad is None) != name.startswith("moments") for name, weight in model.named_parameters())
+    values["rec"].backward()
     assert all(weight.grad is None for weight in teacher.parameters())
     trained = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
     assert {id(weight) for weight in trained} == {id(weight) for weight in model.parameters() if weight.requires_grad}
@@ -115,20 +146,53 @@ def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> No
     assert not teacher.training and model.addition.training
 
 
-@pytest.mark.parametrize("gate", [(), (8,)])
-def test_an_ordered_code_grows_by_exact_students(gate: tuple[int, ...], tmp_path: Path) -> None:
-    run = jacsup.train(exact_digits(gate, stages=3), out=tmp_path / "run")
+@pytest.mark.parametrize("moments", [(), (8,)])
+def test_an_ordered_code_grows_by_exact_students(moments: tuple[int, ...], tmp_path: Path) -> None:
+    run = jacsup.train(exact_digits(moments, stages=3), out=tmp_path / "run")
     metrics: Any = evaluate(run)
     assert [stage["code_size"] for stage in metrics["stages"]] == [2, 5, 7]
     errors = [stage["mse"] for stage in metrics["stages"]]
     assert errors == sorted(errors, reverse=True)
     drift = [stage["jacobian_error_first_teacher"] for stage in metrics["stages"][1:]]
-    assert all(error < 1e-5 for error in drift) == (not gate)
+    assert all(error < 1e-5 for error in drift) == (not moments)
     model = load(run)
     assert isinstance(model, ResidualAutoencoder) and isinstance(model.teacher, ResidualAutoencoder)
     first = load(Run(run).stage_file(0))
     x = torch.rand(4, 1, 8, 8)
     torch.testing.assert_close(model.encode(x).units[:, :2], first.encode(x).units)
+
+
+def test_the_new_units_are_in_the_order_of_their_effect(tmp_path: Path) -> None:
+    recipe = exact_digits((8,))
+    run = jacsup.train(recipe, out=tmp_path / "run")
+    model, data = load(run), load_dataset(recipe.data, None)
+    assert isinstance(model, ResidualAutoencoder)
+    units = encode_all(model, data.train.images)
+    torch.testing.assert_close(units[:, 2:].T.cov(), torch.eye(3), rtol=0, atol=1e-3)
+    some = data.train.images[:NUM_DIFFERENTIATED]
+    energies = energy_per_unit(model, some, units.std(dim=0))[2:]
+    assert energies == sorted(energies, reverse=True)
+    # The same directions, found by naive loops.
+    rows = decoder_jacobian(model, Code.of_units(units[:NUM_DIFFERENTIATED]), 5)[2:]
+    products = [[float((a * b).sum(dim=1).mean()) for a in rows] for b in rows]
+    for i in range(3):
+        for j in range(i):
+            assert abs(products[i][j]) < 1e-3 * products[i][i] ** 0.5 * products[j][j] ** 0.5
+
+
+def test_turning_the_units_changes_no_image() -> None:
+    model, _, _ = student(moments=(7,))
+    x = images()
+    before = model.decode(model.encode(x))
+    turned(model)
+    torch.testing.assert_close(model.decode(model.encode(x)), before, rtol=0, atol=1e-9)
+
+
+def test_a_unit_that_never_changes_can_be_ordered() -> None:
+    model, _, addition = student()
+    addition.encoder[-1].weight.data[1] = 0
+    order_units(model.float(), torch.randint(256, (50, *SHAPE), dtype=torch.uint8))
+    assert model.basis.isfinite().all() and model.inverse.isfinite().all()
 
 
 def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +216,7 @@ def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.Monkey
         ("stages.2.objective", "student", "objective is student; after a residual stage it must be residual"),
         ("stages.1.teacher", "exact-7", "teacher is 'exact-7'; it must be"),
         ("stages.0.objective", "residual", "its first stage has no teacher to follow"),
-        ("stages.1.residual.gate", [0], r"residual.gate is \(0,\); widths must be at least 1"),
+        ("stages.1.residual.moments", [0], r"residual.moments is \(0,\); widths must be at least 1"),
         ("stages.1.residual.model.hidden", [], r"model.hidden is \(\); it must be one or more widths"),
     ],
 )

@@ -215,16 +215,16 @@ class Conv(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """The new networks of an exact student, D_S(y, z) = D_T(y) + g(y) R(z).
+    """The new networks of an exact student, D_S(y, z) = D_T(y) + R(u).
 
     Attributes:
-        model: The autoencoder of what the teacher's reconstruction lacks.
-        gate: Widths of the hidden layers of g, a value between 0 and 1 for each pixel; empty for g = 1, with which the
-            Jacobian is exactly the teacher's.
+        model: The autoencoder of what the teacher's reconstruction lacks; u is its code.
+        moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
+            holds z = (u - mean) / deviation. Empty: it holds u, and the Jacobian is exactly the teacher's.
     """
 
     model: ModelConfig = MLP(hidden=(512, 256, 128))
-    gate: tuple[int, ...] = ()
+    moments: tuple[int, ...] = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class ResidualStudent(ModelConfig):
         teacher_z_channels: Channels of the teacher's z.
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
         addition: The config of the autoencoder of the rest.
-        gate: Widths of the hidden layers of g; empty for none.
+        moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
         amount: How much of the rest is added. Less of it gives more control and less sharpness.
     """
 
@@ -247,7 +247,7 @@ class ResidualStudent(ModelConfig):
     teacher_z_channels: int = 0
     teacher_normalized: bool = False
     addition: ModelConfig = MLP()
-    gate: tuple[int, ...] = ()
+    moments: tuple[int, ...] = ()
     amount: float = 1.0
 
 
@@ -521,8 +521,10 @@ def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) 
             f"stage '{stage.name}': z_channels is {stage.z_channels}; it must be above {earlier[-1].z_channels}"
         )
     stage.residual.model.require_valid(supervised=supervised)
-    if stage.residual.gate and min(stage.residual.gate) < 1:
-        raise ValueError(f"stage '{stage.name}': residual.gate is {stage.residual.gate}; widths must be at least 1")
+    if stage.residual.moments and min(stage.residual.moments) < 1:
+        raise ValueError(
+            f"stage '{stage.name}': residual.moments is {stage.residual.moments}; widths must be at least 1"
+        )
 
 
 def read_recipe(path: Path) -> Recipe:

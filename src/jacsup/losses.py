@@ -185,6 +185,22 @@ def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Sc
     return (z_again - z).square().sum() / len(z)
 
 
+def moments(u: Float[Tensor, "b d"], mean: Float[Tensor, "b d"], deviation: Float[Tensor, "b d"]) -> Scalar:
+    """Negative log-likelihood of u under normal distributions, up to a constant; mean over entries and batch.
+
+    Its minimum is at the mean and the standard deviation of u given what predicts them. Not in the paper.
+
+    Args:
+        u: Part of a code, shape (b, d).
+        mean: Predicted means.
+        deviation: Predicted standard deviations, above 0.
+
+    Returns:
+        The loss.
+    """
+    return (((u - mean) / deviation).square() / 2 + deviation.log()).mean()
+
+
 def attribute_cross_entropy(logits: Float[Tensor, "b k"], y_bar: Float[Tensor, "b k"]) -> Scalar:
     """Cross-entropy between logits and labels -1 and 1, sum over known labels, mean over batch.
 

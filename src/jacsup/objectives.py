@@ -120,7 +120,7 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
         case "student":
             first = student(weights, num_factors, options, labels)
         case "residual":
-            return (residual(weights),)
+            return (residual(weights, moments=bool(stage.residual.moments)),)
         case baseline:
             hook = hook_of(baseline)
             assert hook
@@ -142,11 +142,14 @@ def reconstruction(weights: Weights = Weights()) -> Update:
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
 
 
-def residual(weights: Weights = Weights()) -> Update:
-    """Eq. 8 of an exact student, whose teacher's part of the images the batch has.
+def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
+    """Eq. 8 of an exact student, whose teacher's part of the images the batch has, and the moments of u given y.
+
+    The likelihood of u trains the network of the moments alone.
 
     Args:
         weights: Weights, of which `rec` counts.
+        moments: Whether the student has a network of the moments.
     """
 
     def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
@@ -156,10 +159,13 @@ def residual(weights: Weights = Weights()) -> Update:
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert isinstance(model, ResidualAutoencoder)
         assert batch.teacher_y is not None and batch.teacher_x_hat is not None
-        x_hat = batch.teacher_x_hat + model.decode_addition(batch.teacher_y, code)
-        return {"rec": losses.reconstruction(batch.x, x_hat)}
+        x_hat = batch.teacher_x_hat + model.addition.decode(code)
+        values = {"rec": losses.reconstruction(batch.x, x_hat)}
+        if moments:
+            values["moments"] = losses.moments(code.units.detach(), *model.moments_of(batch.teacher_y))
+        return values
 
-    return Update(("addition", "gate"), terms, {"rec": weights.rec}, encode)
+    return Update(("addition", "moments"), terms, {"rec": weights.rec} | ({"moments": 1.0} if moments else {}), encode)
 
 
 def nested(weights: Weights = Weights()) -> Update:

@@ -1,8 +1,7 @@
-"""A student whose decoder contains its frozen teacher: D_S(y, z) = D_T(y) + g(y) R(z), the exact student."""
+"""A student whose decoder contains its frozen teacher: D_S(y, z) = D_T(y) + R(u(y, z)), the exact student."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, final
 
 import torch
@@ -15,26 +14,33 @@ from jacsup.models.backbone import Model
 from jacsup.models.linear import Layers
 from jacsup.models.mlp import dense_layers
 
-# The gate starts near 1: sigmoid(2) = 0.88.
-GATE_BIAS = 2.0
+# Of a unit that never changes, which z divides by it.
+LEAST_DEVIATION = 1e-3
 
 
 @final
 class ResidualAutoencoder(Model):
     """A frozen teacher, and an autoencoder of what the teacher's reconstruction lacks.
 
-    The factors y are those that the teacher's encoder predicts. With E_R and R the networks of `addition`, the new part
-    of the code is E_R(x - D_T(E_T(x))), and its images are added to the teacher's. Without a gate the Jacobian in y is
-    exactly the teacher's; with one it is that plus g'(y) R(z). An ordered code has the teacher's units first; a
-    code of attributes has the teacher's z before the new one.
+    The factors y are those that the teacher's encoder predicts. With E_R and R the networks of `addition`,
+    u = E_R(x - D_T(E_T(x))) describes the rest, and its image R(u) is added to the teacher's: at a fixed u the Jacobian
+    in y is exactly the teacher's. What the code holds besides y is u itself or, with `moments`, z = (u - m(y)) / s(y), m
+    and s being the mean and the standard deviation of u given y. z then says nothing of y in these two moments, and an
+    edit of y moves u along: the old factors leave no traces. If D_T(y) is the mean image given y, the mean of
+    D_S(y, z) over z, and so its Jacobian, stays the teacher's.
+
+    An ordered code has the teacher's units first, and the new ones are turned by `basis`; a code of attributes has the
+    teacher's z before the new one.
     """
 
     config: ResidualStudent
     addition: Any
-    gate: Any
+    moments: Any
+    basis: Tensor
+    inverse: Tensor
 
     def __init__(self, config: ResidualStudent, teacher: Model, addition: Model):
-        """Put the networks together; a gate gets weights from torch's global random state.
+        """Put the networks together; the network of the moments gets weights from torch's global random state.
 
         Args:
             config: What the networks are built from.
@@ -45,8 +51,11 @@ class ResidualAutoencoder(Model):
         super().__init__(config, teacher.image_shape, units, z_channels)
         self.teacher = teacher.requires_grad_(False).eval()
         self.addition = addition
-        sizes = (teacher.num_units, *config.gate, math.prod(self.image_shape))
-        self.gate = Layers(*dense_layers(sizes)) if config.gate else nn.Identity()
+        sizes = (teacher.num_units, *config.moments, 2 * addition.code_size)
+        self.moments = Layers(*dense_layers(sizes)) if config.moments else nn.Identity()
+        # The units of the code are u or z times the basis; a code of attributes has no order.
+        self.register_buffer("basis", torch.eye(addition.num_units))
+        self.register_buffer("inverse", torch.eye(addition.num_units))
 
     def train(self, mode: bool = True) -> ResidualAutoencoder:
         """Switch the new networks between training and evaluation; the teacher stays in evaluation.
@@ -82,11 +91,11 @@ class ResidualAutoencoder(Model):
         with torch.no_grad():
             known = self.teacher.encode(x)
             x_hat = self.teacher.decode(known)
-        added = self.addition.encode(x - x_hat)
+        added = self._code_of(self.addition.encode(x - x_hat), known.y)
         return Code(torch.cat([known.y, added.y], dim=1), torch.cat([known.z, added.z], dim=1))
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z) = D_T(y, z_T) + amount g(y) R(z_R): images, trained to stay in the value range.
+        """D(y, z) = D_T(y, z_T) + amount R(u(y, z_R)): images, trained to stay in the value range.
 
         Args:
             code: The code.
@@ -95,17 +104,39 @@ class ResidualAutoencoder(Model):
         num_y = self.teacher.num_units
         num_z = self.teacher.code_size - num_y
         known = Code(code.y[:, :num_y], code.z[:, :num_z])
-        added = Code(code.y[:, num_y:], code.z[:, num_z:])
-        return self.teacher.decode(known) + self.config.amount * self.decode_addition(known.y, added)
+        rest = self._rest_of(Code(code.y[:, num_y:], code.z[:, num_z:]), known.y)
+        return self.teacher.decode(known) + self.config.amount * self.addition.decode(rest)
 
-    def decode_addition(self, y: Float[Tensor, "b k"], code: Code) -> Float[Tensor, "b c h w"]:
-        """Return g(y) R(z), or R(z) without a gate.
+    def moments_of(self, y: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+        """Return m(y) and s(y), the mean and the standard deviation of u given y.
 
         Args:
             y: The teacher's factors.
-            code: The new part of the code.
         """
-        images = self.addition.decode(code)
-        if not self.config.gate:
-            return images
-        return images * torch.sigmoid(self.gate(y) + GATE_BIAS).unflatten(1, self.image_shape)
+        mean, log_deviation = self.moments(y).chunk(2, dim=1)
+        return mean, log_deviation.exp() + LEAST_DEVIATION
+
+    def turn(self, basis: Float[Tensor, "u u"]) -> None:
+        """Multiply the new units of an ordered code by a matrix; the images stay as they are.
+
+        Args:
+            basis: An invertible matrix, of which each column makes one of the new units.
+        """
+        self.basis = self.basis @ basis
+        self.inverse = torch.linalg.inv(self.basis)
+
+    def _code_of(self, rest: Code, y: Tensor) -> Code:
+        """What the code holds of u: z, in the turned basis if it is ordered."""
+        u = rest.units
+        if self.config.moments:
+            mean, deviation = self.moments_of(y)
+            u = (u - mean) / deviation
+        return Code(u @ self.basis, rest.z) if self.addition.num_units else Code(rest.y, u)
+
+    def _rest_of(self, added: Code, y: Tensor) -> Code:
+        """u again: the inverse of `_code_of`."""
+        u = added.y @ self.inverse if self.addition.num_units else added.z
+        if self.config.moments:
+            mean, deviation = self.moments_of(y)
+            u = mean + deviation * u
+        return Code(u[:, : self.addition.num_units], u[:, self.addition.num_units :])

@@ -24,12 +24,14 @@ from jacsup.data.draws import require_full_batch
 from jacsup.hooks import hook_of
 from jacsup.metrics.description import describe
 from jacsup.models import Model, build, load, pick_device, save_model
+from jacsup.models.residual import ResidualAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
 from jacsup.training.epoch_scores import Judges, get_judges, test_scores
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.options import Options, TrainingOptions
+from jacsup.training.order import order_units
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
 from jacsup.training.start import InitialStages, copy_stages, describe_session, open_run, starting_model
@@ -327,6 +329,8 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
     scores = scores or _test(session, work)
     with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
         work.model.eval()
+        if isinstance(work.model, ResidualAutoencoder):
+            order_units(work.model, session.data.train.images)
         labels_are_y = hook is not None and hook.labels_are_y
         info = describe(work.model, session.data, recipe=recipe.run_name, metrics=scores, labels_are_y=labels_are_y)
     save_model(session.run.stage_file(work.number, recipe), work.model, info)

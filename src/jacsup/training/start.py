@@ -243,6 +243,6 @@ def _exact_student(teacher: Model, stage: Stage) -> Model:
         teacher_z_channels=teacher.z_channels,
         teacher_normalized=teacher.normalized,
         addition=addition.config,
-        gate=stage.residual.gate,
+        moments=stage.residual.moments,
     )
     return ResidualAutoencoder(config, teacher, addition)
