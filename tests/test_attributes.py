@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from jacsup.data.dataset import Dataset, Split
 from jacsup.metrics import attribute_judge, attributes, images
 from jacsup.metrics.attribute_judge import AttributeJudge, equal_error_threshold, get_attribute_judge, quality
 from jacsup.metrics.attributes import (
+    accuracy_at_equal_disturbance,
     at_strength,
     attribute_means,
     counterfactual_gain,
@@ -152,6 +153,32 @@ def test_entangled_attributes_are_not_preserved() -> None:
 def test_what_excludes_each_other_need_not_be_preserved() -> None:
     scores = scores_of(patch_model(entangled()), attributes=EXCLUSIVE, strengths=(1,))
     assert scores["per_attribute"]["Hat"] == {"accuracy": [1], "preservation_error": [0]}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "changed", "expected"),
+    [
+        ([0, 0.4, 0.6, 0.8], [0.2, 0.05, 0.1, 0.15], 0.6),
+        ([0, 0.4, 0.6, 0.8], [0.0, 0.05, 0.15, 0.2], 0.5),
+        ([0, 0.4, 0.6, 0.8], [0.0, 0.4, 0.5, 0.6], 0.1),
+        ([0, 0.4, 0.6, 0.8], [0.0, 0.0, 0.01, 0.02], 0.8),
+        ([0, math.nan, math.nan, math.nan], [0.0, math.nan, math.nan, math.nan], math.nan),
+    ],
+)
+def test_accuracy_is_compared_at_equal_disturbance(
+    accuracy: list[float], changed: list[float], expected: float
+) -> None:
+    scores = {"strengths": [0, 1, 2, 4], "accuracy": accuracy, "preservation_error": changed}
+    assert accuracy_at_equal_disturbance(scores) == pytest.approx(expected, nan_ok=True)
+    # The naive twin: walk along the line from no edit on in small steps.
+    known = [(0.0, 0.0), *zip(changed[1:], accuracy[1:], strict=True)]
+    walked = [
+        (a0 + (a1 - a0) * step / 10000, d0 + (d1 - d0) * step / 10000)
+        for (d0, a0), (d1, a1) in pairwise(known)
+        for step in range(10001)
+    ]
+    reached = next((a for a, d in walked if d >= 0.1 - 1e-9), walked[-1][0])
+    assert reached == pytest.approx(expected, abs=1e-3, nan_ok=True)
 
 
 def test_reliable_attributes_alone_make_the_headline() -> None:

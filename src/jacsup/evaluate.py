@@ -18,7 +18,13 @@ from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset
 from jacsup.data.of_run import find_data
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
-from jacsup.metrics.attributes import Counterfactual, counterfactual_gain, edit_scores, stored_means
+from jacsup.metrics.attributes import (
+    Counterfactual,
+    accuracy_at_equal_disturbance,
+    counterfactual_gain,
+    edit_scores,
+    stored_means,
+)
 from jacsup.metrics.description import describe, in_eval_mode
 from jacsup.metrics.factors import common_values
 from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
@@ -312,6 +318,7 @@ def _attribute_scores(
     return {
         "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
+        "accuracy_at_equal_disturbance": accuracy_at_equal_disturbance(scores),
         "counterfactual_gain": gain["mean"],
         "counterfactual_gain_full": gain["full"],
         "identity_drift": drift,

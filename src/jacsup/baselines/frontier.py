@@ -30,6 +30,7 @@ SHOWN = (
     "accuracy 4",
     "preservation_error 0",
     "preservation_error 2",
+    "accuracy_at_equal_disturbance",
     "counterfactual_gain",
     "jacobian_error",
     "swap_classifier",

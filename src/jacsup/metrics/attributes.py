@@ -23,6 +23,8 @@ RELIABLE_AUC = 0.85
 # Test images whose attributes are flipped.
 NUM_EDITED_IMAGES = 1000
 STRENGTHS = (0, 1, 2, 4)
+# Share of the other verdicts that an edit may change where models of unequal sharpness are compared.
+DISTURBANCE = 0.1
 
 Number = int | float
 Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
@@ -159,6 +161,29 @@ def edit_scores(
         },
         "per_attribute": per_attribute,
     }
+
+
+def accuracy_at_equal_disturbance(scores: dict[str, Any]) -> float:
+    """Return the edit accuracy at the strength that changes a tenth of the other verdicts.
+
+    A sharp image needs a larger change than a blurred one to be taken for another, so models of unequal sharpness should
+    not be compared at equal strengths. The mean accuracy is interpolated between the strengths, from no edit on.
+
+    Args:
+        scores: `strengths`, `accuracy` and `preservation_error`, as from `edit_scores`.
+
+    Returns:
+        The accuracy, in [0, 1]; at the largest strength if even that changes fewer verdicts; nan where no edit could be
+        judged.
+    """
+    rows = zip(*(scores[name] for name in ("strengths", "preservation_error", "accuracy")), strict=True)
+    accuracy = changed = 0.0
+    for _, changed_next, accuracy_next in sorted(row for row in rows if row[0] > 0):
+        if changed_next >= DISTURBANCE:
+            share = (DISTURBANCE - changed) / (changed_next - changed)
+            return accuracy + share * (accuracy_next - accuracy)
+        changed, accuracy = changed_next, accuracy_next
+    return accuracy
 
 
 @torch.no_grad()

@@ -65,6 +65,7 @@ class ModelScores(_Scores, total=False):
 
     edit: EditScores
     edit_all: EditScores
+    accuracy_at_equal_disturbance: float | None
     counterfactual_gain: float | None
     counterfactual_gain_full: float | None
     identity_drift: IdentityDrift | None

@@ -83,6 +83,9 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(
         title="edit accuracy", short="edit", format=".1%", better="higher", parts=_at_strengths("edit accuracy")
     ),
+    "accuracy_at_equal_disturbance": Metric(
+        title="edit accuracy where 10 % of the other verdicts change", short="edit@10%", format=".1%", better="higher"
+    ),
     "preservation_error": Metric(
         title="preservation error",
         short="changed",

@@ -41,6 +41,7 @@ SCORE_COLUMNS = html.columns_of(
     *EDIT_ACCURACIES,
     "preservation_error 0",
     "preservation_error 2",
+    "accuracy_at_equal_disturbance",
     "jacobian_error",
     "counterfactual_gain",
 )
