@@ -440,7 +440,13 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     assert all_results(comparison, data, tmp_path) == results
     assert [(each["method"], each["stage"]) for each in results] == [
         *(("jacobian", name) for name in ("teacher", "teacher-cycles", "student-1")),
-        *(("plain", "student-1"), ("reconstruction", "student-1"), ("longer", "longer"), ("fader", "fader")),
+        *(
+            ("exact", "exact"),
+            ("plain", "student-1"),
+            ("reconstruction", "student-1"),
+            ("longer", "longer"),
+            ("fader", "fader"),
+        ),
     ]
     assert {each["images_seen"] for each in results[2:]} == {3 * 180}, "all get as many images"
     assert [each["images_seen"] for each in results[:2]] == [180, 360]

@@ -127,7 +127,9 @@ def test_a_missing_arm_comes_with_its_command_and_a_present_one_with_its_numbers
     debug_run: Path, data: Dataset
 ) -> None:
     page = write_report(debug_run, data, some_metrics())
-    assert commands_of(page) == [f"jacsup train debug --arm plain-jump --out {debug_run.parent / 'debug-plain-jump'}"]
+    assert commands_of(page) == [
+        f"jacsup train debug --arm {arm} --out {debug_run.parent / f'debug-{arm}'}" for arm in ("plain-jump", "exact")
+    ]
     last = Run(debug_run.parent / "debug-plain").stats()[-1]
     assert (
         f"<td>plain (debug-plain)</td><td>3 of 3 stages</td><td>4</td><td>{last['test_mse']:.4f}</td>"

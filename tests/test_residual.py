@@ -26,7 +26,7 @@ from jacsup.metrics.order import energy_per_unit
 from jacsup.models import Model, build, load
 from jacsup.models.residual import ResidualAutoencoder
 from jacsup.objectives import Batch, residual
-from jacsup.recipes import RECIPES
+from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training import epoch_scores
 from jacsup.training.order import NUM_DIFFERENTIATED, order_units
@@ -178,6 +178,13 @@ def test_the_new_units_are_in_the_order_of_their_effect(tmp_path: Path) -> None:
     for i in range(3):
         for j in range(i):
             assert abs(products[i][j]) < 1e-3 * products[i][i] ** 0.5 * products[j][j] ** 0.5
+
+
+def test_a_single_new_unit_is_scaled(tmp_path: Path) -> None:
+    recipe = with_arm(replace(RECIPES["debug"], stages=RECIPES["debug"].stages[:2]), "exact")
+    model = load(jacsup.train(recipe, out=tmp_path / "run"))
+    units = encode_all(model, load_dataset(recipe.data, None).train.images)
+    assert units.shape[1] == 3 and units[:, 2].std().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_turning_the_units_changes_no_image() -> None:

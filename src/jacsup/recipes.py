@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from jacsup.config import (
     LossOptions,
     ModelConfig,
     Recipe,
+    Residual,
     Sprites,
     Stage,
     Weights,
@@ -32,15 +34,18 @@ from jacsup.curricula import conv_for, curriculum, face_curriculum
 from jacsup.hooks import BASELINES
 from jacsup.jsonable import suggestion
 
+EXACT_ARM = {"exact": "one exact student, with the teacher inside its decoder, for as many images as the students"}
 ARMS = {
     "plain": "the same curriculum with the reconstruction loss (eq. 8) alone",
     "plain-jump": "from the first teacher to the longest code at once, reconstruction loss alone",
+    **EXACT_ARM,
 }
 SUPERVISED_ARMS = {
     "plain": "the long code trained on as the teacher was, without Jacobian supervision",
     "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
     "longer": "the teacher's short code trained on for as many images as the students",
     **{name: baseline.description for name, baseline in BASELINES.items()},
+    **EXACT_ARM,
 }
 
 
@@ -228,6 +233,26 @@ RECIPES = {
 }
 
 
+def exact_student(students: Sequence[Stage], model: ModelConfig) -> Stage:
+    """Return the exact student that does the work of several students.
+
+    Args:
+        students: The students, of which the last has the longest code.
+        model: The autoencoder of what the teacher lacks.
+    """
+    last = students[-1]
+    return Stage(
+        name="exact",
+        objective="residual",
+        num_units=last.num_units,
+        z_channels=last.z_channels,
+        epochs=sum(stage.epochs for stage in students),
+        batch_size=last.batch_size,
+        adam=last.adam,
+        residual=Residual(model=model),
+    )
+
+
 def find(name: str) -> Recipe:
     """Find a recipe.
 
@@ -305,7 +330,9 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     as_teacher = [
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
-    if not recipe.supervised:
+    if arm == "exact":
+        replaced = [exact_student(students, recipe.model)]
+    elif not recipe.supervised:
         replaced = on_images if arm == "plain" else on_images[-1:]
     elif arm == "longer":
         epochs = sum(stage.epochs for stage in students)

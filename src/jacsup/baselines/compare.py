@@ -96,6 +96,9 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
     if isinstance(training, Arm):
         stages = base.stages[: num_units - 1]
         lengths = split_epochs(comparison.epochs, len(stages))
+        if training.in_one_step and len(stages) > 1:
+            stages = stages[0], stages[-1]
+            lengths = comparison.epochs // 3, comparison.epochs - comparison.epochs // 3
         stages = tuple(replace(stage, epochs=epochs) for stage, epochs in zip(stages, lengths, strict=True))
         recipe = replace(base, stages=stages)
         # A single stage has no student, in which the arms differ.

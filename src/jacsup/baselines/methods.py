@@ -23,9 +23,12 @@ class Arm:
 
     Attributes:
         name: An arm of `recipes.arms_of`; "" is the recipe itself.
+        in_one_step: Of an ordered code, learn the longest code right after the first teacher, which takes a third of
+            the epochs. By default all stages share them.
     """
 
     name: str = ""
+    in_one_step: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ def _table(*methods: Method) -> dict[str, Method]:
 # For ordered codes. The variational autoencoders have the weights that their papers recommend for sprites.
 METHODS = _table(
     Method(key="jacobian", label="Jacobian supervision", training=Arm(), ordered=True),
+    Method(key="exact", label="exact student", training=Arm("exact", in_one_step=True), ordered=True),
     Method(key="plain", label="same curriculum, no Jacobian supervision", training=Arm("plain"), ordered=True),
     Method(key="autoencoder", label="autoencoder", training="reconstruction"),
     Method(key="nested-dropout", label="nested dropout", training="nested", ordered=True),
@@ -104,6 +108,7 @@ METHODS = _table(
 # For attributes.
 ATTRIBUTE_METHODS = _table(
     Method(key="jacobian", label="Jacobian supervision", training=Arm()),
+    Method(key="exact", label="exact student", training=Arm("exact")),
     Method(key="plain", label="long code, trained as the teacher", training=Arm("plain")),
     Method(key="reconstruction", label="long code, reconstruction alone", training=Arm("reconstruction")),
     Method(key="longer", label="short code, trained for as long", training=Arm("longer")),

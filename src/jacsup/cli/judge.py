@@ -18,7 +18,15 @@ from jacsup.run import Run
 # What the table of stages shows, and that of attributes, by keys of METRICS.
 UNIT_SCORES = ("code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters")
 EDIT_SCORES = ("accuracy 1", "accuracy 2", "accuracy 4", "preservation_error 0", "preservation_error 2")
-ATTRIBUTE_STAGE_SCORES = ("code_size", "psnr", "ssim", *EDIT_SCORES, "accuracy_at_equal_disturbance", "counterfactual_gain", "jacobian_error")
+ATTRIBUTE_STAGE_SCORES = (
+    "code_size",
+    "psnr",
+    "ssim",
+    *EDIT_SCORES,
+    "accuracy_at_equal_disturbance",
+    "counterfactual_gain",
+    "jacobian_error",
+)
 ATTRIBUTE_SCORES = (*EDIT_SCORES, "classifier_auc", "counterfactual_gain")
 DRIFTS = ("reconstruction", "edited")
 

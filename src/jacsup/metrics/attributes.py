@@ -166,8 +166,8 @@ def edit_scores(
 def accuracy_at_equal_disturbance(scores: dict[str, Any]) -> float:
     """Return the edit accuracy at the strength that changes a tenth of the other verdicts.
 
-    A sharp image needs a larger change than a blurred one to be taken for another, so models of unequal sharpness should
-    not be compared at equal strengths. The mean accuracy is interpolated between the strengths, from no edit on.
+    A sharp image needs a larger change than a blurred one to be taken for another, so models of unequal sharpness
+    should not be compared at equal strengths. The mean accuracy is interpolated between the strengths, from no edit on.
 
     Args:
         scores: `strengths`, `accuracy` and `preservation_error`, as from `edit_scores`.

@@ -24,10 +24,10 @@ class ResidualAutoencoder(Model):
 
     The factors y are those that the teacher's encoder predicts. With E_R and R the networks of `addition`,
     u = E_R(x - D_T(E_T(x))) describes the rest, and its image R(u) is added to the teacher's: at a fixed u the Jacobian
-    in y is exactly the teacher's. What the code holds besides y is u itself or, with `moments`, z = (u - m(y)) / s(y), m
-    and s being the mean and the standard deviation of u given y. z then says nothing of y in these two moments, and an
-    edit of y moves u along: the old factors leave no traces. If D_T(y) is the mean image given y, the mean of
-    D_S(y, z) over z, and so its Jacobian, stays the teacher's.
+    in y is exactly the teacher's. What the code holds besides y is u itself or, with `moments`, z = (u - m(y)) / s(y),
+    m and s being the mean and the standard deviation of u given y. z then says nothing of y in these two moments, and
+    an edit of y takes u along, so that the old factors leave no traces in R(u); the Jacobian at a fixed z is the
+    teacher's plus what R adds on the way.
 
     An ordered code has the teacher's units first, and the new ones are turned by `basis`; a code of attributes has the
     teacher's z before the new one.

@@ -31,7 +31,8 @@ def order_units(model: ResidualAutoencoder, images: UInt8[Tensor, "n c h w"]) ->
     units = encode_all(model, images)
     codes = Code.of_units(units[:NUM_DIFFERENTIATED])
     energy = _mean_product(model, codes)[known:, known:]
-    model.turn(_basis(units[:, known:].T.cov(), energy))
+    # Of a single unit, cov returns a number.
+    model.turn(_basis(units[:, known:].T.cov().reshape(added, added), energy))
 
 
 def _mean_product(model: ResidualAutoencoder, codes: Code) -> Float[Tensor, "u u"]:
