@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import MLP, Arrays, Conv, DataConfig
+from jacsup.config import MLP, Arrays, Conv, DataConfig, ResidualStudent
 from jacsup.models import Factor, ModelInfo, Typical, save_model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
+from jacsup.models.residual import ResidualAutoencoder
 
 SHAPE = (1, 4, 4)
 PIXELS = math.prod(SHAPE)
@@ -142,4 +143,12 @@ def unit_model(path: Path) -> Path:
     factors = tuple(Factor(name=f"unit {number}", mean=0.5, std=1.0, p01=-2.0, p99=2.0) for number in range(3))
     info = ModelInfo(factors=factors, recipe="r", data=Arrays(sha256=""), metrics={})
     save_model(path, random_model(3, shape=(1, 8, 8)), info)
+    return path
+
+
+def exact_unit_model(path: Path) -> Path:
+    """A random exact student: a teacher of two units and one more."""
+    teacher, addition = random_model(2, shape=(1, 8, 8)), random_model(1, seed=1, shape=(1, 8, 8))
+    config = ResidualStudent(teacher=teacher.config, addition=addition.config)
+    save_model(path, ResidualAutoencoder(config, teacher, addition), unit_info())
     return path

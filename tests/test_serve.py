@@ -21,14 +21,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from known_models import ForeignFaces, ForeignUnits, attribute_info, attribute_model, unit_info, unit_model
+import torch
+from known_models import (
+    ForeignFaces,
+    ForeignUnits,
+    attribute_info,
+    attribute_model,
+    exact_unit_model,
+    unit_info,
+    unit_model,
+)
 from PIL import Image
 from served import Served, running
 from starlette.requests import Request
 
+from jacsup.code import Code, to_uint8
 from jacsup.config import Faces
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
+from jacsup.models.residual import ResidualAutoencoder
 from jacsup.serve import application, sessions
 from jacsup.serve import server as server
 from jacsup.serve.sessions import ForgottenError, Sessions
@@ -126,6 +137,27 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
             answer = editor.ask("/decode", {"units": units})
             assert answer.status == 400 and "number" in answer.json["error"], units
         assert editor.ask("/photo", photo()).status == 404
+
+
+def test_how_much_an_exact_student_adds_is_chosen(tmp_path: Path) -> None:
+    file = exact_unit_model(tmp_path / "exact.safetensors")
+    model = load(file)
+    assert isinstance(model, ResidualAutoencoder)
+    with running(file) as editor:
+        assert editor.ask("/model").json["amount"] == 1
+        whole, same, half, none = (
+            pixels(editor.ask("/decode", {"units": [1, -1, 2], **extra}).image)
+            for extra in ({}, {"amount": 1}, {"amount": 0.5}, {"amount": 0})
+        )
+        for amount in (2, -1, "much", None):
+            answer = editor.ask("/decode", {"units": [1, -1, 2], "amount": amount})
+            assert answer.status == 400 and "amount" in answer.json["error"], amount
+    assert np.array_equal(whole, same)
+    of_teacher = to_uint8(model.teacher.decode(Code.of_units(torch.tensor([[1.0, -1]]))), model.value_range)
+    assert np.array_equal(none[::35, ::35, 0], of_teacher[0, 0].numpy())
+    # Pixels beyond the range are clamped.
+    inside = (whole > 0) & (whole < 255) & (none > 0) & (none < 255)
+    assert inside.any() and np.abs(half - (whole + none) / 2)[inside].max() <= 1
 
 
 def test_a_model_of_attributes_from_elsewhere() -> None:

@@ -238,7 +238,7 @@ class ResidualStudent(ModelConfig):
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
         addition: The config of the autoencoder of the rest.
         moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
-        amount: How much of the rest is added. Less of it gives more control and less sharpness.
+        amount: How much of the rest is added, from 0 to 1. Less of it gives more control and less sharpness.
     """
 
     supports_attributes: ClassVar[bool] = True
@@ -249,6 +249,16 @@ class ResidualStudent(ModelConfig):
     addition: ModelConfig = MLP()
     moments: tuple[int, ...] = ()
     amount: float = 1.0
+
+    def require_valid(self, *, supervised: bool) -> None:
+        """Check the fields; see ModelConfig.
+
+        Args:
+            supervised: Whether the factors are the data's attributes.
+        """
+        super().require_valid(supervised=supervised)
+        if not 0 <= self.amount <= 1:
+            raise ValueError(f"amount is {self.amount}; it must be between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)

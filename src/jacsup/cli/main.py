@@ -157,7 +157,7 @@ def _code(stage: Stage) -> str:
 
 
 def _weights(stage: Stage) -> str:
-    if stage.objective == "reconstruction":
+    if stage.objective in ("reconstruction", "nested", "residual"):
         return f"rec {stage.weights.rec:g}"
     weights = [f"{name} {value:g}" for name, value in vars(stage.weights).items() if value]
     return " ".join([*weights, *(name for name, on in vars(stage.options).items() if on)])

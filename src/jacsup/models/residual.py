@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -115,6 +117,20 @@ class ResidualAutoencoder(Model):
         """
         mean, log_deviation = self.moments(y).chunk(2, dim=1)
         return mean, log_deviation.exp() + LEAST_DEVIATION
+
+    def with_amount(self, amount: float) -> ResidualAutoencoder:
+        """Return a model of the same networks that adds another amount of R(u).
+
+        Args:
+            amount: 1 is sharpest, less gives more control; 0 shows the teacher's image.
+
+        Raises:
+            ValueError: The amount is not between 0 and 1.
+        """
+        other = copy(self)
+        other.config = replace(self.config, amount=amount)
+        other.config.require_valid(supervised=bool(self.z_channels))
+        return other
 
     def turn(self, basis: Float[Tensor, "u u"]) -> None:
         """Multiply the new units of an ordered code by a matrix; the images stay as they are.

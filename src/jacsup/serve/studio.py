@@ -16,6 +16,7 @@ from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.models.residual import ResidualAutoencoder
 from jacsup.photo import encoded, opaque
 from jacsup.serve.sessions import Sessions
 
@@ -134,15 +135,22 @@ class UnitStudio:
             {"name": factor.name, "low": factor.p01, "high": factor.p99, "mean": factor.mean}
             for factor in self._info.factors
         ]
-        return {"name": self._name, "kind": "units", "factors": factors}
+        amount = self._model.config.amount if isinstance(self._model, ResidualAutoencoder) else None
+        return {"name": self._name, "kind": "units", "factors": factors, "amount": amount}
 
     def decode(self, asked: dict[str, Any]) -> bytes:
-        """Return the image decoded from `units`, a list with one number for each, as PNG."""
+        """Return the image decoded from `units`, a list with one number for each, as PNG.
+
+        Of an exact student, `amount` is how much is added to its teacher's image.
+        """
         units = asked.get("units")
         count = len(self._info.factors)
         if not isinstance(units, list) or len(units) != count:
             raise ValueError(f"units are {units!r:.60}; must be a list of {count} numbers")
-        pixels = self._decoded(torch.tensor([[_number(value, "a unit") for value in units]]))
+        model = self._model
+        if isinstance(model, ResidualAutoencoder) and "amount" in asked:
+            model = model.with_amount(_number(asked["amount"], "amount"))
+        pixels = _decoded(model, torch.tensor([[_number(value, "a unit") for value in units]]))
         return _png(_image(pixels[0]).resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
 
     def map(self) -> bytes:
@@ -152,13 +160,14 @@ class UnitStudio:
         )
         units = torch.tensor([factor.mean for factor in self._info.factors]).repeat(MAP_TILES**2, 1)
         units[:, 0], units[:, 1] = across.repeat(MAP_TILES), up.flip(0).repeat_interleave(MAP_TILES)
-        tiles = self._decoded(units).unflatten(0, (MAP_TILES, MAP_TILES))
+        tiles = _decoded(self._model, units).unflatten(0, (MAP_TILES, MAP_TILES))
         return _png(_image(tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)))
 
-    @torch.no_grad()
-    def _decoded(self, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
-        units = units.to(device_of(self._model))
-        return to_uint8(self._model.decode(Code.of_units(units)), self._model.value_range).cpu()
+
+@torch.no_grad()
+def _decoded(model: Autoencoder, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
+    units = units.to(device_of(model))
+    return to_uint8(model.decode(Code.of_units(units)), model.value_range).cpu()
 
 
 Studio = AttributeStudio | UnitStudio

@@ -256,30 +256,34 @@ async function takePhoto(then) {
 }
 
 function moveUnits() {
-  const means = model.factors.map((factor) => factor.mean);
-  const read = (factor, unit) => {
-    const given = Number(link.get(factor.name) ?? means[unit]);
-    return Number.isFinite(given) ? clamp(factor, given) : means[unit];
+  // An exact student has one slider more: how much it adds to its teacher's image.
+  const sharpness = model.amount === null ? [] : [{ name: "Sharpness", low: 0, high: 1, mean: model.amount }];
+  const sliders = [...model.factors, ...sharpness], count = model.factors.length;
+  const means = sliders.map((slider) => slider.mean);
+  const read = (slider, place) => {
+    const given = Number(link.get(slider.name) ?? means[place]);
+    return Number.isFinite(given) ? clamp(slider, given) : means[place];
   };
-  const units = model.factors.map(read);
-  const rows = model.factors.map((factor, unit) => sliderRow(factor, (value) => { units[unit] = value ?? means[unit]; update(); }));
-  const place = pad(model.factors, (unit, value) => { units[unit] = value; update(); });
-  const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await (await ask("/decode", JSON.stringify({ units }))).blob()));
+  const values = sliders.map(read);
+  const rows = sliders.map((slider, place) => sliderRow(slider, (value) => { values[place] = value ?? means[place]; update(); }));
+  const dot = pad(model.factors, (unit, value) => { values[unit] = value; update(); });
+  const decode = async () => (await ask("/decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
+  const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await decode()));
   function update() {
-    rows.forEach((row, unit) => row.set(units[unit], units[unit] !== means[unit]));
-    place(units[0], units[1]);
+    rows.forEach((row, place) => row.set(values[place], values[place] !== means[place]));
+    dot(values[0], values[1]);
     refresh();
   }
-  rows.forEach((row, unit) => {
-    row.mark("own", means[unit], "the mean");
+  rows.forEach((row, place) => {
+    row.mark("own", means[place], place < count ? "the mean" : "as trained");
     row.enable(true);
     row.sweep.remove();
     byId("unit-rows").append(row.row);
   });
-  byId("units-reset").addEventListener("click", () => { units.splice(0, units.length, ...means); update(); });
-  byId("units-download").addEventListener("click", async () => save(await (await ask("/decode", JSON.stringify({ units }))).blob(), "decoded.png"));
+  byId("units-reset").addEventListener("click", () => { values.splice(0, values.length, ...means); update(); });
+  byId("units-download").addEventListener("click", async () => save(await decode(), "decoded.png"));
   byId("units-link").addEventListener("click", () =>
-    copyLink(new URLSearchParams(model.factors.flatMap((factor, unit) => units[unit] === means[unit] ? [] : [[factor.name, units[unit]]]))));
+    copyLink(new URLSearchParams(sliders.flatMap(({ name }, place) => values[place] === means[place] ? [] : [[name, values[place]]]))));
   byId("units").hidden = false;
   update();
 }
