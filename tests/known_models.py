@@ -146,8 +146,8 @@ def unit_model(path: Path) -> Path:
     return path
 
 
-def exact_unit_model(path: Path) -> Path:
-    """A random exact student: a teacher of two units and one more."""
+def residual_unit_model(path: Path) -> Path:
+    """A random residual student: a teacher of two units and one more."""
     teacher, addition = random_model(2, shape=(1, 8, 8)), random_model(1, seed=1, shape=(1, 8, 8))
     config = ResidualStudent(teacher=teacher.config, addition=addition.config)
     save_model(path, ResidualAutoencoder(config, teacher, addition), unit_info())

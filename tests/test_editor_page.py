@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from known_models import attribute_model, exact_unit_model, unit_model
+from known_models import attribute_model, residual_unit_model, unit_model
 from PIL import Image
 from served import Served, running, slide
 
@@ -410,8 +410,8 @@ def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: P
             assert shows(page) == own
 
 
-def test_the_sharpness_of_an_exact_student_is_a_slider(browser: Browser, tmp_path: Path) -> None:
-    with running(exact_unit_model(tmp_path / "exact.safetensors")) as editor:
+def test_the_sharpness_of_a_residual_student_is_a_slider(browser: Browser, tmp_path: Path) -> None:
+    with running(residual_unit_model(tmp_path / "residual.safetensors")) as editor:
         for page in opened(browser, f"{editor.address}/#Sharpness=0.5", ready="#unit-rows .row"):
             half = settled(page, "decoded", "decoded")
             assert page.locator("#unit-rows .row").count() == 4 and page.input_value("#factor-Sharpness") == "0.5"

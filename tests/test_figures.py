@@ -128,7 +128,8 @@ def test_a_missing_arm_comes_with_its_command_and_a_present_one_with_its_numbers
 ) -> None:
     page = write_report(debug_run, data, some_metrics())
     assert commands_of(page) == [
-        f"jacsup train debug --arm {arm} --out {debug_run.parent / f'debug-{arm}'}" for arm in ("plain-jump", "exact")
+        f"jacsup train debug --arm {arm} --out {debug_run.parent / f'debug-{arm}'}"
+        for arm in ("plain-jump", "residual", "exact")
     ]
     last = Run(debug_run.parent / "debug-plain").stats()[-1]
     assert (

@@ -1,4 +1,4 @@
-"""The exact student: the teacher inside the decoder, so that its Jacobian is the teacher's by construction."""
+"""The residual student: the teacher inside the decoder, with exactly its Jacobian and without."""
 
 from __future__ import annotations
 
@@ -34,31 +34,37 @@ from jacsup.training.order import NUM_DIFFERENTIATED, order_units
 SHAPE = (1, 4, 4)
 
 
-def exact_digits(moments: tuple[int, ...] = (), *, stages: int = 2) -> Recipe:
-    """A teacher of 2 units, then exact students of 5 and 7 units, each holding the one before."""
+# The student with the teacher's Jacobian, and the one that is trained by default.
+EXACT: dict[str, Any] = {"sees_y": False, "moments": ()}
+FULL: dict[str, Any] = {"sees_y": True, "moments": (7,)}
+FORMS = pytest.mark.parametrize("form", [EXACT, FULL, EXACT | {"moments": (7,)}, FULL | {"moments": ()}])
+
+
+def residual_digits(form: dict[str, Any] = EXACT, *, stages: int = 2) -> Recipe:
+    """A teacher of 2 units, then residual students of 5 and 7 units, each holding the one before."""
     debug = RECIPES["debug"]
-    added = Residual(model=MLP(hidden=(24,)), moments=moments)
+    added = Residual(model=MLP(hidden=(24,)), **form)
     students = tuple(
-        Stage(name=f"exact-{units}", objective="residual", num_units=units, epochs=2, residual=added)
+        Stage(name=f"residual-{units}", objective="residual", num_units=units, epochs=8, residual=added)
         for units in (5, 7)
     )
     return replace(debug, name="exact", stages=(debug.stages[0], *students[: stages - 1]))
 
 
-def exact_faces() -> Recipe:
-    """Teachers A and B of drawn faces, then an exact student of B without moments."""
+def residual_faces(form: dict[str, Any] = EXACT) -> Recipe:
+    """Teachers A and B of drawn faces, then a residual student of B."""
     faces = small_faces()
-    added = Residual(model=Conv(channels=(4, 6, 8)), moments=())
+    added = Residual(model=Conv(channels=(4, 6, 8)), **form)
     student = replace(faces.stages[2], objective="residual", residual=added, z_channels=6)
     return replace(faces, stages=(*faces.stages[:2], student))
 
 
-def student(moments: tuple[int, ...] = (), amount: float = 1.0) -> tuple[ResidualAutoencoder, Model, Model]:
-    """An exact student of random weights, its teacher and its addition, in float64."""
+def student(form: dict[str, Any] = EXACT, amount: float = 1.0) -> tuple[ResidualAutoencoder, Model, Model]:
+    """A residual student of random weights with 3 new units, its teacher and its addition, in float64."""
     torch.manual_seed(0)
     teacher = build(MLP(hidden=(6,)), SHAPE, 2, normalized=True)
-    addition = build(MLP(hidden=(5,)), SHAPE, 3, normalized=False)
-    config = ResidualStudent(teacher=teacher.config, addition=addition.config, moments=moments, amount=amount)
+    addition = build(MLP(hidden=(5,)), SHAPE, 5 if form["sees_y"] else 3, normalized=False)
+    config = ResidualStudent(teacher=teacher.config, addition=addition.config, amount=amount, **form)
     model = ResidualAutoencoder(config, teacher, addition)
     return model.double().eval(), teacher, addition
 
@@ -74,23 +80,25 @@ def turned(model: ResidualAutoencoder) -> Tensor:
     return basis
 
 
-@pytest.mark.parametrize("moments", [(), (7,)])
-def test_the_decoder_is_the_teachers_and_what_it_lacks(moments: tuple[int, ...]) -> None:
-    model, teacher, addition = student(moments, amount=0.5)
+@FORMS
+def test_the_decoder_is_the_teachers_and_what_it_lacks(form: dict[str, Any]) -> None:
+    model, teacher, addition = student(form, amount=0.5)
     basis = turned(model)
     x = images()
     y = teacher.encode(x).y
-    u = addition.encode(x - teacher.decode(Code.of_units(y))).y
-    mean, deviation = model.moments_of(y) if moments else (0, 1)
+    u = addition.encode(x).y[:, -3:]
+    mean, deviation = model.moments_of(y) if form["moments"] else (0, 1)
     code = model.encode(x)
     assert code.units.allclose(torch.cat([y, (u - mean) / deviation @ basis], dim=1)) and code.z.shape == (5, 0)
-    expected = teacher.decode(Code.of_units(y)) + 0.5 * addition.decode(Code.of_units(u))
+    assert model.code_size == model.num_units == 5
+    read = torch.cat([y, u], dim=1) if form["sees_y"] else u
+    expected = teacher.decode(Code.of_units(y)) + 0.5 * addition.decode(Code.of_units(read))
     assert model.decode(code).allclose(expected)
     assert model.decode(code.split(2)).allclose(expected)
 
 
-def test_without_moments_the_jacobian_is_the_teachers() -> None:
-    model, teacher, _ = student()
+def test_the_jacobian_is_the_teachers() -> None:
+    model, teacher, _ = student(EXACT)
     turned(model)
     code = model.encode(images())
     of_teacher = decoder_jacobian(teacher, teacher.encode(images()), 2)
@@ -100,14 +108,27 @@ def test_without_moments_the_jacobian_is_the_teachers() -> None:
 
 
 def test_an_edit_moves_the_rest_to_the_same_place_in_its_distribution() -> None:
-    model, teacher, addition = student(moments=(7,))
+    model, teacher, addition = student(FULL)
     x = images()
     y, z = teacher.encode(x).y, model.encode(x).units[:, 2:]
-    u = addition.encode(x - teacher.decode(Code.of_units(y))).y
-    (mean, deviation), (mean_swapped, deviation_swapped) = model.moments_of(y), model.moments_of(y.roll(1, 0))
+    y_swapped, u = y.roll(1, 0), addition.encode(x).y[:, 2:]
+    (mean, deviation), (mean_swapped, deviation_swapped) = model.moments_of(y), model.moments_of(y_swapped)
     moved = mean_swapped + deviation_swapped * (u - mean) / deviation
-    expected = teacher.decode(Code.of_units(y.roll(1, 0))) + addition.decode(Code.of_units(moved))
-    assert model.decode(Code.of_units(torch.cat([y.roll(1, 0), z], dim=1))).allclose(expected)
+    added = addition.decode(Code.of_units(torch.cat([y_swapped, moved], dim=1)))
+    found = model.decode(Code.of_units(torch.cat([y_swapped, z], dim=1)))
+    assert found.allclose(teacher.decode(Code.of_units(y_swapped)) + added)
+
+
+def test_another_amount_shares_the_networks() -> None:
+    model, teacher, _ = student(FULL)
+    code = model.encode(images())
+    whole, none = model.decode(code), model.with_amount(0.0).decode(code)
+    assert none.equal(teacher.decode(Code.of_units(code.y[:, :2])))
+    assert model.with_amount(0.25).decode(code).allclose(none + 0.25 * (whole - none))
+    assert model.config.amount == 1 and model.with_amount(0.25).addition is model.addition
+    for amount in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=f"amount is {amount}; it must be between 0 and 1"):
+            model.with_amount(amount)
 
 
 def test_the_moments_are_learned() -> None:
@@ -129,7 +150,7 @@ def test_the_moments_are_learned() -> None:
 
 
 def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> None:
-    model, teacher, _ = student(moments=(7,))
+    model, teacher, _ = student(FULL)
     x = images()
     y = teacher.encode(x).y
     batch = Batch(x, teacher_y=y, teacher_x_hat=teacher.decode(Code.of_units(y)))
@@ -146,15 +167,15 @@ def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> No
     assert not teacher.training and model.addition.training
 
 
-@pytest.mark.parametrize("moments", [(), (8,)])
-def test_an_ordered_code_grows_by_exact_students(moments: tuple[int, ...], tmp_path: Path) -> None:
-    run = jacsup.train(exact_digits(moments, stages=3), out=tmp_path / "run")
+@FORMS
+def test_an_ordered_code_grows_by_residual_students(form: dict[str, Any], tmp_path: Path) -> None:
+    run = jacsup.train(residual_digits(form, stages=3), out=tmp_path / "run")
     metrics: Any = evaluate(run)
     assert [stage["code_size"] for stage in metrics["stages"]] == [2, 5, 7]
     errors = [stage["mse"] for stage in metrics["stages"]]
     assert errors == sorted(errors, reverse=True)
     drift = [stage["jacobian_error_first_teacher"] for stage in metrics["stages"][1:]]
-    assert all(error < 1e-5 for error in drift) == (not moments)
+    assert all(error < 1e-5 for error in drift) == (form == EXACT)
     model = load(run)
     assert isinstance(model, ResidualAutoencoder) and isinstance(model.teacher, ResidualAutoencoder)
     first = load(Run(run).stage_file(0))
@@ -163,7 +184,7 @@ def test_an_ordered_code_grows_by_exact_students(moments: tuple[int, ...], tmp_p
 
 
 def test_the_new_units_are_in_the_order_of_their_effect(tmp_path: Path) -> None:
-    recipe = exact_digits((8,))
+    recipe = residual_digits(FULL)
     run = jacsup.train(recipe, out=tmp_path / "run")
     model, data = load(run), load_dataset(recipe.data, None)
     assert isinstance(model, ResidualAutoencoder)
@@ -188,7 +209,7 @@ def test_a_single_new_unit_is_scaled(tmp_path: Path) -> None:
 
 
 def test_turning_the_units_changes_no_image() -> None:
-    model, _, _ = student(moments=(7,))
+    model, _, _ = student(FULL)
     x = images()
     before = model.decode(model.encode(x))
     turned(model)
@@ -202,9 +223,9 @@ def test_a_unit_that_never_changes_can_be_ordered() -> None:
     assert model.basis.isfinite().all() and model.inverse.isfinite().all()
 
 
-def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edits_of_attributes_are_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
-    run = Run(jacsup.train(exact_faces(), out=tmp_path / "run"))
+    run = Run(jacsup.train(residual_faces(), out=tmp_path / "run"))
     model, teacher = load(run.path), load(run.stage_file(1))
     x = torch.rand(3, *model.image_shape) * 2 - 1
     code, known = model.encode(x), teacher.encode(x)
@@ -221,26 +242,26 @@ def test_attributes_stay_the_teachers(tmp_path: Path, monkeypatch: pytest.Monkey
     ("path", "value", "message"),
     [
         ("stages.2.objective", "student", "objective is student; after a residual stage it must be residual"),
-        ("stages.1.teacher", "exact-7", "teacher is 'exact-7'; it must be"),
+        ("stages.1.teacher", "residual-7", "teacher is 'residual-7'; it must be"),
         ("stages.0.objective", "residual", "its first stage has no teacher to follow"),
         ("stages.1.residual.moments", [0], r"residual.moments is \(0,\); widths must be at least 1"),
         ("stages.1.residual.model.hidden", [], r"model.hidden is \(\); it must be one or more widths"),
     ],
 )
-def test_exact_students_that_cannot_be_are_refused(path: str, value: object, message: str) -> None:
+def test_residual_students_that_cannot_be_are_refused(path: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        set_field(exact_digits(stages=3), path, value)
+        set_field(residual_digits(stages=3), path, value)
 
 
 def test_exact_attributes_need_channels_of_their_own() -> None:
     with pytest.raises(ValueError, match="z_channels is 4; it must be above 4"):
-        set_field(exact_faces(), "stages.2.z_channels", 4)
+        set_field(residual_faces(), "stages.2.z_channels", 4)
     with pytest.raises(ValueError, match="z_channels need a convolutional model"):
-        set_field(exact_faces(), "stages.2.residual.model", to_dict(MLP(), ModelConfig))
+        set_field(residual_faces(), "stages.2.residual.model", to_dict(MLP(), ModelConfig))
 
 
-def test_an_exact_student_is_exported(tmp_path: Path) -> None:
-    run = jacsup.train(exact_digits((8,)), out=tmp_path / "run")
+def test_a_residual_student_is_exported(tmp_path: Path) -> None:
+    run = jacsup.train(residual_digits(FULL), out=tmp_path / "run")
     encoder, decoder, _ = export(run, tmp_path / "export", "torch")
     x, model = torch.rand(3, 1, 8, 8), load(run)
     with torch.no_grad():
@@ -253,7 +274,7 @@ def test_an_exact_student_is_exported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "steps_per_epoch"),
-    [(exact_digits((8,), stages=3), 11), (exact_faces(), 6)],
+    [(residual_digits(FULL, stages=3), 11), (residual_faces(FULL), 6)],
     ids=["units", "attributes"],
 )
 def test_a_run_resumes_bit_exactly(

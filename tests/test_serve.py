@@ -27,7 +27,7 @@ from known_models import (
     ForeignUnits,
     attribute_info,
     attribute_model,
-    exact_unit_model,
+    residual_unit_model,
     unit_info,
     unit_model,
 )
@@ -139,8 +139,8 @@ def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
         assert editor.ask("/photo", photo()).status == 404
 
 
-def test_how_much_an_exact_student_adds_is_chosen(tmp_path: Path) -> None:
-    file = exact_unit_model(tmp_path / "exact.safetensors")
+def test_how_much_a_residual_student_adds_is_chosen(tmp_path: Path) -> None:
+    file = residual_unit_model(tmp_path / "residual.safetensors")
     model = load(file)
     assert isinstance(model, ResidualAutoencoder)
     with running(file) as editor:

@@ -215,21 +215,23 @@ class Conv(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """The new networks of an exact student, D_S(y, z) = D_T(y) + R(u).
+    """The new networks of a residual student, D_S(y, z) = D_T(y) + R(y, u).
 
     Attributes:
         model: The autoencoder of what the teacher's reconstruction lacks; u is its code.
+        sees_y: Whether its decoder sees y. Without, and without moments, the Jacobian is exactly the teacher's.
         moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
-            holds z = (u - mean) / deviation. Empty: it holds u, and the Jacobian is exactly the teacher's.
+            holds z = (u - mean) / deviation. Empty: it holds u.
     """
 
     model: ModelConfig = MLP(hidden=(512, 256, 128))
+    sees_y: bool = True
     moments: tuple[int, ...] = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualStudent(ModelConfig):
-    """A trained exact student. Recipes ask for one by a stage with the objective `residual`.
+    """A trained residual student. Recipes ask for one by a stage with the objective `residual`.
 
     Attributes:
         teacher: The teacher's config.
@@ -237,6 +239,7 @@ class ResidualStudent(ModelConfig):
         teacher_z_channels: Channels of the teacher's z.
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
         addition: The config of the autoencoder of the rest.
+        sees_y: Whether its decoder sees y.
         moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
         amount: How much of the rest is added, from 0 to 1. Less of it gives more control and less sharpness.
     """
@@ -247,6 +250,7 @@ class ResidualStudent(ModelConfig):
     teacher_z_channels: int = 0
     teacher_normalized: bool = False
     addition: ModelConfig = MLP()
+    sees_y: bool = False
     moments: tuple[int, ...] = ()
     amount: float = 1.0
 
@@ -351,7 +355,7 @@ class Stage:
         name: Name of the stage, unique within its recipe.
         objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on eq. 12 and 13;
             `student` on eq. 8 and 9, and on the others where they have weights; `residual` on eq. 8
-            with the teacher inside the decoder, the exact student; `nested` on eq. 8 with truncated codes.
+            with the teacher inside the decoder, the residual student; `nested` on eq. 8 with truncated codes.
             Baselines have objectives of their own, see `hooks.BASELINES`.
         num_units: Units of an ordered code learned without labels, 0 for a code with attributes. It must grow from
             stage to stage; the units of the stage before are the student's factors y.
@@ -363,7 +367,7 @@ class Stage:
         options: Variants of the loss terms.
         adam: Settings of the optimizer.
         growth: How new weights start.
-        residual: The networks of an exact student.
+        residual: The networks of a residual student.
         teacher: Name of the stage whose Jacobian a student keeps; defaults to the stage before it.
         swap_probability: Probability, above 0, that an attribute comes from the partner where eq. 9, 12 and 13 swap;
             1 in the paper.
@@ -516,7 +520,7 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
 
 
 def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) -> None:
-    """An exact student holds the model before it, of which nothing changes any more."""
+    """A residual student holds the model before it, of which nothing changes any more."""
     exact = stage.objective == "residual"
     if any(each.objective == "residual" for each in earlier) and not exact:
         raise ValueError(

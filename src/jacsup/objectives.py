@@ -143,7 +143,7 @@ def reconstruction(weights: Weights = Weights()) -> Update:
 
 
 def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
-    """Eq. 8 of an exact student, whose teacher's part of the images the batch has, and the moments of u given y.
+    """Eq. 8 of a student that holds its teacher, whose part of the images the batch has, and the moments of u given y.
 
     The likelihood of u trains the network of the moments alone.
 
@@ -153,16 +153,15 @@ def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
     """
 
     def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
-        assert batch.teacher_x_hat is not None
-        return model.addition.encode(batch.x - batch.teacher_x_hat)
+        assert batch.teacher_y is not None
+        return Code(batch.teacher_y, model.rest_of(batch.x))
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
-        assert isinstance(model, ResidualAutoencoder)
-        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
-        x_hat = batch.teacher_x_hat + model.addition.decode(code)
+        assert isinstance(model, ResidualAutoencoder) and batch.teacher_x_hat is not None
+        x_hat = batch.teacher_x_hat + model.decode_rest(code.y, code.z)
         values = {"rec": losses.reconstruction(batch.x, x_hat)}
         if moments:
-            values["moments"] = losses.moments(code.units.detach(), *model.moments_of(batch.teacher_y))
+            values["moments"] = losses.moments(code.z.detach(), *model.moments_of(code.y))
         return values
 
     return Update(("addition", "moments"), terms, {"rec": weights.rec} | ({"moments": 1.0} if moments else {}), encode)

@@ -37,7 +37,7 @@ SHOWN = (
     "swap_label",
     "energy_monotony",
 )
-MARKERS = "osD^vP*Xhp<"
+MARKERS = "osD^vP*Xhp<>"
 # Points of equal code length closer than this, in pixels, are named once.
 CLOSE = 60
 # Pairs of scores that the figure plots, across and up, if they were measured.

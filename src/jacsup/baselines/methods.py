@@ -78,7 +78,8 @@ def _table(*methods: Method) -> dict[str, Method]:
 # For ordered codes. The variational autoencoders have the weights that their papers recommend for sprites.
 METHODS = _table(
     Method(key="jacobian", label="Jacobian supervision", training=Arm(), ordered=True),
-    Method(key="exact", label="exact student", training=Arm("exact", in_one_step=True), ordered=True),
+    Method(key="residual", label="residual student", training=Arm("residual", in_one_step=True), ordered=True),
+    Method(key="exact", label="residual student, exact", training=Arm("exact", in_one_step=True), ordered=True),
     Method(key="plain", label="same curriculum, no Jacobian supervision", training=Arm("plain"), ordered=True),
     Method(key="autoencoder", label="autoencoder", training="reconstruction"),
     Method(key="nested-dropout", label="nested dropout", training="nested", ordered=True),
@@ -108,7 +109,8 @@ METHODS = _table(
 # For attributes.
 ATTRIBUTE_METHODS = _table(
     Method(key="jacobian", label="Jacobian supervision", training=Arm()),
-    Method(key="exact", label="exact student", training=Arm("exact")),
+    Method(key="residual", label="residual student", training=Arm("residual")),
+    Method(key="exact", label="residual student, exact", training=Arm("exact")),
     Method(key="plain", label="long code, trained as the teacher", training=Arm("plain")),
     Method(key="reconstruction", label="long code, reconstruction alone", training=Arm("reconstruction")),
     Method(key="longer", label="short code, trained for as long", training=Arm("longer")),

@@ -104,7 +104,8 @@ def build(
     if isinstance(config, ResidualStudent):
         units, channels = config.teacher_units, config.teacher_z_channels
         teacher = build(config.teacher, image_shape, units, channels, normalized=config.teacher_normalized)
-        addition = build(config.addition, image_shape, num_units - units, z_channels - channels, normalized=False)
+        own_units = num_units - (0 if config.sees_y else units)
+        addition = build(config.addition, image_shape, own_units, z_channels - channels, normalized=False)
         return ResidualAutoencoder(config, teacher, addition)
     return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 

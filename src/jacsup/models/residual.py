@@ -1,4 +1,4 @@
-"""A student whose decoder contains its frozen teacher: D_S(y, z) = D_T(y) + R(u(y, z)), the exact student."""
+"""A student whose decoder contains its frozen teacher: D_S(y, z) = D_T(y) + R(y, u(y, z)), the residual student."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ LEAST_DEVIATION = 1e-3
 
 @final
 class ResidualAutoencoder(Model):
-    """A frozen teacher, and an autoencoder of what the teacher's reconstruction lacks.
+    """A frozen teacher, and an autoencoder that adds what the teacher's reconstruction lacks.
 
-    The factors y are those that the teacher's encoder predicts. With E_R and R the networks of `addition`,
-    u = E_R(x - D_T(E_T(x))) describes the rest, and its image R(u) is added to the teacher's: at a fixed u the Jacobian
-    in y is exactly the teacher's. What the code holds besides y is u itself or, with `moments`, z = (u - m(y)) / s(y),
-    m and s being the mean and the standard deviation of u given y. z then says nothing of y in these two moments, and
-    an edit of y takes u along, so that the old factors leave no traces in R(u); the Jacobian at a fixed z is the
-    teacher's plus what R adds on the way.
+    The factors y are those that the teacher's encoder predicts. `addition` has an encoder E_R, whose u describes the
+    rest of the image, and a decoder R, whose image is added to the teacher's.
+
+    Without `sees_y`, at a fixed u, the Jacobian in y is exactly the teacher's. What the code holds besides y is u
+    itself or, with `moments`, z = (u - m(y)) / s(y), m and s being the mean and the standard deviation of u given y. z
+    then says nothing of y in these two moments, and an edit of y takes u along, so that the old factors leave no traces
+    in R's image; the Jacobian at a fixed z is the teacher's plus what R adds on the way.
 
     An ordered code has the teacher's units first, and the new ones are turned by `basis`; a code of attributes has the
     teacher's z before the new one.
@@ -47,17 +48,20 @@ class ResidualAutoencoder(Model):
         Args:
             config: What the networks are built from.
             teacher: The trained teacher; it is frozen.
-            addition: The autoencoder of the rest. Of a teacher of attributes it has no units, only a z.
+            addition: The autoencoder of the rest. With `sees_y` it has the teacher's factors before its own units; its
+                encoder's values of them are not used. Of a teacher of attributes it has no own units, only a z.
         """
-        units, z_channels = teacher.num_units + addition.num_units, teacher.z_channels + addition.z_channels
-        super().__init__(config, teacher.image_shape, units, z_channels)
+        new_units = addition.num_units - (teacher.num_units if config.sees_y else 0)
+        z_channels = teacher.z_channels + addition.z_channels
+        super().__init__(config, teacher.image_shape, teacher.num_units + new_units, z_channels)
         self.teacher = teacher.requires_grad_(False).eval()
         self.addition = addition
-        sizes = (teacher.num_units, *config.moments, 2 * addition.code_size)
+        new_size = addition.code_size - (addition.num_units - new_units)
+        sizes = (teacher.num_units, *config.moments, 2 * new_size)
         self.moments = Layers(*dense_layers(sizes)) if config.moments else nn.Identity()
         # The units of the code are u or z times the basis; a code of attributes has no order.
-        self.register_buffer("basis", torch.eye(addition.num_units))
-        self.register_buffer("inverse", torch.eye(addition.num_units))
+        self.register_buffer("basis", torch.eye(new_units))
+        self.register_buffer("inverse", torch.eye(new_units))
 
     def train(self, mode: bool = True) -> ResidualAutoencoder:
         """Switch the new networks between training and evaluation; the teacher stays in evaluation.
@@ -80,24 +84,33 @@ class ResidualAutoencoder(Model):
         return self.addition.decoder
 
     @property
+    def num_new_units(self) -> int:
+        """Number of units besides the teacher's; 0 for a code of attributes."""
+        return self.num_units - self.teacher.num_units
+
+    @property
     def code_size(self) -> int:
         """Number of values of a code, y and z together."""
-        return self.teacher.code_size + self.addition.code_size
+        return self.teacher.code_size + self.addition.code_size - self.addition.num_units + self.num_new_units
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the teacher's code and that of what its reconstruction lacks.
+        """E(x): the teacher's code and that of the rest.
 
         Args:
             x: Images in the value range.
         """
         with torch.no_grad():
             known = self.teacher.encode(x)
-            x_hat = self.teacher.decode(known)
-        added = self._code_of(self.addition.encode(x - x_hat), known.y)
-        return Code(torch.cat([known.y, added.y], dim=1), torch.cat([known.z, added.z], dim=1))
+        z = self.rest_of(x)
+        if self.config.moments:
+            mean, deviation = self.moments_of(known.y)
+            z = (z - mean) / deviation
+        if self.num_new_units:
+            return Code(torch.cat([known.y, z @ self.basis], dim=1), known.z)
+        return Code(known.y, torch.cat([known.z, z], dim=1))
 
     def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z) = D_T(y, z_T) + amount R(u(y, z_R)): images, trained to stay in the value range.
+        """D(y, z) = D_T(y, z_T) + amount R(y, u): images, trained to stay in the value range.
 
         Args:
             code: The code.
@@ -106,8 +119,30 @@ class ResidualAutoencoder(Model):
         num_y = self.teacher.num_units
         num_z = self.teacher.code_size - num_y
         known = Code(code.y[:, :num_y], code.z[:, :num_z])
-        rest = self._rest_of(Code(code.y[:, num_y:], code.z[:, num_z:]), known.y)
-        return self.teacher.decode(known) + self.config.amount * self.addition.decode(rest)
+        u = code.y[:, num_y:] @ self.inverse if self.num_new_units else code.z[:, num_z:]
+        if self.config.moments:
+            mean, deviation = self.moments_of(known.y)
+            u = mean + deviation * u
+        return self.teacher.decode(known) + self.config.amount * self.decode_rest(known.y, u)
+
+    def rest_of(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Return u = E_R(x), which describes the rest of the images.
+
+        Args:
+            x: Images in the value range.
+        """
+        units = self.addition.encode(x).units
+        return units[:, self.teacher.num_units :] if self.config.sees_y else units
+
+    def decode_rest(self, y: Float[Tensor, "b k"], u: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
+        """Return R(y, u), what is added to the teacher's image.
+
+        Args:
+            y: The teacher's factors.
+            u: The rest.
+        """
+        units = torch.cat([y, u], dim=1) if self.config.sees_y else u
+        return self.addition.decode(Code(units[:, : self.addition.num_units], units[:, self.addition.num_units :]))
 
     def moments_of(self, y: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """Return m(y) and s(y), the mean and the standard deviation of u given y.
@@ -140,19 +175,3 @@ class ResidualAutoencoder(Model):
         """
         self.basis = self.basis @ basis
         self.inverse = torch.linalg.inv(self.basis)
-
-    def _code_of(self, rest: Code, y: Tensor) -> Code:
-        """What the code holds of u: z, in the turned basis if it is ordered."""
-        u = rest.units
-        if self.config.moments:
-            mean, deviation = self.moments_of(y)
-            u = (u - mean) / deviation
-        return Code(u @ self.basis, rest.z) if self.addition.num_units else Code(rest.y, u)
-
-    def _rest_of(self, added: Code, y: Tensor) -> Code:
-        """u again: the inverse of `_code_of`."""
-        u = added.y @ self.inverse if self.addition.num_units else added.z
-        if self.config.moments:
-            mean, deviation = self.moments_of(y)
-            u = mean + deviation * u
-        return Code(u[:, : self.addition.num_units], u[:, self.addition.num_units :])

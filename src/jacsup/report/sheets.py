@@ -20,7 +20,7 @@ from jacsup.recipes import ARMS, SUPERVISED_ARMS
 MINUS = "\N{MINUS SIGN}"
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; a run without an arm is always blue.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 ARM_COLOURS = dict(zip(("", *(ARMS | SUPERVISED_ARMS)), PALETTE, strict=True))
 INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 

@@ -141,7 +141,7 @@ class UnitStudio:
     def decode(self, asked: dict[str, Any]) -> bytes:
         """Return the image decoded from `units`, a list with one number for each, as PNG.
 
-        Of an exact student, `amount` is how much is added to its teacher's image.
+        Of a residual student, `amount` is how much is added to its teacher's image.
         """
         units = asked.get("units")
         count = len(self._info.factors)

@@ -1,4 +1,4 @@
-"""The order of an exact student's new units, found once it is trained."""
+"""The order of a residual student's new units, found once it is trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def order_units(model: ResidualAutoencoder, images: UInt8[Tensor, "n c h w"]) ->
         model: The model, in evaluation mode.
         images: The training images.
     """
-    known, added = model.teacher.num_units, model.addition.num_units
+    known, added = model.teacher.num_units, model.num_new_units
     if not added:
         return
     units = encode_all(model, images)

@@ -221,7 +221,7 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(recipe.seed, number))
         if before and stage.objective == "residual":
-            model = _exact_student(before, stage)
+            model = _residual_student(before, stage)
         elif before:
             model = grow(before, num_units, stage.z_channels, stage.growth)
         else:
@@ -232,10 +232,11 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     return model
 
 
-def _exact_student(teacher: Model, stage: Stage) -> Model:
+def _residual_student(teacher: Model, stage: Stage) -> Model:
+    seen_units = teacher.num_units if stage.residual.sees_y else 0
     new_units = stage.num_units - teacher.num_units if stage.num_units else 0
-    new_channels = stage.z_channels - teacher.z_channels
-    addition = build(stage.residual.model, teacher.image_shape, new_units, new_channels, normalized=False)
+    sizes = seen_units + new_units, stage.z_channels - teacher.z_channels
+    addition = build(stage.residual.model, teacher.image_shape, *sizes, normalized=False)
     config = ResidualStudent(
         value_range=teacher.value_range,
         teacher=teacher.config,
@@ -243,6 +244,7 @@ def _exact_student(teacher: Model, stage: Stage) -> Model:
         teacher_z_channels=teacher.z_channels,
         teacher_normalized=teacher.normalized,
         addition=addition.config,
+        sees_y=stage.residual.sees_y,
         moments=stage.residual.moments,
     )
     return ResidualAutoencoder(config, teacher, addition)

@@ -256,7 +256,7 @@ async function takePhoto(then) {
 }
 
 function moveUnits() {
-  // An exact student has one slider more: how much it adds to its teacher's image.
+  // A residual student has one slider more: how much it adds to its teacher's image.
   const sharpness = model.amount === null ? [] : [{ name: "Sharpness", low: 0, high: 1, mean: model.amount }];
   const sliders = [...model.factors, ...sharpness], count = model.factors.length;
   const means = sliders.map((slider) => slider.mean);
