@@ -30,6 +30,7 @@ from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training import epoch_scores
 from jacsup.training.order import NUM_DIFFERENTIATED, order_units
+from jacsup.training.speed import as_they_will_be_used, speed_up
 
 SHAPE = (1, 4, 4)
 
@@ -206,6 +207,15 @@ def test_a_single_new_unit_is_scaled(tmp_path: Path) -> None:
     model = load(jacsup.train(recipe, out=tmp_path / "run"))
     units = encode_all(model, load_dataset(recipe.data, None).train.images)
     assert units.shape[1] == 3 and units[:, 2].std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_networks_inside_compute_in_bfloat16_while_they_learn() -> None:
+    model, teacher, addition = student(FULL)
+    speed_up([model], "bfloat16", compiled=False)
+    assert teacher.in_bfloat16 and addition.in_bfloat16
+    with as_they_will_be_used(model, None, compiled=False):
+        assert not teacher.in_bfloat16 and not addition.in_bfloat16
+    assert teacher.in_bfloat16 and addition.in_bfloat16
 
 
 def test_turning_the_units_changes_no_image() -> None:

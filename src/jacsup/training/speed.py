@@ -22,8 +22,9 @@ def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -
     if compiled:
         # Code compiled for earlier stages is useless now, and torch keeps a limited amount of it.
         torch.compiler.reset()
+    for part in _parts(models):
+        part.in_bfloat16 = precision == "bfloat16"
     for model in models:
-        model.in_bfloat16 = precision == "bfloat16"
         if compiled:
             model.encoder.compile()
             model.decoder.compile()
@@ -35,10 +36,15 @@ def as_they_will_be_used(*models: Model | None, compiled: bool) -> Iterator[None
 
     torch.compile keeps code for a limited number of shapes, on which tests would draw.
     """
-    speeds = [(model, model.in_bfloat16) for model in models if model]
-    for model, _ in speeds:
-        model.in_bfloat16 = False
+    speeds = [(part, part.in_bfloat16) for part in _parts([model for model in models if model])]
+    for part, _ in speeds:
+        part.in_bfloat16 = False
     with torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():
         yield
-    for model, in_bfloat16 in speeds:
-        model.in_bfloat16 = in_bfloat16
+    for part, in_bfloat16 in speeds:
+        part.in_bfloat16 = in_bfloat16
+
+
+def _parts(models: Sequence[Model]) -> list[Model]:
+    """The models and those inside them, as a residual student has its teacher."""
+    return [part for model in models for part in model.modules() if isinstance(part, Model)]
