@@ -288,7 +288,9 @@ def test_a_residual_student_gets_the_students_code_images_and_rates(name: str, r
     assert arm.stages[:-1] == recipe.stages[: -len(students)]
     stage, last = arm.stages[-1], students[-1]
     assert (stage.objective, stage.residual.model) == ("residual", recipe.model)
-    assert stage.residual.sees_y == bool(stage.residual.moments) == (name == "residual")
+    assert bool(stage.residual.moments) == (name == "residual")
+    assert stage.residual.sees_y == (name == "residual" and not recipe.supervised)
+    assert stage.residual.reads == ("rest" if isinstance(recipe.model, Conv) else "image")
     assert stage.epochs == sum(each.epochs for each in students)
     for name in ("num_units", "z_channels", "batch_size", "adam"):
         assert getattr(stage, name) == getattr(last, name)

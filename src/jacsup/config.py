@@ -219,12 +219,14 @@ class Residual:
 
     Attributes:
         model: The autoencoder of what the teacher's reconstruction lacks; u is its code.
+        reads: What its encoder reads: the image x, or the rest x - D_T(y), which convolutions cannot work out themselves.
         sees_y: Whether its decoder sees y. Without, and without moments, the Jacobian is exactly the teacher's.
         moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
             holds z = (u - mean) / deviation. Empty: it holds u.
     """
 
     model: ModelConfig = MLP(hidden=(512, 256, 128))
+    reads: Literal["image", "rest"] = "image"
     sees_y: bool = True
     moments: tuple[int, ...] = (128, 128, 128)
 
@@ -239,6 +241,7 @@ class ResidualStudent(ModelConfig):
         teacher_z_channels: Channels of the teacher's z.
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
         addition: The config of the autoencoder of the rest.
+        reads: What its encoder reads, the image or the rest.
         sees_y: Whether its decoder sees y.
         moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
         amount: How much of the rest is added, from 0 to 1. Less of it gives more control and less sharpness.
@@ -250,6 +253,7 @@ class ResidualStudent(ModelConfig):
     teacher_z_channels: int = 0
     teacher_normalized: bool = False
     addition: ModelConfig = MLP()
+    reads: Literal["image", "rest"] = "image"
     sees_y: bool = False
     moments: tuple[int, ...] = ()
     amount: float = 1.0

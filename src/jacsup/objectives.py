@@ -153,8 +153,8 @@ def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
     """
 
     def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
-        assert batch.teacher_y is not None
-        return Code(batch.teacher_y, model.rest_of(batch.x))
+        assert batch.teacher_y is not None and batch.teacher_x_hat is not None
+        return Code(batch.teacher_y, model.rest_of(batch.x, batch.teacher_x_hat))
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
         assert isinstance(model, ResidualAutoencoder) and batch.teacher_x_hat is not None

@@ -335,7 +335,9 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
     if arm in RESIDUAL_ARMS:
-        residual = Residual(model=recipe.model)
+        # What scored best: units want an R that sees y, convolutions an encoder that reads the rest.
+        reads = "rest" if isinstance(recipe.model, Conv) else "image"
+        residual = Residual(model=recipe.model, reads=reads, sees_y=not recipe.supervised)
         if arm == "exact":
             residual = replace(residual, sees_y=False, moments=())
         replaced = [residual_student(arm, students, residual)]

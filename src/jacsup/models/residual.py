@@ -25,7 +25,7 @@ class ResidualAutoencoder(Model):
     """A frozen teacher, and an autoencoder that adds what the teacher's reconstruction lacks.
 
     The factors y are those that the teacher's encoder predicts. `addition` has an encoder E_R, whose u describes the
-    rest of the image, and a decoder R, whose image is added to the teacher's.
+    rest of the image (it reads the image or the rest itself), and a decoder R, whose image is added to the teacher's.
 
     Without `sees_y`, at a fixed u, the Jacobian in y is exactly the teacher's. What the code holds besides y is u
     itself or, with `moments`, z = (u - m(y)) / s(y), m and s being the mean and the standard deviation of u given y. z
@@ -101,7 +101,8 @@ class ResidualAutoencoder(Model):
         """
         with torch.no_grad():
             known = self.teacher.encode(x)
-        z = self.rest_of(x)
+            x_hat = self.teacher.decode(known) if self.config.reads == "rest" else x
+        z = self.rest_of(x, x_hat)
         if self.config.moments:
             mean, deviation = self.moments_of(known.y)
             z = (z - mean) / deviation
@@ -125,13 +126,14 @@ class ResidualAutoencoder(Model):
             u = mean + deviation * u
         return self.teacher.decode(known) + self.config.amount * self.decode_rest(known.y, u)
 
-    def rest_of(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Return u = E_R(x), which describes the rest of the images.
+    def rest_of(self, x: Float[Tensor, "b c h w"], x_hat: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Return u, which describes the rest of the images: E_R(x) or E_R(x - D_T(y)).
 
         Args:
             x: Images in the value range.
+            x_hat: The teacher's reconstructions; not used if E_R reads the image.
         """
-        units = self.addition.encode(x).units
+        units = self.addition.encode(x - x_hat if self.config.reads == "rest" else x).units
         return units[:, self.teacher.num_units :] if self.config.sees_y else units
 
     def decode_rest(self, y: Float[Tensor, "b k"], u: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:

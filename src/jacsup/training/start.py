@@ -244,6 +244,7 @@ def _residual_student(teacher: Model, stage: Stage) -> Model:
         teacher_z_channels=teacher.z_channels,
         teacher_normalized=teacher.normalized,
         addition=addition.config,
+        reads=stage.residual.reads,
         sees_y=stage.residual.sees_y,
         moments=stage.residual.moments,
     )
