@@ -219,7 +219,7 @@ class Residual:
 
     Attributes:
         model: The autoencoder of what the teacher's reconstruction lacks; u is its code.
-        reads: What its encoder reads: the image x, or the rest x - D_T(y), which convolutions cannot work out themselves.
+        reads: What its encoder reads: the image x, or the rest x - D_T(y), which is hard for convolutions to find.
         sees_y: Whether its decoder sees y. Without, and without moments, the Jacobian is exactly the teacher's.
         moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
             holds z = (u - mean) / deviation. Empty: it holds u.
