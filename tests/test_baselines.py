@@ -441,7 +441,6 @@ def test_faces_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.M
     assert [(each["method"], each["stage"]) for each in results] == [
         *(("jacobian", name) for name in ("teacher", "teacher-cycles", "student-1")),
         *(
-            ("residual", "residual"),
             ("exact", "exact"),
             ("plain", "student-1"),
             ("reconstruction", "student-1"),

@@ -24,7 +24,7 @@ from jacsup.config import (
 )
 from jacsup.curricula import face_curriculum
 from jacsup.jsonable import differences, from_dict, set_field, to_dict
-from jacsup.recipes import ARMS, RECIPES, RESIDUAL_ARMS, SUPERVISED_ARMS, find, with_arm, with_size
+from jacsup.recipes import ARMS, RECIPES, SUPERVISED_ARMS, arms_of, find, with_arm, with_size
 
 DEBUG = RECIPES["debug"]
 
@@ -252,7 +252,7 @@ def test_some_layer_of_the_decoder_sees_y(count: int) -> None:
 
 
 @pytest.mark.parametrize("recipe", UNSUPERVISED.values(), ids=UNSUPERVISED)
-@pytest.mark.parametrize("arm", sorted(set(ARMS) - set(RESIDUAL_ARMS)))
+@pytest.mark.parametrize("arm", sorted(set(ARMS) - {"residual", "exact"}))
 def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Recipe) -> None:
     baseline = with_arm(recipe, arm)
     assert baseline.stages[0] == recipe.stages[0]
@@ -265,7 +265,7 @@ def test_an_arm_keeps_the_first_stage_and_only_reconstructs(arm: str, recipe: Re
 
 
 @pytest.mark.parametrize("recipe", SUPERVISED.values(), ids=SUPERVISED)
-@pytest.mark.parametrize("arm", sorted(set(SUPERVISED_ARMS) - {"fader", *RESIDUAL_ARMS}))
+@pytest.mark.parametrize("arm", sorted(set(SUPERVISED_ARMS) - {"fader", "exact"}))
 def test_a_supervised_arm_keeps_the_teachers_and_loses_the_supervision(arm: str, recipe: Recipe) -> None:
     baseline = with_arm(recipe, arm)
     teachers, students, rest = recipe.stages[:2], recipe.stages[2:], baseline.stages[2:]
@@ -280,16 +280,17 @@ def test_a_supervised_arm_keeps_the_teachers_and_loses_the_supervision(arm: str,
     assert [stage.z_channels for stage in rest] == sizes
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-@pytest.mark.parametrize("name", RESIDUAL_ARMS)
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [(name, recipe) for recipe in RECIPES.values() for name in ("residual", "exact") if name in arms_of(recipe)],
+)
 def test_a_residual_student_gets_the_students_code_images_and_rates(name: str, recipe: Recipe) -> None:
     arm = with_arm(recipe, name)
     students = [stage for stage in recipe.stages if stage.is_student]
     assert arm.stages[:-1] == recipe.stages[: -len(students)]
     stage, last = arm.stages[-1], students[-1]
     assert (stage.objective, stage.residual.model) == ("residual", recipe.model)
-    assert bool(stage.residual.moments) == (name == "residual")
-    assert stage.residual.sees_y == (name == "residual" and not recipe.supervised)
+    assert stage.residual.sees_y == bool(stage.residual.moments) == (name == "residual")
     assert stage.residual.reads == ("rest" if isinstance(recipe.model, Conv) else "image")
     assert stage.epochs == sum(each.epochs for each in students)
     for name in ("num_units", "z_channels", "batch_size", "adam"):

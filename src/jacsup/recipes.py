@@ -34,21 +34,19 @@ from jacsup.curricula import conv_for, curriculum, face_curriculum
 from jacsup.hooks import BASELINES
 from jacsup.jsonable import suggestion
 
-RESIDUAL_ARMS = {
-    "residual": "one student with the teacher inside its decoder, for as many images as the students",
-    "exact": "the same, whose Jacobian in the factors is exactly the teacher's",
-}
+EXACT_ARM = {"exact": "one student with the teacher inside its decoder, which has exactly the teacher's Jacobian"}
 ARMS = {
     "plain": "the same curriculum with the reconstruction loss (eq. 8) alone",
     "plain-jump": "from the first teacher to the longest code at once, reconstruction loss alone",
-    **RESIDUAL_ARMS,
+    "residual": "one student with the teacher inside its decoder, for as many images as the students",
+    **EXACT_ARM,
 }
 SUPERVISED_ARMS = {
     "plain": "the long code trained on as the teacher was, without Jacobian supervision",
     "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
     "longer": "the teacher's short code trained on for as many images as the students",
     **{name: baseline.description for name, baseline in BASELINES.items()},
-    **RESIDUAL_ARMS,
+    **EXACT_ARM,
 }
 
 
@@ -334,10 +332,9 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     as_teacher = [
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
-    if arm in RESIDUAL_ARMS:
-        # What scored best: units want an R that sees y, convolutions an encoder that reads the rest.
-        reads = "rest" if isinstance(recipe.model, Conv) else "image"
-        residual = Residual(model=recipe.model, reads=reads, sees_y=not recipe.supervised)
+    if arm in ("residual", "exact"):
+        # Convolutions do not find the rest in the image.
+        residual = Residual(model=recipe.model, reads="rest" if isinstance(recipe.model, Conv) else "image")
         if arm == "exact":
             residual = replace(residual, sees_y=False, moments=())
         replaced = [residual_student(arm, students, residual)]

@@ -109,7 +109,6 @@ METHODS = _table(
 # For attributes.
 ATTRIBUTE_METHODS = _table(
     Method(key="jacobian", label="Jacobian supervision", training=Arm()),
-    Method(key="residual", label="residual student", training=Arm("residual")),
     Method(key="exact", label="residual student, exact", training=Arm("exact")),
     Method(key="plain", label="long code, trained as the teacher", training=Arm("plain")),
     Method(key="reconstruction", label="long code, reconstruction alone", training=Arm("reconstruction")),
