@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from crashes import stop_after
+from golden_curves import follows_golden_curve
 from small_faces import small_faces
 from torch import Tensor
 
@@ -210,6 +211,11 @@ def test_a_single_new_unit_is_scaled(tmp_path: Path) -> None:
     model = load(jacsup.train(recipe, out=tmp_path / "run"))
     units = encode_all(model, load_dataset(recipe.data, None).train.images)
     assert units.shape[1] == 3 and units[:, 2].std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_losses_follow_the_golden_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = with_arm(RECIPES["debug"], "residual")
+    follows_golden_curve(recipe, load_dataset(recipe.data, None), "residual", tmp_path / "run", monkeypatch)
 
 
 def test_the_networks_inside_compute_in_bfloat16_while_they_learn() -> None:

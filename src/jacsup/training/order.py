@@ -32,7 +32,7 @@ def order_units(model: ResidualAutoencoder, images: UInt8[Tensor, "n c h w"]) ->
     codes = Code.of_units(units[:NUM_DIFFERENTIATED])
     energy = _mean_product(model, codes)[known:, known:]
     # Of a single unit, cov returns a number.
-    model.turn(_basis(units[:, known:].T.cov().reshape(added, added), energy))
+    model.turn(_basis(units[:, known:].T.cov().reshape(added, added), energy).to(model.basis))
 
 
 def _mean_product(model: ResidualAutoencoder, codes: Code) -> Float[Tensor, "u u"]:
@@ -52,4 +52,4 @@ def _basis(covariance: Float[Tensor, "u u"], energy: Float[Tensor, "u u"]) -> Fl
     directions = torch.linalg.eigh(spread.T @ energy @ spread).eigenvectors.flip(1)
     # An eigenvector's sign is free: its largest entry becomes positive.
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
-    return torch.linalg.solve_triangular(spread.T, directions * largest.sign(), upper=True).float()
+    return torch.linalg.solve_triangular(spread.T, directions * largest.sign(), upper=True)
