@@ -38,7 +38,15 @@ OF_UNITS = {
     "energy_monotony",
     "factor_scores",
 }
-OF_ATTRIBUTES = {"edit", "edit_all", "counterfactual_gain", "counterfactual_gain_full", "identity_drift", "attributes"}
+OF_ATTRIBUTES = {
+    "edit",
+    "edit_all",
+    "accuracy_at_equal_disturbance",
+    "counterfactual_gain",
+    "counterfactual_gain_full",
+    "identity_drift",
+    "attributes",
+}
 
 
 class Lines(nn.Module):
