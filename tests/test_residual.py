@@ -235,9 +235,10 @@ def test_turning_the_units_changes_no_image() -> None:
     torch.testing.assert_close(model.decode(model.encode(x)), before, rtol=0, atol=1e-9)
 
 
-def test_a_unit_that_never_changes_can_be_ordered() -> None:
+@pytest.mark.parametrize("dead", [[1], [0, 1, 2]])
+def test_units_that_never_change_can_be_ordered(dead: list[int]) -> None:
     model, _, addition = student()
-    addition.encoder[-1].weight.data[1] = 0
+    addition.encoder[-1].weight.data[dead] = 0
     order_units(model.float(), torch.randint(256, (50, *SHAPE), dtype=torch.uint8))
     assert model.basis.isfinite().all() and model.inverse.isfinite().all()
 

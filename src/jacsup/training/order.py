@@ -48,7 +48,8 @@ def _basis(covariance: Float[Tensor, "u u"], energy: Float[Tensor, "u u"]) -> Fl
     """The matrix B whose columns make units z B of covariance 1 and of a diagonal, falling energy."""
     covariance = covariance.cpu().double()
     # A unit that never changes has no spread to divide by.
-    spread = torch.linalg.cholesky(covariance + 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance)))
+    least = 1e-6 * covariance.diagonal().mean() + 1e-12
+    spread = torch.linalg.cholesky(covariance + least * torch.eye(len(covariance)))
     directions = torch.linalg.eigh(spread.T @ energy @ spread).eigenvectors.flip(1)
     # An eigenvector's sign is free: its largest entry becomes positive.
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
