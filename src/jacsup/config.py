@@ -525,12 +525,12 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
 
 def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) -> None:
     """A residual student holds the model before it, of which nothing changes any more."""
-    exact = stage.objective == "residual"
-    if any(each.objective == "residual" for each in earlier) and not exact:
+    is_residual = stage.objective == "residual"
+    if any(each.objective == "residual" for each in earlier) and not is_residual:
         raise ValueError(
             f"stage '{stage.name}': objective is {stage.objective}; after a residual stage it must be residual"
         )
-    if not exact:
+    if not is_residual:
         return
     if stage.teacher not in ("", earlier[-1].name):
         raise ValueError(f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the stage before it")
