@@ -27,7 +27,7 @@ def make_batch() -> Batch:
     x, teacher_y, teacher_x_hat = (
         torch.rand(*shape, dtype=torch.float64) for shape in ((5, *SHAPE), (5, 3), (5, *SHAPE))
     )
-    return Batch(x, None, teacher_y, teacher_x_hat, partners(teacher_x_hat))
+    return Batch(x, None, teacher_y, None, teacher_x_hat, partners(teacher_x_hat))
 
 
 def naive_terms(model: MLPAutoencoder, batch: Batch, num_factors: int) -> dict[str, float]:
@@ -120,7 +120,7 @@ def supervised_batch() -> Batch:
         code = teacher.encode(x)
         swapped = teacher.decode(Code(partners(code.y), code.z))
         labels = torch.randn(6, 3, dtype=torch.float64).sign()
-        return Batch(x, labels, code.y, teacher.decode(code), swapped)
+        return Batch(x, labels, code.y, code.z, teacher.decode(code), swapped)
 
 
 def test_a_teacher_has_equations_8_10_and_11() -> None:

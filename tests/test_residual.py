@@ -32,6 +32,7 @@ from jacsup.run import Run
 from jacsup.training import epoch_scores
 from jacsup.training.order import NUM_DIFFERENTIATED, order_units
 from jacsup.training.speed import as_they_will_be_used, speed_up
+from jacsup.training.start import starting_model
 
 SHAPE = (1, 4, 4)
 
@@ -39,6 +40,8 @@ SHAPE = (1, 4, 4)
 # The student with the teacher's Jacobian, and the one that is trained by default.
 EXACT: dict[str, Any] = {"sees_y": False, "moments": (), "reads": "rest"}
 FULL: dict[str, Any] = {"sees_y": True, "moments": (7,), "reads": "image"}
+# Of attributes: R is the teacher's decoder, grown.
+GROWN: dict[str, Any] = EXACT | {"grown": True}
 FORMS = pytest.mark.parametrize(
     "form",
     [EXACT, EXACT | {"reads": "image"}, FULL, EXACT | {"moments": (7,)}, FULL | {"moments": ()}],
@@ -59,7 +62,7 @@ def residual_digits(form: dict[str, Any] = EXACT, *, stages: int = 2) -> Recipe:
 def residual_faces(form: dict[str, Any] = EXACT) -> Recipe:
     """Teachers A and B of drawn faces, then a residual student of B."""
     faces = small_faces()
-    added = Residual(model=Conv(channels=(4, 6, 8)), **form)
+    added = Residual(model=faces.model if form.get("grown") else Conv(channels=(4, 6, 8)), **form)
     student = replace(faces.stages[2], objective="residual", residual=added, z_channels=6)
     return replace(faces, stages=(*faces.stages[:2], student))
 
@@ -158,7 +161,7 @@ def test_the_loss_is_the_reconstruction_and_the_teacher_gets_no_gradient() -> No
     model, teacher, _ = student(FULL)
     x = images()
     y = teacher.encode(x).y
-    batch = Batch(x, teacher_y=y, teacher_x_hat=teacher.decode(Code.of_units(y)))
+    batch = Batch(x, teacher_y=y, teacher_z=y[:, :0], teacher_x_hat=teacher.decode(Code.of_units(y)))
     update = residual(moments=True)
     values = update.losses(model.train(), batch, update.encode(model, batch))
     assert values["rec"].item() == pytest.approx((model.decode(model.encode(x)) - x).square().mean().item())
@@ -243,9 +246,38 @@ def test_units_that_never_change_can_be_ordered(dead: list[int]) -> None:
     assert model.basis.isfinite().all() and model.inverse.isfinite().all()
 
 
-def test_edits_of_attributes_are_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grown_decoder_adds_what_it_gained_at_average_factors() -> None:
+    torch.manual_seed(0)
+    teacher = build(Conv(channels=(4, 6, 8)), (3, 32, 32), 5, 2, normalized=False).eval()
+    addition = build(teacher.config, teacher.image_shape, 5, 3, normalized=False).eval()
+    config = ResidualStudent(teacher_units=5, reads="rest", grown=True)
+    model = ResidualAutoencoder(config, teacher, addition)
+    x = torch.rand(4, 3, 32, 32)
+    known = teacher.encode(x)
+    u = addition.encode(x - teacher.decode(known)).z[:, 2 * 4 :]
+    code = model.encode(x)
+    assert code.z.equal(torch.cat([known.z, u], dim=1)) and model.code_size == 5 + 3 * 4
+    still = torch.zeros(4, 5)
+    gained = addition.decode(Code(still, code.z)) - teacher.decode(Code(still, known.z))
+    torch.testing.assert_close(model.decode(code), teacher.decode(known) + gained)
+
+
+def test_a_grown_student_starts_as_its_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
-    run = Run(jacsup.train(residual_faces(), out=tmp_path / "run"))
+    recipe = residual_faces(GROWN)
+    run = Run(jacsup.train(recipe, out=tmp_path / "run", num_stages=2))
+    model = starting_model(run, recipe, 2, load_dataset(recipe.data, None)).eval()
+    assert isinstance(model, ResidualAutoencoder)
+    x = torch.rand(3, *model.image_shape) * 2 - 1
+    torch.testing.assert_close(model.decode(model.encode(x)), model.teacher.decode(model.teacher.encode(x)))
+
+
+@pytest.mark.parametrize("form", [EXACT, GROWN])
+def test_edits_of_attributes_are_the_teachers(
+    form: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+    run = Run(jacsup.train(residual_faces(form), out=tmp_path / "run"))
     model, teacher = load(run.path), load(run.stage_file(1))
     x = torch.rand(3, *model.image_shape) * 2 - 1
     code, known = model.encode(x), teacher.encode(x)
@@ -280,6 +312,20 @@ def test_exact_attributes_need_channels_of_their_own() -> None:
         set_field(residual_faces(), "stages.2.residual.model", to_dict(MLP(), ModelConfig))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "path", "value"),
+    [
+        (residual_faces(GROWN), "stages.2.residual.sees_y", True),
+        (residual_faces(GROWN), "stages.2.residual.model.channels", [4, 6, 8]),
+        (residual_faces(EXACT), "stages.2.residual.grown", True),
+        (residual_digits(), "stages.1.residual.grown", True),
+    ],
+)
+def test_what_cannot_grow_is_refused(recipe: Recipe, path: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"residual.grown needs attributes, .*, and sees_y=False"):
+        set_field(recipe, path, value)
+
+
 def test_a_residual_student_is_exported(tmp_path: Path) -> None:
     run = jacsup.train(residual_digits(FULL), out=tmp_path / "run")
     encoder, decoder, _ = export(run, tmp_path / "export", "torch")
@@ -294,8 +340,8 @@ def test_a_residual_student_is_exported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "steps_per_epoch"),
-    [(residual_digits(FULL, stages=3), 11), (residual_faces(FULL), 6)],
-    ids=["units", "attributes"],
+    [(residual_digits(FULL, stages=3), 11), (residual_faces(FULL), 6), (residual_faces(GROWN), 6)],
+    ids=["units", "attributes", "grown"],
 )
 def test_a_run_resumes_bit_exactly(
     recipe: Recipe, steps_per_epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

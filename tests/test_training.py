@@ -383,8 +383,11 @@ def test_the_teacher_pass_is_the_same_cached_or_not() -> None:
     cached = TeacherOutputs(teacher, data.train.images).of(index, x)
     fresh = TeacherOutputs(teacher, data.train.images, cache_bytes=0).of(index, x)
     for ours, theirs in zip(cached, fresh, strict=True):
+        assert ours is not None and theirs is not None
         assert ours.allclose(theirs, atol=1e-6)
         assert not ours.requires_grad
+    *_, swapped = TeacherOutputs(teacher, data.train.images, swaps=False).of(index, x)
+    assert swapped is None
 
 
 def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:

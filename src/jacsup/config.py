@@ -223,12 +223,15 @@ class Residual:
         sees_y: Whether its decoder sees y. Without, and without moments, the Jacobian is exactly the teacher's.
         moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
             holds z = (u - mean) / deviation. Empty: it holds u.
+        grown: Whether R also sees the teacher's z and starts from its decoder, for attributes:
+            R(z_T, u) = D_N(0, z_T, u) - D_T(0, z_T), where D_N is the teacher's decoder, grown.
     """
 
     model: ModelConfig = MLP(hidden=(512, 256, 128))
     reads: Literal["image", "rest"] = "image"
     sees_y: bool = True
     moments: tuple[int, ...] = (128, 128, 128)
+    grown: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +247,7 @@ class ResidualStudent(ModelConfig):
         reads: What its encoder reads, the image or the rest.
         sees_y: Whether its decoder sees y.
         moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
+        grown: Whether R is the difference of the grown decoder and the teacher's.
         amount: How much of the rest is added, from 0 to 1. Less of it gives more control and less sharpness.
     """
 
@@ -256,6 +260,7 @@ class ResidualStudent(ModelConfig):
     reads: Literal["image", "rest"] = "image"
     sees_y: bool = False
     moments: tuple[int, ...] = ()
+    grown: bool = False
     amount: float = 1.0
 
     def require_valid(self, *, supervised: bool) -> None:
@@ -449,7 +454,7 @@ class Recipe:
             earlier = self.stages[:number]
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
             if earlier:
-                _check_residual(stage, earlier, self.supervised)
+                _check_residual(stage, earlier, self)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
                 raise ValueError(
                     f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the name of an earlier stage"
@@ -523,7 +528,7 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
         raise ValueError(f"stage '{stage.name}': nested dropout needs an ordered code; set num_units, not z_channels")
 
 
-def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) -> None:
+def _check_residual(stage: Stage, earlier: tuple[Stage, ...], recipe: Recipe) -> None:
     """A residual student holds the model before it, of which nothing changes any more."""
     is_residual = stage.objective == "residual"
     if any(each.objective == "residual" for each in earlier) and not is_residual:
@@ -534,14 +539,20 @@ def _check_residual(stage: Stage, earlier: tuple[Stage, ...], supervised: bool) 
         return
     if stage.teacher not in ("", earlier[-1].name):
         raise ValueError(f"stage '{stage.name}': teacher is '{stage.teacher}'; it must be the stage before it")
-    if supervised and stage.z_channels <= earlier[-1].z_channels:
+    if recipe.supervised and stage.z_channels <= earlier[-1].z_channels:
         raise ValueError(
             f"stage '{stage.name}': z_channels is {stage.z_channels}; it must be above {earlier[-1].z_channels}"
         )
-    stage.residual.model.require_valid(supervised=supervised)
+    stage.residual.model.require_valid(supervised=recipe.supervised)
     if stage.residual.moments and min(stage.residual.moments) < 1:
         raise ValueError(
             f"stage '{stage.name}': residual.moments is {stage.residual.moments}; widths must be at least 1"
+        )
+    grows = recipe.supervised and earlier[-1].objective != "residual" and stage.residual.model == recipe.model
+    if stage.residual.grown and (stage.residual.sees_y or not grows):
+        raise ValueError(
+            f"stage '{stage.name}': residual.grown needs attributes, a teacher that is not a residual student, the "
+            "recipe's own model as residual.model, and sees_y=False"
         )
 
 

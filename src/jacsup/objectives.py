@@ -28,6 +28,7 @@ class Batch:
         x: The images.
         attributes: -1, 1 or nan (missing); standardised numbers in the continuous columns.
         teacher_y: The factors that the teacher predicts, y_T.
+        teacher_z: The teacher's nuisance part, z_T.
         teacher_x_hat: The teacher's reconstructions, D_T(y_T, z_T).
         teacher_x_hat_swapped: The same with the partners' factors, D_T(y_T', z_T).
         swap_mask: Which factors y' come from the partner; all of them by default.
@@ -37,6 +38,7 @@ class Batch:
     x: Float[Tensor, "b c h w"]
     attributes: Float[Tensor, "b k"] | None = None
     teacher_y: Float[Tensor, "b j"] | None = None
+    teacher_z: Float[Tensor, "b d"] | None = None
     teacher_x_hat: Float[Tensor, "b c h w"] | None = None
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
     swap_mask: Bool[Tensor, "b k"] | None = None
@@ -157,8 +159,9 @@ def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
         return Code(batch.teacher_y, model.rest_of(batch.x, batch.teacher_x_hat))
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
-        assert isinstance(model, ResidualAutoencoder) and batch.teacher_x_hat is not None
-        x_hat = batch.teacher_x_hat + model.decode_rest(code.y, code.z)
+        assert isinstance(model, ResidualAutoencoder)
+        assert batch.teacher_z is not None and batch.teacher_x_hat is not None
+        x_hat = batch.teacher_x_hat + model.decode_rest(Code(code.y, batch.teacher_z), code.z)
         values = {"rec": losses.reconstruction(batch.x, x_hat)}
         if moments:
             values["moments"] = losses.moments(code.z.detach(), *model.moments_of(code.y))

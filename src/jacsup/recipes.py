@@ -328,10 +328,12 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
     if arm in ("residual", "exact"):
-        # Convolutions do not find the rest in the image.
+        # Convolutions do not find the rest in the image. Where it is small, they find it from the teacher's weights alone;
+        # photographs leave enough for better ones.
         residual = Residual(model=recipe.model, reads="rest" if isinstance(recipe.model, Conv) else "image")
         if arm == "exact":
-            residual = replace(residual, sees_y=False, moments=())
+            grown = recipe.supervised and not isinstance(recipe.data, CelebA)
+            residual = replace(residual, sees_y=False, moments=(), grown=grown)
         replaced = [residual_student(arm, students, residual)]
     elif not recipe.supervised:
         replaced = on_images if arm == "plain" else on_images[-1:]

@@ -65,7 +65,7 @@ class Comparison:
 COMPARISONS = {
     "digits": Comparison(recipe=RECIPES["digits"], codes=(2, 4, 8), epochs=60),
     "mnist": Comparison(recipe=RECIPES["mnist-fast"], codes=(2, 4, 8, 16), epochs=30),
-    "svhn": Comparison(recipe=RECIPES["svhn-fast"], codes=(2, 4, 8, 16), epochs=120),
+    "svhn": Comparison(recipe=RECIPES["svhn-fast"], codes=(4, 16), epochs=60),
     "sprites": Comparison(recipe=RECIPES["sprites"], codes=(10,), epochs=10),
     **{name: Comparison(recipe=RECIPES[name], seeds=(0,)) for name in ("faces", "faces-mini", "celeba64")},
 }

@@ -14,7 +14,7 @@ from jacsup.config import MLP, Conv, ModelConfig, ResidualStudent
 from jacsup.models.backbone import Model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
-from jacsup.models.residual import ResidualAutoencoder
+from jacsup.models.residual import ResidualAutoencoder, addition_sizes
 
 # The backbones that can be trained, stored and loaded, by their configs. A new one is its file and a line here.
 BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder}
@@ -104,8 +104,8 @@ def build(
     if isinstance(config, ResidualStudent):
         units, channels = config.teacher_units, config.teacher_z_channels
         teacher = build(config.teacher, image_shape, units, channels, normalized=config.teacher_normalized)
-        own_units = num_units - (0 if config.sees_y else units)
-        addition = build(config.addition, image_shape, own_units, z_channels - channels, normalized=False)
+        sizes = addition_sizes(config, (num_units, z_channels), (units, channels))
+        addition = build(config.addition, image_shape, *sizes, normalized=False)
         return ResidualAutoencoder(config, teacher, addition)
     return BACKBONES[type(config)](config, image_shape, num_units, z_channels, normalized=normalized)
 

@@ -11,13 +11,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import ResidualStudent
+from jacsup.config import Residual, ResidualStudent
 from jacsup.models.backbone import Model
 from jacsup.models.linear import Layers
 from jacsup.models.mlp import dense_layers
 
 # Of a unit that never changes, which z divides by it.
 LEAST_DEVIATION = 1e-3
+
+
+def addition_sizes(
+    config: Residual | ResidualStudent, sizes: tuple[int, int], of_teacher: tuple[int, int]
+) -> tuple[int, int]:
+    """Return how many units and channels of z the autoencoder of the rest has.
+
+    Args:
+        config: What its decoder sees of the teacher's code.
+        sizes: Units and channels of the student.
+        of_teacher: Units and channels of its teacher.
+    """
+    (units, channels), (teacher_units, teacher_channels) = sizes, of_teacher
+    return (
+        units if config.sees_y or config.grown else units - teacher_units,
+        channels if config.grown else channels - teacher_channels,
+    )
 
 
 @final
@@ -31,6 +48,8 @@ class ResidualAutoencoder(Model):
     itself or, with `moments`, z = (u - m(y)) / s(y), m and s being the mean and the standard deviation of u given y. z
     then says nothing of y in these two moments, and an edit of y takes u along, so that the old factors leave no traces
     in R's image; the Jacobian at a fixed z is the teacher's plus what R adds on the way.
+
+    With `grown`, R(z_T, u) = D_N(0, z_T, u) - D_T(0, z_T): D_N is the teacher's decoder, grown.
 
     An ordered code has the teacher's units first, and the new ones are turned by `basis`; a code of attributes has the
     teacher's z before the new one.
@@ -48,15 +67,17 @@ class ResidualAutoencoder(Model):
         Args:
             config: What the networks are built from.
             teacher: The trained teacher; it is frozen.
-            addition: The autoencoder of the rest. With `sees_y` it has the teacher's factors before its own units; its
-                encoder's values of them are not used. Of a teacher of attributes it has no own units, only a z.
+            addition: The autoencoder of the rest. Its code begins with what its decoder sees of the teacher's: the
+                factors with `sees_y`, factors and z with `grown`; its encoder's values of these are not used. Of a
+                teacher of attributes it has no own units, only a z.
         """
-        new_units = addition.num_units - (teacher.num_units if config.sees_y else 0)
-        z_channels = teacher.z_channels + addition.z_channels
+        new_units = addition.num_units - (teacher.num_units if config.sees_y or config.grown else 0)
+        z_channels = addition.z_channels + (0 if config.grown else teacher.z_channels)
         super().__init__(config, teacher.image_shape, teacher.num_units + new_units, z_channels)
         self.teacher = teacher.requires_grad_(False).eval()
         self.addition = addition
-        new_size = addition.code_size - (addition.num_units - new_units)
+        self.num_seen = teacher.code_size if config.grown else teacher.num_units if config.sees_y else 0
+        new_size = addition.code_size - self.num_seen
         sizes = (teacher.num_units, *config.moments, 2 * new_size)
         self.moments = Layers(*dense_layers(sizes)) if config.moments else nn.Identity()
         # The units of the code are u or z times the basis; a code of attributes has no order.
@@ -91,7 +112,7 @@ class ResidualAutoencoder(Model):
     @property
     def code_size(self) -> int:
         """Number of values of a code, y and z together."""
-        return self.teacher.code_size + self.addition.code_size - self.addition.num_units + self.num_new_units
+        return self.teacher.code_size + self.addition.code_size - self.num_seen
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
         """E(x): the teacher's code and that of the rest.
@@ -124,7 +145,7 @@ class ResidualAutoencoder(Model):
         if self.config.moments:
             mean, deviation = self.moments_of(known.y)
             u = mean + deviation * u
-        return self.teacher.decode(known) + self.config.amount * self.decode_rest(known.y, u)
+        return self.teacher.decode(known) + self.config.amount * self.decode_rest(known, u)
 
     def rest_of(self, x: Float[Tensor, "b c h w"], x_hat: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Return u, which describes the rest of the images: E_R(x) or E_R(x - D_T(y)).
@@ -133,18 +154,20 @@ class ResidualAutoencoder(Model):
             x: Images in the value range.
             x_hat: The teacher's reconstructions; not used if E_R reads the image.
         """
-        units = self.addition.encode(x - x_hat if self.config.reads == "rest" else x).units
-        return units[:, self.teacher.num_units :] if self.config.sees_y else units
+        return self.addition.encode(x - x_hat if self.config.reads == "rest" else x).units[:, self.num_seen :]
 
-    def decode_rest(self, y: Float[Tensor, "b k"], u: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
-        """Return R(y, u), what is added to the teacher's image.
+    def decode_rest(self, known: Code, u: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
+        """Return R, what is added to the teacher's image.
 
         Args:
-            y: The teacher's factors.
+            known: The teacher's code, of which R sees what the config says.
             u: The rest.
         """
-        units = torch.cat([y, u], dim=1) if self.config.sees_y else u
-        return self.addition.decode(Code(units[:, : self.addition.num_units], units[:, self.addition.num_units :]))
+        if self.config.grown:
+            known = Code(torch.zeros_like(known.y), known.z)
+        units = torch.cat([known.units[:, : self.num_seen], u], dim=1)
+        added = self.addition.decode(Code(units[:, : self.addition.num_units], units[:, self.addition.num_units :]))
+        return added - self.teacher.decode(known) if self.config.grown else added
 
     def moments_of(self, y: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """Return m(y) and s(y), the mean and the standard deviation of u given y.

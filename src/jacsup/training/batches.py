@@ -35,7 +35,8 @@ class Batches:
         self.num_steps = len(data.train) // self._stage.batch_size
         self._outputs = None
         if teacher and self._stage.is_student:
-            self._outputs = TeacherOutputs(teacher, data.train.images, flips=recipe.flips)
+            swaps = self._stage.objective == "student"
+            self._outputs = TeacherOutputs(teacher, data.train.images, flips=recipe.flips, swaps=swaps)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield an epoch's batches.
@@ -62,7 +63,7 @@ class Batches:
             if BACKBONES[type(self._recipe.model)].channels_last:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
-            of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None, None, None)
+            of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None,) * 4
             yield Batch(x, None if attributes is None else attributes[index], *of_teacher, *masks)
 
     def _own(self, drawn: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ import torch
 import jacsup
 from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
-from jacsup.config import Recipe, ResidualStudent, Stage
+from jacsup.config import Growth, Recipe, ResidualStudent, Stage
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import initial_seed
 from jacsup.hooks import hook_of
 from jacsup.jsonable import differences
 from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.grow import grow
-from jacsup.models.residual import ResidualAutoencoder
+from jacsup.models.residual import ResidualAutoencoder, addition_sizes
 from jacsup.run import Run
 from jacsup.training.options import Options
 
@@ -221,7 +221,7 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(recipe.seed, number))
         if before and stage.objective == "residual":
-            model = _residual_student(before, stage)
+            model = _residual_student(before, num_units, stage)
         elif before:
             model = grow(before, num_units, stage.z_channels, stage.growth)
         else:
@@ -232,11 +232,12 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     return model
 
 
-def _residual_student(teacher: Model, stage: Stage) -> Model:
-    seen_units = teacher.num_units if stage.residual.sees_y else 0
-    new_units = stage.num_units - teacher.num_units if stage.num_units else 0
-    sizes = seen_units + new_units, stage.z_channels - teacher.z_channels
-    addition = build(stage.residual.model, teacher.image_shape, *sizes, normalized=False)
+def _residual_student(teacher: Model, num_units: int, stage: Stage) -> Model:
+    asked = stage.residual
+    sizes = addition_sizes(asked, (num_units, stage.z_channels), (teacher.num_units, teacher.z_channels))
+    addition = build(asked.model, teacher.image_shape, *sizes, normalized=False)
+    if asked.grown:
+        addition.decoder.load_state_dict(grow(teacher, *sizes, Growth()).decoder.state_dict())
     config = ResidualStudent(
         value_range=teacher.value_range,
         teacher=teacher.config,
@@ -244,8 +245,9 @@ def _residual_student(teacher: Model, stage: Stage) -> Model:
         teacher_z_channels=teacher.z_channels,
         teacher_normalized=teacher.normalized,
         addition=addition.config,
-        reads=stage.residual.reads,
-        sees_y=stage.residual.sees_y,
-        moments=stage.residual.moments,
+        reads=asked.reads,
+        sees_y=asked.sees_y,
+        moments=asked.moments,
+        grown=asked.grown,
     )
     return ResidualAutoencoder(config, teacher, addition)

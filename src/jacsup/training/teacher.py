@@ -22,13 +22,20 @@ class TeacherOutputs:
         teacher: The teacher.
         images: All training images.
         flips: Whether images are sometimes mirrored, so that outputs cannot be kept.
+        swaps: Whether images of the partners' factors are needed.
         cache_bytes: Largest size of what is kept.
     """
 
     def __init__(
-        self, teacher: Model, images: UInt8[Tensor, "n c h w"], *, flips: bool = False, cache_bytes: int = CACHE_BYTES
+        self,
+        teacher: Model,
+        images: UInt8[Tensor, "n c h w"],
+        *,
+        flips: bool = False,
+        swaps: bool = True,
+        cache_bytes: int = CACHE_BYTES,
     ):
-        self._teacher = teacher
+        self._teacher, self._swaps = teacher, swaps
         self._cache: tuple[Tensor, ...] | None = None
         if not flips and 4 * (images.numel() + len(images) * teacher.code_size) <= cache_bytes:
             parts = [self._compute(to_float(part, teacher.value_range)) for part in images.split(CHUNK)]
@@ -37,8 +44,8 @@ class TeacherOutputs:
     @torch.no_grad()
     def of(
         self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], swap_mask: Bool[Tensor, "b k"] | None = None
-    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-        """Return y_T, D_T(y_T, z_T) and D_T(y_T', z_T) of a batch.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return y_T, z_T, D_T(y_T, z_T) and D_T(y_T', z_T) of a batch.
 
         Args:
             index: Numbers of the images, shape (b,).
@@ -46,12 +53,15 @@ class TeacherOutputs:
             swap_mask: Which factors come from the partner; all by default.
 
         Returns:
-            Factors, reconstructions, and reconstructions with the partners' factors.
+            Factors (b, k), nuisance part (b, d), reconstructions (b, c, h, w), and reconstructions with the partners'
+            factors, None where they are not needed.
         """
         y, z, x_hat = (_rows(part, index) for part in self._cache) if self._cache else self._compute(x)
         # Without a z, D_T(y_T') is the partner's reconstruction.
-        swapped = self._teacher.decode(Code(dist.partners(y, swap_mask), z)) if z.shape[1] else dist.partners(x_hat)
-        return y, x_hat, swapped
+        swapped = None
+        if self._swaps:
+            swapped = self._teacher.decode(Code(dist.partners(y, swap_mask), z)) if z.shape[1] else dist.partners(x_hat)
+        return y, z, x_hat, swapped
 
     @torch.no_grad()
     def _compute(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
