@@ -328,8 +328,8 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
     if arm in ("residual", "exact"):
-        # Convolutions do not find the rest in the image. Where it is small, they find it from the teacher's weights alone;
-        # photographs leave enough for better ones.
+        # Convolutions do not find the rest in the image. Where the rest is small, they must start from the teacher's
+        # weights; photographs leave so much that new weights do better.
         residual = Residual(model=recipe.model, reads="rest" if isinstance(recipe.model, Conv) else "image")
         if arm == "exact":
             grown = recipe.supervised and not isinstance(recipe.data, CelebA)
