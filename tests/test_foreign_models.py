@@ -42,6 +42,8 @@ OF_ATTRIBUTES = {
     "edit",
     "edit_all",
     "accuracy_at_equal_disturbance",
+    "edit_pasted",
+    "pasted_at_equal_disturbance",
     "counterfactual_gain",
     "counterfactual_gain_full",
     "identity_drift",

@@ -19,6 +19,8 @@ from jacsup.data.dataset import Dataset
 from jacsup.data.of_run import find_data
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import (
+    NUM_PASTED_IMAGES,
+    PASTED_STRENGTHS,
     Counterfactual,
     accuracy_at_equal_disturbance,
     counterfactual_gain,
@@ -294,10 +296,15 @@ def _attribute_scores(
     """The scores of a code whose factors are attributes."""
     model, factors, means = subject.model, subject.factors, stored_means(subject.factors)
     scores = edit_scores(model, data.test, judge, data.attributes, means)
+    photos = data.test.first(NUM_PASTED_IMAGES)
+    pasted = edit_scores(model, photos, judge, data.attributes, means, PASTED_STRENGTHS, pasted=True)
     quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
     attributes = {
         factor.name: {
             **scores["per_attribute"][factor.name],
+            "pasted_at_equal_disturbance": accuracy_at_equal_disturbance(
+                {"strengths": pasted["strengths"], **pasted["per_attribute"][factor.name]}
+            ),
             "classifier_accuracy": accuracy,
             "classifier_balanced_accuracy": balanced,
             "classifier_auc": auc,
@@ -319,6 +326,8 @@ def _attribute_scores(
         "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
         "accuracy_at_equal_disturbance": accuracy_at_equal_disturbance(scores),
+        "edit_pasted": {name: pasted[name] for name in ("strengths", "accuracy", "preservation_error")},
+        "pasted_at_equal_disturbance": accuracy_at_equal_disturbance(pasted),
         "counterfactual_gain": gain["mean"],
         "counterfactual_gain_full": gain["full"],
         "identity_drift": drift,

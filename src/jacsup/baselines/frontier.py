@@ -31,6 +31,7 @@ SHOWN = (
     "preservation_error 0",
     "preservation_error 2",
     "accuracy_at_equal_disturbance",
+    "pasted_at_equal_disturbance",
     "counterfactual_gain",
     "jacobian_error",
     "swap_classifier",

@@ -24,10 +24,11 @@ ATTRIBUTE_STAGE_SCORES = (
     "ssim",
     *EDIT_SCORES,
     "accuracy_at_equal_disturbance",
+    "pasted_at_equal_disturbance",
     "counterfactual_gain",
     "jacobian_error",
 )
-ATTRIBUTE_SCORES = (*EDIT_SCORES, "classifier_auc", "counterfactual_gain")
+ATTRIBUTE_SCORES = (*EDIT_SCORES, "pasted_at_equal_disturbance", "classifier_auc", "counterfactual_gain")
 DRIFTS = ("reconstruction", "edited")
 
 

@@ -23,10 +23,15 @@ RELIABLE_AUC = 0.85
 # Test images whose attributes are flipped.
 NUM_EDITED_IMAGES = 1000
 STRENGTHS = (0, 1, 2, 4)
+# An edit that keeps a photo's own detail needs larger strengths.
+PASTED_STRENGTHS = (0, 1, 2, 4, 6)
+NUM_PASTED_IMAGES = 300
 # Share of the other verdicts that an edit may change where models of unequal sharpness are compared.
 DISTURBANCE = 0.1
 
 Number = int | float
+# From a code to images in [0, 1], in chunks.
+Decode = Callable[[Code], Iterator[Float[Tensor, "b c h w"]]]
 Means = tuple[Float[Tensor, " k"], Float[Tensor, " k"]]
 # From an attribute's number to the true images with it flipped, and where the flip turned it on.
 Counterfactual = Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " n"]]]
@@ -105,6 +110,8 @@ def edit_scores(
     attributes: Sequence[Attribute],
     means: Means,
     strengths: Sequence[Number] = STRENGTHS,
+    *,
+    pasted: bool = False,
 ) -> dict[str, Any]:
     """Measure edit accuracy and preservation error by flipping each attribute of the first 1,000 images.
 
@@ -113,6 +120,9 @@ def edit_scores(
     other attributes that i does not exclude, compared with the reconstruction. Strength 0 edits nothing: its accuracy
     is 0, and its preservation error is the share of verdicts that reconstruction alone changes.
 
+    `pasted` judges what a person sees who edits a photo, x + D(y', z) - D(y, z): where the above says reconstruction,
+    it is the image itself.
+
     Args:
         model: A model of attributes.
         split: The images.
@@ -120,6 +130,7 @@ def edit_scores(
         attributes: The attributes, in the order of the model's factors.
         means: m- and m+ of each attribute.
         strengths: The strengths s.
+        pasted: Whether images keep their own detail.
 
     Returns:
         Lists by strength, in [0, 1]: `accuracy` and `preservation_error`, means over attributes for which the judge's
@@ -130,6 +141,8 @@ def edit_scores(
     images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
     size = chunk_size(images)
+    if pasted:
+        decode = _pasted(images, code, decode)
     m_minus, m_plus = (values.to(code.y) for values in means)
     seen = _verdicts(judge, decode(code))
     real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
@@ -236,9 +249,7 @@ def counterfactual_gain(
     }
 
 
-def encoded_and_decoded(
-    model: Autoencoder, images: UInt8[Tensor, "n c h w"]
-) -> tuple[Code, Callable[[Code], Iterator[Float[Tensor, "b c h w"]]]]:
+def encoded_and_decoded(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> tuple[Code, Decode]:
     """Encode images, and return their code and a function that decodes it, or a changed one, in chunks in [0, 1].
 
     Args:
@@ -252,6 +263,13 @@ def encoded_and_decoded(
             yield to_unit(model.decode(Code(y, z)), model.value_range)
 
     return code_of(model, images), decode
+
+
+def _pasted(images: UInt8[Tensor, "n c h w"], code: Code, decode: Decode) -> Decode:
+    """The function from a changed code to the images with the change that it makes."""
+    pixels = (to_float(part.to(code.y.device), UNIT) for part in images.split(chunk_size(images)))
+    detail = [x - x_hat for x, x_hat in zip(pixels, decode(code), strict=True)]
+    return lambda changed: ((x_hat + own).clamp(0, 1) for x_hat, own in zip(decode(changed), detail, strict=True))
 
 
 def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:

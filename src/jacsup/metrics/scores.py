@@ -21,6 +21,7 @@ class AttributeScores(TypedDict, total=False):
 
     accuracy: list[float | None]
     preservation_error: list[float | None]
+    pasted_at_equal_disturbance: float | None
     counterfactual_gain: float | None
     classifier_accuracy: float | None
     classifier_balanced_accuracy: float | None
@@ -66,6 +67,8 @@ class ModelScores(_Scores, total=False):
     edit: EditScores
     edit_all: EditScores
     accuracy_at_equal_disturbance: float | None
+    edit_pasted: EditScores
+    pasted_at_equal_disturbance: float | None
     counterfactual_gain: float | None
     counterfactual_gain_full: float | None
     identity_drift: IdentityDrift | None

@@ -86,6 +86,12 @@ METRICS: dict[str, Metric] = {
     "accuracy_at_equal_disturbance": Metric(
         title="edit accuracy where 10 % of the other verdicts change", short="edit@10%", format=".1%", better="higher"
     ),
+    "pasted_at_equal_disturbance": Metric(
+        title="edit accuracy on the image itself where 10 % of the other verdicts change",
+        short="pasted@10%",
+        format=".1%",
+        better="higher",
+    ),
     "preservation_error": Metric(
         title="preservation error",
         short="changed",

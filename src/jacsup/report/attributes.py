@@ -42,12 +42,19 @@ SCORE_COLUMNS = html.columns_of(
     "preservation_error 0",
     "preservation_error 2",
     "accuracy_at_equal_disturbance",
+    "pasted_at_equal_disturbance",
     "jacobian_error",
     "counterfactual_gain",
 )
 ATTRIBUTE_COLUMNS = (
     (f"m+ {MINUS} m{MINUS}", "distance", ".2f"),
-    *html.columns_of("classifier_auc", *EDIT_ACCURACIES, "preservation_error 2", "counterfactual_gain"),
+    *html.columns_of(
+        "classifier_auc",
+        *EDIT_ACCURACIES,
+        "preservation_error 2",
+        "pasted_at_equal_disturbance",
+        "counterfactual_gain",
+    ),
 )
 TEST_COLUMNS = html.columns_of("test_mse", "test_edit", "test_jacobian")
 
