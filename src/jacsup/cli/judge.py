@@ -126,7 +126,7 @@ def compare(
     """Train and evaluate several methods on the same data. Running the same command again resumes the comparison.
 
     Args:
-        name: digits, mnist, sprites, faces, faces-mini or celeba64.
+        name: digits, mnist, svhn, sprites, faces, faces-mini or celeba64.
         data_root: The folder with the data set's files; by default, MNIST is downloaded once.
         methods: The methods to compare; defaults to all.
         codes: Code lengths; defaults to the comparison's own.
