@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import cmath
-import io
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup import align
-from jacsup.align import Similarity, crop, find_face, paste, whole_square
+from jacsup.align import Similarity, crop, paste, whole_square
 
 CELEBA = Path(__file__).resolve().parents[2] / "shared" / "data" / "celeba" / "img_align_celeba.zip"
 
@@ -247,74 +244,3 @@ def test_fifty_megapixels_take_little_more_memory_than_their_copy() -> None:
     program = MEMORY.format(turn=4000 + 300j, origin=3000 + 300j)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 10_000 * 5_000 * 4 / 2**20 + 150, "MiB beyond the photo itself"
-
-
-@pytest.fixture
-def cascades() -> Iterator[None]:
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    yield
-    cv2.setNumThreads(threads)
-
-
-@pytest.fixture(scope="module")
-def celeba() -> Iterator[Callable[[int], Image.Image]]:
-    with zipfile.ZipFile(CELEBA) as images:
-        yield lambda number: Image.open(io.BytesIO(images.read(f"img_align_celeba/{number:06d}.jpg"))).convert("RGB")
-
-
-FRONTAL = (2, 6, 7, 8, 9, 12, 13, 16)
-
-
-def off(found: Similarity, true: Similarity) -> tuple[float, float, float]:
-    """Shift in fractions of the crop, ratio of the sides, angle in degrees."""
-    shift = abs(true.to_crop(found.to_photo(0.5 + 0.5j)) - (0.5 + 0.5j))
-    return shift, found.side / true.side, abs(np.rad2deg(cmath.phase(found.turn / true.turn)))
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("enlarge", [1, 2])
-def test_celebas_own_crops_are_found(cascades: None, celeba: Callable[[int], Image.Image], enlarge: int) -> None:
-    errors = []
-    for number in FRONTAL:
-        photo = celeba(number)
-        photo = photo.resize((photo.width * enlarge, photo.height * enlarge))
-        errors.append(off(find_face(photo), whole_square(photo)))
-    shift, scale, angle = np.median(errors, axis=0)
-    assert (shift < 0.015, abs(scale - 1) < 0.06, angle < 3) == (True,) * 3
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("degrees", [-15, 0, 15, 25])
-def test_a_face_anywhere_in_a_photo_is_found(
-    cascades: None, celeba: Callable[[int], Image.Image], degrees: float
-) -> None:
-    errors = []
-    for number in FRONTAL[:4]:
-        true = tilted(150 + 30 * (number % 3), degrees, complex(420, 210 + 10 * number))
-        to_face = Similarity(89 / true.turn, 10j - true.origin * 89 / true.turn)
-        a, b, c, d = to_face.turn.real, to_face.turn.imag, to_face.origin.real, to_face.origin.imag
-        photo = Image.new("RGBA", (800, 500), (90, 110, 130, 255))
-        face = celeba(number).convert("RGBA")
-        turned = face.transform(photo.size, Image.Transform.AFFINE, (a, -b, c, b, a, d), Image.Resampling.BICUBIC)
-        photo.alpha_composite(turned)
-        errors.append(off(find_face(photo), true))
-    shift, scale, angle = np.median(errors, axis=0)
-    assert (shift < 0.03, abs(scale - 1) < 0.1, angle < 5) == (True,) * 3
-
-
-def test_a_photo_without_a_face_is_refused_in_one_line(cascades: None) -> None:
-    photo = sloping_photo()
-    with pytest.raises(
-        ValueError, match=r"\Ano face was found in this photo of 400x300 pixels[^\n]*--no-align[^\n]*\Z"
-    ):
-        find_face(photo)
-
-
-def test_without_opencv_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(
-        ValueError, match=r"\Afinding faces needs OpenCV 4[^\n]*jacsup\[align\][^\n]*--no-align[^\n]*\Z"
-    ):
-        find_face(sloping_photo())

@@ -153,7 +153,7 @@ def test_half_of_the_photos_detail_stays_by_default(editor: Editor) -> None:
 )
 def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
-        editor(photo(), align=False, **strengths)
+        editor.render(editor.open(photo(), align=False), strengths)
 
 
 def test_detail_has_a_range(editor: Editor) -> None:

@@ -31,6 +31,8 @@ LAYERS = (
     "run",
     "photo",
     "align",
+    "cascades",
+    "detect",
     "models",
     "data",
     "objectives",

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from jacsup.align import Similarity, bounding_box, crop, find_face, paste, whole_square
+from jacsup.align import Similarity, bounding_box, crop, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
+from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
 from jacsup.photo import name_of as name_of_photo
@@ -95,7 +96,7 @@ class Editor:
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
 
     def __call__(
-        self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, **strengths: Number
+        self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, face: int = 1, **strengths: Number
     ) -> Image.Image:
         """Return the photo, in its own size, with attributes set to strengths.
 
@@ -103,35 +104,44 @@ class Editor:
             photo: A file, its bytes or a PIL image.
             detail: The share of the photo's own detail to preserve where the edit changes much, in [0, 1].
             align: Find and align the face; False edits the central square.
+            face: Which of several faces to edit, counted from 1, the largest.
             **strengths: Strengths by attribute, between -100 and 100; others stay as they are.
 
         Raises:
             ValueError: the photo cannot be read or has no face, an attribute is unknown or was not learned, or `detail`
                 or a strength is out of range.
         """
-        return self.render(self.open(photo, align=align), strengths, detail=detail)
+        return self.render(self.open(photo, align=align, face=face), strengths, detail=detail)
 
-    def open(self, photo: Photo, *, align: bool = True) -> OpenedPhoto:
+    def open(self, photo: Photo, *, align: bool = True, face: int = 1) -> OpenedPhoto:
         """Find and encode the photo's face.
 
         Args:
             photo: A file, its bytes or a PIL image.
             align: Find and align the face; False takes the central square.
+            face: Which of several faces to take, counted from 1, the largest.
 
         Raises:
-            ValueError: the photo cannot be read or has no face.
+            ValueError: the photo cannot be read or does not have the face.
         """
         image = read_photo(photo)
         try:
-            place = find_face(image) if align else whole_square(image)
+            places = find_faces(image) if align else [whole_square(image)]
+            if not 1 <= face <= len(places):
+                raise ValueError(f"face is {face}; it must be between 1 and {len(places)}, the number of faces found")
         except ValueError as error:
             raise ValueError(f"{name_of_photo(photo)}: {error}") from None
+        place = places[face - 1]
         pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():
             code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels, UNIT)).square().mean())
-        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error))
+        warnings = self._warnings(code, error)
+        if len(places) > 1:
+            others = f"this photo has {len(places)} faces, of which number {face}, counted from the largest, is edited"
+            warnings = (f"{others}; --face chooses another", *warnings)
+        return OpenedPhoto(image, place, code, x_hat[0], warnings)
 
     def read(self, opened: OpenedPhoto) -> dict[str, float]:
         """Return the strengths of all learned attributes of an opened photo.

@@ -51,6 +51,7 @@ def edit(
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], help_behavior_hint="")] = None,
     detail: Option[float] = None,
     align: Flag = True,
+    face: int = 1,
     device: str = "cpu",
 ) -> None:
     """Edit attributes of a photo: strength -1 is typical of images without the attribute, 1 of images with it.
@@ -68,6 +69,7 @@ def edit(
         out: The file to write; defaults to PHOTO-edited.png, or PHOTO-sweep.png for a sweep.
         detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
         align: Use the central square of the photo instead of finding the face.
+        face: Which of several faces to edit, counted from 1, the largest.
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
@@ -79,17 +81,17 @@ def edit(
     _require_writable(target, photo, animated=sweep is not None)
     strengths, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
     editor = lazy.Editor(model, device)
-    face = _opened(editor, photo, align=align)
+    opened = _opened(editor, photo, align=align, face=face)
     if read:
-        _print_strengths(editor.read(face), json=json)
+        _print_strengths(editor.read(opened), json=json)
         return
     for text in likes:
         other, names = _other_photo(text)
         strengths |= editor.strengths(_opened(editor, other, align=align), names)
     added = _assignments(adds, "--add")
-    own = editor.strengths(face, added)
+    own = editor.strengths(opened, added)
     strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
-    _write(editor, face, strengths, sweep, saved_detail if detail is None else detail, target)
+    _write(editor, opened, strengths, sweep, saved_detail if detail is None else detail, target)
     print(f"the result is in {target}")
 
 
@@ -118,11 +120,11 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
         raise ValueError(f"cannot write '{target}': it is the photo itself; use another name")
 
 
-def _opened(editor: Editor, photo: Path, *, align: bool) -> OpenedPhoto:
-    face = editor.open(photo, align=align)
-    for warning in face.warnings:
+def _opened(editor: Editor, photo: Path, *, align: bool, face: int = 1) -> OpenedPhoto:
+    opened = editor.open(photo, align=align, face=face)
+    for warning in opened.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
-    return face
+    return opened
 
 
 def _saved(path: Path) -> tuple[dict[str, float], float]:

@@ -69,7 +69,7 @@ class AttributeStudio:
             "name": self._name,
             "kind": "attributes",
             "starts": len(self._starts),
-            # Photos that were aligned as `find_face` does it; other images are framed as they were given.
+            # Photos that were aligned as `find_faces` does it; other images are framed as they were given.
             "align": data_set.aligned,
             "drawn": data_set.drawn,
             "factors": [self._described(factor) for factor in self._editor.factors.values()],
