@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Scalar = Float[Tensor, ""]
@@ -63,43 +61,6 @@ def jacobian_difference(
     return F.mse_loss(x_hat_swapped - x_hat, teacher_x_hat_swapped - teacher_x_hat)
 
 
-def on_images(
-    x: Float[Tensor, "b c h w"], x_hats: Float[Tensor, "b2 c h w"], teacher_change: Float[Tensor, "b c h w"]
-) -> tuple[Scalar, Scalar]:
-    """Eq. 8 and eq. 9, second term, at once: the same values and gradients in a third of the passes over images.
-
-    Args:
-        x: Images.
-        x_hats: The student's reconstructions D_S(y, z), then its images of the partners' factors D_S(y', z).
-        teacher_change: What the teacher makes of the same change, D_T(y') - D_T(y). It gets no gradient.
-
-    Returns:
-        Both losses.
-    """
-    return _OnImages.apply(x, x_hats, teacher_change)
-
-
-class _OnImages(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, x_hats: Tensor, teacher_change: Tensor) -> tuple[Tensor, Tensor]:
-        x_hat, x_hat_swapped = x_hats.chunk(2)
-        error, difference = x_hat - x, (x_hat_swapped - x_hat).sub_(teacher_change)
-        ctx.save_for_backward(error, difference)
-        rec, jacobian = (torch.linalg.vector_norm(values).square() / values.numel() for values in (error, difference))
-        return rec, jacobian
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, for_rec: Tensor, for_jacobian: Tensor) -> tuple[None, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        error, difference = ctx.saved_tensors
-        gradient = torch.cat([error, difference])
-        of_x_hat, of_x_hat_swapped = gradient.chunk(2)
-        of_x_hat_swapped *= 2 * for_jacobian / difference.numel()
-        of_x_hat *= 2 * for_rec / error.numel()
-        of_x_hat -= of_x_hat_swapped
-        return None, gradient, None
-
-
 def jacobian(
     y: Float[Tensor, "b k"],
     y_teacher: Float[Tensor, "b k"],
@@ -114,7 +75,7 @@ def jacobian(
     """Eq. 9: keep the student decoder's Jacobian in the factors close to the teacher's.
 
     For training loops of your own. `jacsup.train` weighs and reports the two terms one by one, so it calls
-    `factor_difference` and `on_images` instead. Gradients are meant to flow through all outputs of the
+    `factor_difference` and `jacobian_difference` instead. Gradients are meant to flow through all outputs of the
     student; compute the teacher's under torch.no_grad().
 
     Args:

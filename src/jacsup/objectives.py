@@ -218,16 +218,21 @@ def student(
         assert batch.teacher_y is not None
         assert batch.teacher_x_hat is not None and batch.teacher_x_hat_swapped is not None
         code = code.split(num_factors)
-        values = code_terms(active, options, batch, code, labels)
+        x_hat_swapped = None
         if "jacobian" in active:
-            change = batch.teacher_x_hat_swapped - batch.teacher_x_hat
-            x_hats = _decode_with_swapped(model, code, batch.swap_mask)
-            values["rec"], values["jacobian"] = losses.on_images(batch.x, x_hats, change)
-        elif "rec" in active:
-            values["rec"] = losses.reconstruction(batch.x, model.decode(code))
+            x_hat, x_hat_swapped = _decode_with_swapped(model, code, batch.swap_mask)
+        else:
+            x_hat = model.decode(code)
+        values = code_terms(active, options, batch, code, labels)
+        if "rec" in active:
+            values["rec"] = losses.reconstruction(batch.x, x_hat)
         if "y" in active:
             values["y"] = losses.factor_difference(code.y, batch.teacher_y)
-        return {name: values[name] for name in active}
+        if x_hat_swapped is not None:
+            values["jacobian"] = losses.jacobian_difference(
+                x_hat, x_hat_swapped, batch.teacher_x_hat, batch.teacher_x_hat_swapped
+            )
+        return values
 
     return Update(("encoder", "decoder"), terms, active)
 
@@ -304,10 +309,11 @@ def _kinds(labels: Labels | None, options: LossOptions, y_bar: Tensor) -> tuple[
     return squared, labels.weights_of(y_bar) if labels and options.balanced else None
 
 
-def _decode_with_swapped(model: TrainableAutoencoder, code: Code, swap_mask: Tensor | None) -> Tensor:
-    """D(y, z), then D(y', z), in one batch of 2B, so that both share one set of batch statistics."""
+def _decode_with_swapped(model: TrainableAutoencoder, code: Code, swap_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """D(y, z) and D(y', z) in one batch of 2B, so that both share one set of batch statistics."""
     both = Code(torch.cat([code.y, dist.partners(code.y, swap_mask)]), torch.cat([code.z, code.z]))
-    return model.decode(both)
+    x_hat, x_hat_swapped = model.decode(both).chunk(2)
+    return x_hat, x_hat_swapped
 
 
 @contextlib.contextmanager
