@@ -11,6 +11,7 @@ from PIL import Image
 
 import jacsup
 from jacsup import edit
+from jacsup.align import Similarity
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
 from jacsup.models import ModelInfo, save_model
@@ -154,6 +155,20 @@ def test_half_of_the_photos_detail_stays_by_default(editor: Editor) -> None:
 def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         editor.render(editor.open(photo(), align=False), strengths)
+
+
+def test_one_of_several_faces_is_opened(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [Similarity(40 + 0j, 0j), Similarity(20 + 0j, 10j)]
+    monkeypatch.setattr(edit, "find_faces", lambda _photo: places)
+    for number, place in enumerate(places, start=1):
+        found = editor.open(photo(), face=number)
+        assert found.place == place
+        assert found.warnings[0].startswith(f"this photo has 2 faces, of which number {number}, counted from the")
+    for number in (0, 3):
+        with pytest.raises(ValueError, match=f"face is {number}, but the number of faces found is 2; they are counted"):
+            editor.open(photo(), face=number)
+    with pytest.raises(ValueError, match="face is 2, but the number of faces found is 1"):
+        editor.open(photo(), align=False, face=2)
 
 
 def test_detail_has_a_range(editor: Editor) -> None:

@@ -44,7 +44,7 @@ class OpenedPhoto:
         place: Where the crop with the face lies in it.
         code: The crop's code, one row.
         x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
-        warnings: What is unusual about the photo, compared with the training images.
+        warnings: What is unusual about the photo: several faces, or one unlike the training images.
     """
 
     photo: Image.Image
@@ -128,7 +128,8 @@ class Editor:
         try:
             places = find_faces(image) if align else [whole_square(image)]
             if not 1 <= face <= len(places):
-                raise ValueError(f"face is {face}; it must be between 1 and {len(places)}, the number of faces found")
+                found = f"the number of faces found is {len(places)}"
+                raise ValueError(f"face is {face}, but {found}; they are counted from 1, the largest")
         except ValueError as error:
             raise ValueError(f"{name_of_photo(photo)}: {error}") from None
         place = places[face - 1]
