@@ -23,10 +23,8 @@ import torch
 from PIL import Image, ImageFilter
 
 from jacsup import detect
-from jacsup.align import EYES, Similarity
+from jacsup.align import EYES, Similarity, whole_square
 
-# CelebA's images and the square in them that a model sees.
-WIDTH, HEIGHT, TOP = 178, 218, 20
 SIZES = ((640, 480), (480, 640), (800, 800), (1200, 800))
 
 
@@ -34,9 +32,9 @@ def photo_with(face: Image.Image, background: Image.Image, rng: random.Random) -
     """Return a photo with the face somewhere in it, and where its eyes are."""
     size = rng.choice(SIZES)
     photo = background.resize(size).filter(ImageFilter.GaussianBlur(40))
-    scale = rng.uniform(0.25, 1) * min(size) / HEIGHT
+    scale = rng.uniform(0.25, 1) * min(size) / face.height
     degrees = rng.uniform(-30, 30)
-    large = face.resize((round(WIDTH * scale), round(HEIGHT * scale)), Image.Resampling.BICUBIC)
+    large = face.resize((round(face.width * scale), round(face.height * scale)), Image.Resampling.BICUBIC)
     turned, mask = (
         each.rotate(degrees, Image.Resampling.BICUBIC, expand=True) for each in (large, Image.new("L", large.size, 255))
     )
@@ -44,9 +42,9 @@ def photo_with(face: Image.Image, background: Image.Image, rng: random.Random) -
         rng.randint(min(0, whole - part), max(0, whole - part)) for whole, part in zip(size, turned.size, strict=True)
     )
     photo.paste(turned, (left, top), mask)
-    turn = cmath.rect(large.width / WIDTH, -math.radians(degrees))
-    centre, middle = complex(left + turned.width / 2, top + turned.height / 2), complex(WIDTH, HEIGHT) / 2
-    return photo, [(eye * WIDTH + TOP * 1j - middle) * turn + centre for eye in EYES]
+    turn = cmath.rect(large.width / face.width, -math.radians(degrees))
+    centre, middle = complex(left + turned.width / 2, top + turned.height / 2), complex(*face.size) / 2
+    return photo, [(whole_square(face).to_photo(eye) - middle) * turn + centre for eye in EYES]
 
 
 def found_in(photo: Image.Image) -> Similarity | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,9 +153,9 @@ def test_half_of_the_photos_detail_stays_by_default(editor: Editor) -> None:
         ({"Blurry": 1}, "the model has not learned 'Blurry'"),
     ],
 )
-def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: dict[str, float], message: str) -> None:
+def test_attributes_that_cannot_be_set_are_refused(editor: Editor, strengths: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
-        editor.render(editor.open(photo(), align=False), strengths)
+        editor(photo(), align=False, **strengths)
 
 
 def test_one_of_several_faces_is_opened(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,12 +140,11 @@ def edit_scores(
     """
     images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
-    size = chunk_size(images)
     if pasted:
         decode = _pasted(images, code, decode)
     m_minus, m_plus = (values.to(code.y) for values in means)
     seen = _verdicts(judge, decode(code))
-    real = _verdicts(judge, (to_float(part.to(code.y.device), UNIT) for part in images.split(size)))
+    real = _verdicts(judge, _in_unit(images, code))
 
     def flip(factor: int, strength: Number) -> tuple[float, float]:
         others = [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
@@ -267,9 +266,13 @@ def encoded_and_decoded(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) ->
 
 def _pasted(images: UInt8[Tensor, "n c h w"], code: Code, decode: Decode) -> Decode:
     """The function from a changed code to the images with the change that it makes."""
-    pixels = (to_float(part.to(code.y.device), UNIT) for part in images.split(chunk_size(images)))
-    detail = [x - x_hat for x, x_hat in zip(pixels, decode(code), strict=True)]
+    detail = [x - x_hat for x, x_hat in zip(_in_unit(images, code), decode(code), strict=True)]
     return lambda changed: ((x_hat + own).clamp(0, 1) for x_hat, own in zip(decode(changed), detail, strict=True))
+
+
+def _in_unit(images: UInt8[Tensor, "n c h w"], code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
+    """The images in [0, 1], in chunks, where their code is."""
+    return (to_float(part.to(code.y.device), UNIT) for part in images.split(chunk_size(images)))
 
 
 def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:

@@ -44,7 +44,7 @@ class TeacherOutputs:
     @torch.no_grad()
     def of(
         self, index: Int[Tensor, " b"], x: Float[Tensor, "b c h w"], swap_mask: Bool[Tensor, "b k"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b d"], Float[Tensor, "b c h w"], Float[Tensor, "b c h w"] | None]:
         """Return y_T, z_T, D_T(y_T, z_T) and D_T(y_T', z_T) of a batch.
 
         Args:
