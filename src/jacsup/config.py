@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ IMAGE_SIZES = (32, 64, 128, 256, 512)
 # What layers compute in while they learn; no part of a recipe.
 Precision = Literal["float32", "bfloat16"]
 # The objectives of the method and of nested dropout; those of other baselines are in hooks.BASELINES.
-Objective = Literal["reconstruction", "teacher", "student", "residual", "nested"]
+Objective = Literal["reconstruction", "teacher", "student", "residual", "nested", "diffusion"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,57 @@ class Conv(ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diffusion(ModelConfig):
+    """Ours, for photographs: a classifier reads the attributes, and a diffusion model draws what they change.
+
+    Attributes:
+        channels: Widths of the denoiser's maps, the first at half the image's side, each further one at half of that.
+        embedding: Width of the embedding of noise level and attributes.
+        encoder_channels: Widths of the classifier's maps, likewise.
+        log_sigma: Mean and standard deviation of the logarithm of the noise levels in training.
+        shown: Probability that the denoiser is told an attribute in training. It is told none of one image in ten.
+        noise_levels: Noise levels at which an edit is drawn, from the highest on. Pixels are in [-1, 1].
+        guidance: How many times what the denoiser changes is added to the photo.
+        value_range: Lowest and highest pixel value.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 216)
+    embedding: int = 256
+    encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
+    log_sigma: tuple[float, float] = (-0.2, 1.1)
+    shown: float = 0.9
+    noise_levels: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5)
+    guidance: float = 4.0
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    supports_attributes: ClassVar[bool] = True
+
+    def require_valid(self, *, supervised: bool) -> None:
+        """Check the fields; see ModelConfig.
+
+        Args:
+            supervised: Whether the factors are the data's attributes.
+        """
+        super().require_valid(supervised=supervised)
+        if not supervised:
+            raise ValueError("model is Diffusion, which edits attributes; set z_channels, not num_units")
+        for name in ("channels", "encoder_channels"):
+            widths = getattr(self, name)
+            if not widths or any(width < 8 or width % 8 for width in widths):
+                raise ValueError(f"model.{name} is {widths}; it must be one or more multiples of 8")
+        if self.embedding < 1:
+            raise ValueError(f"model.embedding is {self.embedding}; it must be at least 1")
+        if not 0 < self.shown <= 1:
+            raise ValueError(f"model.shown is {self.shown}; it must be above 0 and at most 1")
+        if not math.isfinite(self.log_sigma[0]) or not 0 <= self.log_sigma[1] < math.inf:
+            raise ValueError(f"model.log_sigma is {self.log_sigma}; it must be a mean and a deviation of at least 0")
+        levels = self.noise_levels
+        if not levels or levels[-1] <= 0 or any(low >= high for high, low in pairwise(levels)):
+            raise ValueError(f"model.noise_levels is {levels}; they must be positive and fall")
+        if not 0 < self.guidance < math.inf:
+            raise ValueError(f"model.guidance is {self.guidance}; it must be a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Residual:
     """The new networks of a residual student, D_S(y, z) = D_T(y) + R(y, u).
 
@@ -364,7 +416,8 @@ class Stage:
         name: Name of the stage, unique within its recipe.
         objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on eq. 12 and 13;
             `student` on eq. 8 and 9, and on the others where they have weights; `residual` on eq. 8
-            with the teacher inside the decoder, the residual student; `nested` on eq. 8 with truncated codes.
+            with the teacher inside the decoder, the residual student; `nested` on eq. 8 with truncated codes;
+            `diffusion` trains the decoder of a Diffusion model to denoise images, given their labels.
             Baselines have objectives of their own, see `hooks.BASELINES`.
         num_units: Units of an ordered code learned without labels, 0 for a code with attributes. It must grow from
             stage to stage; the units of the stage before are the student's factors y.
@@ -452,7 +505,7 @@ class Recipe:
     def _check_curriculum(self) -> None:
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
-            _check_size(stage, earlier[-1] if earlier else None, self.supervised)
+            _check_size(stage, earlier[-1] if earlier else None, self.model, self.supervised)
             if earlier:
                 _check_residual(stage, earlier, self)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
@@ -464,6 +517,14 @@ class Recipe:
     def supervised(self) -> bool:
         """Whether the factors are the data's attributes."""
         return bool(self.stages[0].z_channels)
+
+    def has_teacher(self, number: int) -> bool:
+        """Whether the Jacobian of stage `number` can be compared with that of an earlier one.
+
+        Args:
+            number: Number of the stage, from 0.
+        """
+        return number > 0 and self.stages[number].objective != "diffusion"
 
     def teacher_of(self, number: int) -> int:
         """The number of the stage that stage `number` has as its Jacobian teacher.
@@ -508,7 +569,7 @@ def _check_stage(stage: Stage) -> None:
         )
 
 
-def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
+def _check_size(stage: Stage, before: Stage | None, model: ModelConfig, supervised: bool) -> None:
     name, other = ("z_channels", "num_units") if supervised else ("num_units", "z_channels")
     size = getattr(stage, name)
     smallest = 1 if before is None else getattr(before, name) + (0 if supervised else 1)
@@ -524,6 +585,8 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
     for field, (value, needed) in {**terms, "swap_probability": (stage.swap_probability, 1.0)}.items():
         if not supervised and value != needed:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; without attributes it must be {needed}")
+    if (stage.objective == "diffusion") > isinstance(model, Diffusion):
+        raise ValueError(f"stage '{stage.name}': diffusion needs model to be Diffusion, not {type(model).__name__}")
     if stage.objective == "nested" and supervised:
         raise ValueError(f"stage '{stage.name}': nested dropout needs an ordered code; set num_units, not z_channels")
 

@@ -26,6 +26,24 @@ def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -
     return F.mse_loss(x_hat, x)
 
 
+def denoising(
+    x: Float[Tensor, "b c h w"], x_hat: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], deviation: float
+) -> Scalar:
+    """Eq. 8 of images denoised from noise sigma, with the weight of Karras et al. 2022 (EDM), table 1.
+
+    Args:
+        x: Images.
+        x_hat: What the denoiser restores of them.
+        sigma: The noise's standard deviations.
+        deviation: That of the images.
+
+    Returns:
+        The loss, about 1 at the start at each level.
+    """
+    weight = (sigma**2 + deviation**2) / (sigma * deviation) ** 2
+    return (weight * (x_hat - x).square().mean(dim=(1, 2, 3))).mean()
+
+
 def factor_difference(y: Float[Tensor, "b k"], y_teacher: Float[Tensor, "b k"]) -> Scalar:
     """Eq. 9, first term: (y_S - y_T)^2, mean over factors and batch.
 

@@ -17,6 +17,7 @@ from jacsup.code import Code
 from jacsup.config import LossOptions, Stage, Weights
 from jacsup.hooks import hook_of
 from jacsup.models import TrainableAutoencoder
+from jacsup.models.diffusion import DEVIATION, DiffusionEditor
 from jacsup.models.residual import ResidualAutoencoder
 
 
@@ -33,6 +34,9 @@ class Batch:
         teacher_x_hat_swapped: The same with the partners' factors, D_T(y_T', z_T).
         swap_mask: Which factors y' come from the partner; all of them by default.
         kept: Which units nested dropout keeps; the others are set to 0.
+        sigma: Standard deviations of the noise that a denoiser removes.
+        noise: Standard normal noise.
+        shown: Which attributes the denoiser is told.
     """
 
     x: Float[Tensor, "b c h w"]
@@ -43,6 +47,9 @@ class Batch:
     teacher_x_hat_swapped: Float[Tensor, "b c h w"] | None = None
     swap_mask: Bool[Tensor, "b k"] | None = None
     kept: Bool[Tensor, "b u"] | None = None
+    sigma: Float[Tensor, " b"] | None = None
+    noise: Float[Tensor, "b c h w"] | None = None
+    shown: Bool[Tensor, "b k"] | None = None
 
 
 Losses = Callable[[TrainableAutoencoder, Batch, Code], dict[str, Float[Tensor, ""]]]
@@ -123,6 +130,8 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
             first = student(weights, num_factors, options, labels)
         case "residual":
             return (residual(weights, moments=bool(stage.residual.moments)),)
+        case "diffusion":
+            return (diffusion(weights),)
         case baseline:
             hook = hook_of(baseline)
             assert hook
@@ -184,6 +193,27 @@ def nested(weights: Weights = Weights()) -> Update:
     return Update(("encoder", "decoder"), terms, {"rec": weights.rec})
 
 
+def diffusion(weights: Weights = Weights()) -> Update:
+    """Eq. 8 of a denoiser that is told the labels, for the decoder alone.
+
+    Args:
+        weights: Weights, of which `rec` counts.
+    """
+
+    def encode(model: DiffusionEditor, batch: Batch) -> Code:
+        assert batch.attributes is not None and batch.shown is not None
+        return Code((batch.attributes.nan_to_num() * batch.shown).to(batch.x), batch.x.flatten(1))
+
+    def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
+        assert isinstance(model, DiffusionEditor)
+        assert batch.sigma is not None and batch.noise is not None
+        noisy = batch.x + batch.sigma[:, None, None, None] * batch.noise
+        restored = model.denoise(noisy, batch.sigma, code.y)
+        return {"rec": losses.denoising(batch.x, restored, batch.sigma, DEVIATION)}
+
+    return Update(("decoder",), terms, {"rec": weights.rec}, encode)
+
+
 def teacher(weights: Weights, options: LossOptions = LossOptions(), labels: Labels | None = None) -> Update:
     """Eq. 8, 10 and 11: L1 of a teacher that learns labelled attributes.
 
@@ -198,7 +228,7 @@ def teacher(weights: Weights, options: LossOptions = LossOptions(), labels: Labe
         values = code_terms(active, options, batch, code, labels)
         return {"rec": losses.reconstruction(batch.x, model.decode(code)), **values} if "rec" in active else values
 
-    return Update(("encoder", "decoder"), terms, active)
+    return Update(("encoder", "decoder") if "rec" in active else ("encoder",), terms, active)
 
 
 def student(

@@ -16,6 +16,7 @@ from jacsup.config import (
     CelebA,
     Conv,
     DataConfig,
+    Diffusion,
     Digits,
     Faces,
     Folder,
@@ -64,9 +65,11 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
         ValueError: The recipe's images have a fixed size, or the size is not supported.
     """
     old_size = getattr(recipe.data, "size", None)
-    if old_size is None or not isinstance(recipe.model, Conv):
+    if old_size is None or not isinstance(recipe.model, Conv | Diffusion):
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; omit --size")
     require_image_size(size)
+    if isinstance(recipe.model, Diffusion):
+        return replace(recipe, data=replace(recipe.data, size=size))
     channels = conv_for(size, recipe.model.channels[0]).channels
     stages = tuple(replace(stage, z_channels=stage.z_channels * size // old_size) for stage in recipe.stages)
     model = replace(recipe.model, channels=channels)
@@ -184,6 +187,33 @@ RECIPES = {
         _faces("faces", Faces(), (16, 16, 64, 256), (8, 20, 10, 10), cycle_y=0.02, student=_DRAWN_STUDENT),
         _faces("faces-mini", Faces(size=32, num_images=6000), (16, 16, 128), (12, 12, 16), cycle_y=0.02, first=32),
         _faces("celeba64", CelebA(), (8, 8, 64, 128), (10, 20, 12, 12), cycle_y=0.5, student=_PHOTO_STUDENT),
+        # Ours, for photographs: a classifier of the attributes, then a diffusion model that draws them.
+        _recipe(
+            "photos",
+            CelebA(),
+            (
+                Stage(
+                    name="classifier",
+                    objective="teacher",
+                    z_channels=3,
+                    epochs=6,
+                    batch_size=64,
+                    weights=Weights(rec=0.0, y=0.0, jacobian=0.0, xcov=0.0, pred=1.0),
+                    options=LossOptions(squared=True),
+                    adam=Adam(lr=1.5e-3, weight_decay=0.0, schedule="one-cycle"),
+                ),
+                Stage(
+                    name="diffusion",
+                    objective="diffusion",
+                    z_channels=3,
+                    epochs=100,
+                    batch_size=32,
+                    adam=Adam(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, schedule="one-cycle", clip=1.0),
+                ),
+            ),
+            Diffusion(),
+            flips=True,
+        ),
         _faces("folder", Folder(), (8, 8, 64, 128), (30, 30, 30, 30), cycle_y=0.5, student=_PHOTO_STUDENT),
         _recipe(
             "folder-ordered",

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from jacsup.data.attributes import Attribute
@@ -20,11 +20,14 @@ class Stream(IntEnum):
     FLIPS = 1
     SWAPS = 2
     KEPT_UNITS = 3
+    NOISE_LEVELS = 4
+    SHOWN = 5
+    NOISE = 6
 
 
-def _generator(stream: Stream, seed: int, stage: int, epoch: int) -> np.random.Generator:
+def _generator(stream: Stream, seed: int, stage: int, epoch: int, *step: int) -> np.random.Generator:
     # The order has no number of its own: with seeds of many digits a last 0 would change it.
-    numbers = [seed, stage, epoch, *([stream] if stream else [])]
+    numbers = [seed, stage, epoch, *([stream] if stream else []), *step]
     return np.random.default_rng(np.random.SeedSequence(numbers))
 
 
@@ -133,6 +136,63 @@ def kept_mask(
     rng = _generator(Stream.KEPT_UNITS, seed, stage, epoch)
     last = rng.integers(num_units, size=(num_images // batch_size, batch_size, 1))
     return torch.from_numpy(np.arange(num_units) <= last)
+
+
+def noise_levels(
+    num_images: int, batch_size: int, log_sigma: tuple[float, float], *, seed: int, stage: int, epoch: int
+) -> Float[Tensor, "steps b"]:
+    """Standard deviations of the noise that a denoiser learns to remove from an epoch's images.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        log_sigma: Mean and standard deviation of their logarithm, which is normal.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        Numbers above 0, shape (steps, b).
+    """
+    rng = _generator(Stream.NOISE_LEVELS, seed, stage, epoch)
+    logarithms = rng.normal(*log_sigma, size=(num_images // batch_size, batch_size))
+    return torch.from_numpy(np.exp(logarithms).astype(np.float32))
+
+
+def shown_mask(
+    num_images: int, batch_size: int, num_attributes: int, probability: float, *, seed: int, stage: int, epoch: int
+) -> Bool[Tensor, "steps b k"]:
+    """Which attributes a denoiser is told of each image of an epoch's batches: none of one image in ten.
+
+    Args:
+        num_images: Number of training images.
+        batch_size: Images per batch.
+        num_attributes: Number of attributes.
+        probability: Probability of each attribute of the other images.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+
+    Returns:
+        True where an attribute is told, shape (steps, b, k).
+    """
+    rng = _generator(Stream.SHOWN, seed, stage, epoch)
+    size = num_images // batch_size, batch_size
+    shown = rng.random((*size, num_attributes), dtype=np.float32) < probability
+    return torch.from_numpy(shown & (rng.random((*size, 1)) < 0.9))
+
+
+def noise(shape: tuple[int, ...], *, seed: int, stage: int, epoch: int, step: int) -> Float[Tensor, "b c h w"]:
+    """Standard normal noise for one batch of images.
+
+    Args:
+        shape: Shape of the whole batch.
+        seed: The recipe's seed.
+        stage: Number of the stage, from 0.
+        epoch: Number of the epoch within the stage, from 0.
+        step: Number of the batch within the epoch, from 0.
+    """
+    return torch.from_numpy(_generator(Stream.NOISE, seed, stage, epoch, step).standard_normal(shape, dtype=np.float32))
 
 
 def _mutually_exclusive_groups(attributes: Sequence[Attribute]) -> list[int]:

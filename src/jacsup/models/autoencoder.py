@@ -10,14 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jacsup.code import Code
-from jacsup.config import MLP, Conv, ModelConfig, ResidualStudent
+from jacsup.config import MLP, Conv, Diffusion, ModelConfig, ResidualStudent
 from jacsup.models.backbone import Model
 from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.diffusion import DiffusionEditor
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.models.residual import ResidualAutoencoder, addition_sizes
 
 # The backbones that can be trained, stored and loaded, by their configs. A new one is its file and a line here.
-BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder}
+BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoencoder, Diffusion: DiffusionEditor}
 
 
 @runtime_checkable

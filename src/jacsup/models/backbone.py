@@ -25,6 +25,7 @@ class Model(nn.Module):
         decoder: The network of D.
         code_layer: Name of the layer that computes the code.
         norm_layer: Name of the BatchNorm that follows it if `normalized`.
+        passes_per_edit: How often the decoder's network runs for one image of changed factors.
         in_bfloat16: Compute the layers in bfloat16; weights, statistics, codes and images stay as they are.
         source: The file that the model was loaded from.
     """
@@ -37,6 +38,7 @@ class Model(nn.Module):
     decoder: Any
     code_layer: str
     norm_layer: str
+    passes_per_edit = 1
     in_bfloat16 = False
     source: Path | None = None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from jacsup import distributed as dist
 from jacsup.code import to_float
-from jacsup.config import Recipe
+from jacsup.config import Diffusion, Recipe
 from jacsup.data import draws
 from jacsup.data.dataset import Dataset
 from jacsup.data.stream import batches_of_pixels
@@ -54,6 +54,7 @@ class Batches:
         swapped = None
         if stage.swap_probability < 1:
             swapped = self._own(draws.swap_mask(*sizes, self._data.attributes, stage.swap_probability, **drawn))
+        noise = self._noise(drawn) if stage.objective == "diffusion" else None
         streamed = batches_of_pixels(self._data.train, order, self._device)
         for step, (index, pixels) in enumerate(zip(order, streamed, strict=True), first_step):
             flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, swapped, kept))
@@ -64,7 +65,22 @@ class Batches:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
             of_teacher = self._outputs.of(index, x, masks[0]) if self._outputs else (None,) * 4
-            yield Batch(x, None if attributes is None else attributes[index], *of_teacher, *masks)
+            labels = None if attributes is None else attributes[index]
+            yield Batch(x, labels, *of_teacher, *masks, **(noise(step) if noise else {}))
+
+    def _noise(self, drawn: dict[str, int]) -> Callable[[int], dict[str, Tensor]]:
+        """A function from the number of a step to what a denoiser's batch has besides images and labels."""
+        size, config = self._stage.batch_size, self._recipe.model
+        assert isinstance(config, Diffusion)
+        sizes, num_attributes = (len(self._data.train), size), len(self._data.attributes)
+        levels = self._own(draws.noise_levels(*sizes, config.log_sigma, **drawn))
+        shown = self._own(draws.shown_mask(*sizes, num_attributes, config.shown, **drawn))
+
+        def of_step(step: int) -> dict[str, Tensor]:
+            noise = draws.noise((size, *self._data.image_shape), **drawn, step=step)
+            return {"sigma": levels[step], "shown": shown[step], "noise": dist.own(noise).to(self._device)}
+
+        return of_step
 
     def _own(self, drawn: Tensor) -> Tensor:
         return dist.own(drawn, dim=1).to(self._device)

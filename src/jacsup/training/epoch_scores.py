@@ -63,5 +63,5 @@ def _edit_accuracy(model: Model, data: Dataset, judge: AttributeJudge) -> float:
     some = data.train.first(NUM_EPOCH_MEANS)
     assert some.attributes is not None
     means = attribute_means(encode_factors(model, some.images), some.attributes)
-    split, strengths = data.test.first(NUM_EPOCH_EDITS), (EPOCH_STRENGTH,)
+    split, strengths = data.test.first(max(4, NUM_EPOCH_EDITS // model.passes_per_edit)), (EPOCH_STRENGTH,)
     return edit_scores(model, split, judge, data.attributes, means, strengths=strengths)["accuracy"][0]

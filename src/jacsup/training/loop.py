@@ -234,7 +234,8 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
     """Model, teacher, optimizer and batches of a stage, as they start or as the checkpoint has them."""
     run, recipe, data, device = session.run, session.recipe, session.data, session.device
     stage, compiled = recipe.stages[number], session.options.compile
-    teacher = load(run.stage_file(recipe.teacher_of(number), recipe), device) if number else None
+    teacher_file = run.stage_file(recipe.teacher_of(number), recipe) if recipe.has_teacher(number) else None
+    teacher = load(teacher_file, device) if teacher_file else None
     model = starting_model(run, recipe, number, data).to(device).train()
     dist.synchronise(model)
     speed_up([model, teacher] if teacher else [model], session.options.precision, compiled=compiled)
@@ -331,7 +332,7 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
         work.model.eval()
         if isinstance(work.model, ResidualAutoencoder):
             order_units(work.model, session.data.train.images)
-        labels_are_y = hook is not None and hook.labels_are_y
+        labels_are_y = work.stage.objective == "diffusion" or (hook is not None and hook.labels_are_y)
         info = describe(work.model, session.data, recipe=recipe.run_name, metrics=scores, labels_are_y=labels_are_y)
     save_model(session.run.stage_file(work.number, recipe), work.model, info)
 

@@ -1,0 +1,242 @@
+"""A model of photographs: a classifier reads the attributes, and a diffusion model draws what they change."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jacsup.code import Code
+from jacsup.config import Diffusion
+from jacsup.models.backbone import Model
+from jacsup.models.linear import lowered
+
+# The standard deviation of photographs in [-1, 1], by which the denoiser's input and output are scaled.
+DEVIATION = 0.5
+# Each pixel of the networks' finest maps stands for a square of this side.
+PATCH = 2
+GROUPS = 8
+HEADS = 4
+FREQUENCIES = 16
+# Factors that differ by less than this from those of the photo itself change nothing.
+LEAST_CHANGE = 1e-4
+
+
+@final
+class DiffusionEditor(Model):
+    """Photographs x (b, c, s, s) to the factors y that they show, with x itself as z, and back with other factors.
+
+    The decoder is a denoiser D(x + sigma n; sigma, y), trained to restore photographs from noise with their labels. An
+    edit is the path between the denoiser's distributions for the photo's own factors and for the wanted ones, from the
+    photo on (FlowEdit, Kulikov et al. 2025), with the same noise on both: D(E(x), x) = x.
+    """
+
+    channels_last = True
+    config: Diffusion
+    encoder: _Classifier
+    decoder: Denoiser
+    noise: Tensor
+
+    def __init__(
+        self,
+        config: Diffusion,
+        image_shape: tuple[int, int, int],
+        num_units: int,
+        z_channels: int = 0,
+        *,
+        normalized: bool = False,
+    ):
+        """Build the layers with weights from torch's global random state.
+
+        Args:
+            config: Widths of the layers, and how edits are drawn.
+            image_shape: Channels, height and width.
+            num_units: Number of attributes.
+            z_channels: Channels of z, which are those of the image.
+            normalized: Not supported: attributes have their own scale.
+
+        Raises:
+            ValueError: images are not square or have a side that the layers do not divide, or z is not an image.
+        """
+        super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
+        colours, height, width = image_shape
+        most_halved = PATCH << (max(len(config.channels), len(config.encoder_channels)) - 1)
+        if height != width or height % most_halved:
+            raise ValueError(
+                f"images are {height}x{width}; for these widths of layers they must be square with a side that "
+                f"{most_halved} divides"
+            )
+        if z_channels not in (0, colours):
+            raise ValueError(f"z_channels is {z_channels}; it must be {colours}, as z is the image itself")
+        self.encoder = _Classifier(config.encoder_channels, colours, num_units)
+        self.decoder = Denoiser(config, colours, num_units)
+        # The same noise for every photo, on every machine.
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
+        self.register_buffer("noise", noise, persistent=False)
+        self.passes_per_edit = 3 * len(config.noise_levels)
+
+    @property
+    def code_size(self) -> int:
+        """Number of values of a code, y and z together."""
+        colours, height, width = self.image_shape
+        return self.num_units + colours * height * width
+
+    def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
+        """E(x): y of shape (b, num_units), about -1 without an attribute and 1 with it, and the image itself as z."""
+        with lowered(x, bfloat16=self.in_bfloat16):
+            y = self.encoder(x)
+        return Code(y.to(x.dtype), x.flatten(1))
+
+    def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
+        """D(y, z): the image z with the factors y; z itself where they are those that it has."""
+        x = code.z.unflatten(1, self.image_shape)
+        wanted = code.y - self.encode(x).y
+        if torch.compiler.is_compiling():
+            return self._edited(x, wanted)
+        changes = wanted.abs().amax(dim=1) > LEAST_CHANGE
+        edited = x.clone()
+        if changes.any():
+            edited[changes] = self._edited(x[changes], wanted[changes])
+        return edited
+
+    def denoise(
+        self, noisy: Float[Tensor, "b c s s"], sigma: Float[Tensor, " b"], y: Float[Tensor, "b k"]
+    ) -> Float[Tensor, "b c s s"]:
+        """Return the expected photographs, given noisy ones and their attributes.
+
+        Args:
+            noisy: Photographs plus noise of standard deviation sigma.
+            sigma: Above 0, one for each photograph.
+            y: Their attributes: -1 without, 1 with it, 0 for unknown.
+        """
+        with lowered(noisy, bfloat16=self.in_bfloat16):
+            return self.decoder(noisy, sigma, y)
+
+    def _edited(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """The photographs x with factors that differ by `wanted` from their own."""
+        levels = [*self.config.noise_levels, 0.0]
+        most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
+        direction = wanted / most
+        # The largest change becomes that between -1 and 1, where the denoiser has learned it; what it changes in the
+        # image then counts as often as was asked for.
+        kept = self.encode(x).y.clamp(-1, 1) * (1 - direction.abs())
+        source, target = kept - direction, kept + direction
+        weight = (self.config.guidance * most / 2)[:, :, None, None]
+        conditions = torch.cat([source, source, target])
+        edited = x
+        for noise, (level, following) in zip(self.noise, pairwise(levels), strict=True):
+            noisy = torch.cat([x, edited, edited]) + level * noise
+            sigma = torch.full_like(conditions[:, 0], level)
+            of_photo, before, after = self.denoise(noisy, sigma, conditions).unflatten(0, (3, -1)).unbind()
+            change = before - of_photo + weight * (after - before)
+            edited = edited + (1 - following / level) * (x + change - edited)
+        return edited
+
+
+class _Classifier(nn.Module):
+    """Convolutions that halve the side, and the mean over space of the last maps to num_units numbers."""
+
+    def __init__(self, channels: tuple[int, ...], colours: int, num_units: int):
+        super().__init__()
+        widths = (colours * PATCH**2, *channels)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(PATCH)]
+        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+            layers += _convolved(inputs, outputs, stride=1 if number == 0 else 2)
+            layers += _convolved(outputs, outputs) if 0 < number < len(channels) - 1 else []
+        self.layers = nn.Sequential(*layers)
+        self.to_y = nn.Linear(channels[-1], num_units)
+
+    def forward(self, x: Float[Tensor, "b c s s"]) -> Float[Tensor, "b k"]:
+        return self.to_y(self.layers(x).mean(dim=(2, 3)))
+
+
+def _convolved(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(GROUPS, outputs), nn.SiLU()]
+
+
+class Denoiser(nn.Module):
+    """U-Net with the scaling of Karras et al. 2022 (EDM); noise level and attributes modulate every block."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: Diffusion, colours: int, num_units: int):
+        super().__init__()
+        widths, width, pixels = config.channels, config.embedding, colours * PATCH**2
+        self.of_sigma = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.of_y = nn.Linear(num_units, width, bias=False)
+        self.from_image = nn.Conv2d(pixels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(_Block(channels, channels, width) for channels in widths)
+        self.coarser = nn.ModuleList(nn.Conv2d(fine, coarse, 3, 2, 1) for fine, coarse in pairwise(widths))
+        self.attention = _Attention(widths[-1])
+        self.middle = _Block(widths[-1], widths[-1], width)
+        self.finer = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(_Block(2 * channels, channels, width) for channels in widths)
+        self.to_image = nn.Sequential(
+            nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), _zero(nn.Conv2d(widths[0], pixels, 3, padding=1))
+        )
+        frequencies = torch.logspace(-1, 4, FREQUENCIES, base=2.0)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, noisy: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
+        """Return the denoised images; see `DiffusionEditor.denoise`."""
+        # EDM, table 1: the network sees unit variance, and adds more to the image the more noise there is.
+        variance = (sigma**2 + DEVIATION**2)[:, None, None, None]
+        angles = sigma.log()[:, None] / 4 * self.frequencies
+        embedding = F.silu(self.of_sigma(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.of_y(y))
+        maps = self.from_image(F.pixel_unshuffle(noisy * variance.rsqrt(), PATCH))
+        skipped = [maps := self.down[0](maps, embedding)]
+        for coarser, block in zip(self.coarser, list(self.down)[1:], strict=True):
+            skipped.append(maps := block(coarser(maps), embedding))
+        maps = self.middle(self.attention(maps), embedding)
+        for level in reversed(range(len(self.up))):
+            maps = self.up[level](torch.cat([maps, skipped[level]], dim=1), embedding)
+            if level:
+                maps = self.finer[level - 1](F.interpolate(maps, scale_factor=2.0))
+        rest = F.pixel_shuffle(self.to_image(maps), PATCH).to(noisy.dtype)
+        return (noisy * DEVIATION**2) / variance + rest * (sigma[:, None, None, None] * DEVIATION) * variance.rsqrt()
+
+
+class _Block(nn.Module):
+    """Residual block whose maps the embedding scales and shifts."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int):
+        super().__init__()
+        self.norm_in, self.conv_in = nn.GroupNorm(GROUPS, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm_out, self.conv_out = (
+            nn.GroupNorm(GROUPS, outputs, affine=False),
+            _zero(nn.Conv2d(outputs, outputs, 3, padding=1)),
+        )
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        inner = self.norm_out(self.conv_in(F.silu(self.norm_in(maps))))
+        return self.skip(maps) + self.conv_out(F.silu(inner * (1 + scale) + shift))
+
+
+class _Attention(nn.Module):
+    """Self-attention between all places of a map."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm, self.to_qkv = nn.GroupNorm(GROUPS, channels), nn.Conv2d(channels, 3 * channels, 1)
+        self.to_maps = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        batch, channels, *side = maps.shape
+        qkv = self.to_qkv(self.norm(maps)).reshape(batch, 3, HEADS, channels // HEADS, -1).transpose(3, 4)
+        seen = F.scaled_dot_product_attention(*qkv.unbind(dim=1))
+        return maps + self.to_maps(seen.transpose(2, 3).reshape(batch, channels, *side))
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with all weights 0: what it is added to starts as it is."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer

@@ -1,0 +1,266 @@
+"""The model of photographs: a classifier, a denoiser that is told the attributes, and the edits that it draws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from crashes import stop_after
+from golden_curves import follows_golden_curve
+from PIL import Image
+from small_faces import small_faces
+from torch import Tensor
+
+import jacsup
+from jacsup import losses
+from jacsup.code import Code
+from jacsup.config import Diffusion, Recipe, Weights
+from jacsup.data import draws, load_dataset
+from jacsup.edit import Editor
+from jacsup.evaluate import evaluate
+from jacsup.export import export
+from jacsup.jsonable import set_field
+from jacsup.models import build, load, load_info
+from jacsup.models.diffusion import DEVIATION, DiffusionEditor
+from jacsup.objectives import Batch, diffusion
+from jacsup.recipes import RECIPES, with_arm, with_size
+from jacsup.run import Run
+from jacsup.training import epoch_scores
+
+SMALL = Diffusion(channels=(8, 16), embedding=8, encoder_channels=(8, 8), noise_levels=(2.0, 0.5))
+SHAPE = (3, 8, 8)
+
+
+def editor(config: Diffusion = SMALL) -> DiffusionEditor:
+    """An editor of 3 attributes, in float64, that changes something: a new denoiser's last layers are 0."""
+    torch.manual_seed(0)
+    model = build(config, SHAPE, 3, 3, normalized=False)
+    assert isinstance(model, DiffusionEditor)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    return model.double().eval().requires_grad_(False)
+
+
+def images(count: int = 4) -> Tensor:
+    return torch.rand(count, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def small_photos() -> Recipe:
+    """The recipe `photos` on a few drawn faces, with few channels and epochs."""
+    faces, photos = small_faces(flips=True), RECIPES["photos"]
+    recipe = replace(photos, data=faces.data, model=SMALL)
+    for field, value in (("stages.epochs", 2), ("stages.batch_size", 30)):
+        recipe = set_field(recipe, field, value)
+    return recipe
+
+
+@pytest.fixture(autouse=True)
+def _few_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+
+
+def test_a_photo_with_its_own_factors_is_itself() -> None:
+    model, x = editor(), images()
+    code = model.encode(x)
+    assert code.z.equal(x.flatten(1)) and model.code_size == 3 + 3 * 8 * 8
+    assert model.decode(code).equal(x)
+
+
+def test_edits_against_a_loop() -> None:
+    """FlowEdit, one photo and one noise level at a time, with every factor's condition written out."""
+    model, x = editor(), images(3)
+    own = model.encode(x).y
+    y = own + torch.tensor([[0.0, 1.5, 0.0], [-0.4, 0.0, 0.2], [0.0, 0.0, -3.0]])
+    edited = model.decode(Code(y, x.flatten(1)))
+    for photo, mine, wanted, result in zip(x, own, y, edited, strict=True):
+        difference = [float(b - a) for a, b in zip(mine, wanted, strict=True)]
+        largest = max(abs(value) for value in difference)
+        source, target = [], []
+        for value, change in zip(mine.tolist(), difference, strict=True):
+            share = change / largest
+            kept = min(max(value, -1), 1) * (1 - abs(share))
+            source.append(kept - share)
+            target.append(kept + share)
+        now = photo
+        for number, (level, following) in enumerate([(2.0, 0.5), (0.5, 0.0)]):
+            noise, sigma = model.noise[number] * level, torch.tensor([level], dtype=torch.float64)
+
+            def denoised(image: Tensor, y: list[float], noise: Tensor = noise, sigma: Tensor = sigma) -> Tensor:
+                return model.denoise((image + noise)[None], sigma, torch.tensor([y], dtype=torch.float64))[0]
+
+            guided = SMALL.guidance * largest / 2 * (denoised(now, target) - denoised(now, source))
+            change = denoised(now, source) - denoised(photo, source) + guided
+            velocity = ((now - photo) - change) / level
+            now = now + (following - level) * velocity
+        torch.testing.assert_close(result, now)
+
+
+def test_only_edited_photos_change_and_each_by_itself() -> None:
+    model, x = editor(), images()
+    code = model.encode(x)
+    y = code.y.clone()
+    y[1, 0], y[3, 2] = 1, -1
+    edited = model.decode(Code(y, code.z))
+    assert edited[[0, 2]].equal(x[[0, 2]]) and not edited[1].allclose(x[1])
+    torch.testing.assert_close(edited[3:], model.decode(Code(y[3:], code.z[3:])))
+
+
+def test_a_change_of_twice_the_size_counts_twice() -> None:
+    """At one noise level an edit is linear in how far the factor moves."""
+    model, x = editor(replace(SMALL, noise_levels=(1.0,))), images()
+    code = model.encode(x)
+    step = torch.tensor([0.0, 0.7, 0.0])
+    once, twice = (model.decode(Code(code.y + scale * step, code.z)) - x for scale in (1, 2))
+    torch.testing.assert_close(twice, 2 * once)
+
+
+def test_the_denoiser_keeps_an_image_without_noise_and_knows_the_attributes() -> None:
+    model, x = editor(), images()
+    sigma, y = torch.full((4,), 1e-4, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)
+    torch.testing.assert_close(model.denoise(x, sigma, y), x, rtol=0, atol=1e-3)
+    assert not model.denoise(x, sigma + 1, y).allclose(model.denoise(x, sigma + 1, y + 1))
+
+
+def test_a_new_denoiser_shrinks_noise_as_the_best_linear_filter_does() -> None:
+    torch.manual_seed(0)
+    model = build(SMALL, SHAPE, 3, 3, normalized=False).double()
+    assert isinstance(model, DiffusionEditor)
+    model.requires_grad_(False)
+    x, sigma = images(), torch.tensor([0.1, 0.5, 1.0, 5.0], dtype=torch.float64)
+    for photo, level, restored in zip(x, sigma.tolist(), model.denoise(x, sigma, images()[:, :, 0, 0]), strict=True):
+        torch.testing.assert_close(restored, photo * DEVIATION**2 / (DEVIATION**2 + level**2), rtol=0, atol=0.2 * level)
+
+
+def test_the_loss_is_the_weighted_error_of_noised_images_told_the_shown_labels() -> None:
+    model, x = editor(), images()
+    labels = torch.tensor([[1.0, -1.0, math.nan], [-1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [1.0, -1.0, -1.0]]).double()
+    shown = torch.rand(4, 3) < 0.5
+    sigma, noise = torch.tensor([0.2, 0.7, 1.5, 4.0], dtype=torch.float64), torch.randn(x.shape, dtype=torch.float64)
+    batch = Batch(x, labels, sigma=sigma, noise=noise, shown=shown)
+    update = diffusion(Weights(rec=1.0))
+    loss = update.losses(model, batch, update.encode(model, batch))["rec"]
+    total = 0.0
+    for i in range(4):
+        told = [float(v) if s and not math.isnan(v) else 0.0 for v, s in zip(labels[i], shown[i], strict=True)]
+        restored = model.denoise((x[i] + sigma[i] * noise[i])[None], sigma[i : i + 1], torch.tensor([told]).double())
+        level = float(sigma[i])
+        total += (level**2 + 0.25) / (level * 0.5) ** 2 * float((restored[0] - x[i]).square().mean())
+    assert float(loss) == pytest.approx(total / 4)
+
+
+def test_the_denoising_loss_is_one_for_the_best_linear_filter_of_white_images() -> None:
+    x = DEVIATION * torch.randn(2000, 1, 4, 4, dtype=torch.float64)
+    for level in (0.1, 1.0, 5.0):
+        sigma = torch.full((2000,), level, dtype=torch.float64)
+        filtered = (x + level * torch.randn_like(x)) * DEVIATION**2 / (DEVIATION**2 + level**2)
+        assert float(losses.denoising(x, filtered, sigma, DEVIATION)) == pytest.approx(1, abs=0.05)
+
+
+def test_noise_is_drawn_anew_and_the_same_again() -> None:
+    at = {"seed": 3, "stage": 1, "epoch": 2}
+    levels = draws.noise_levels(6400, 64, (-0.2, 1.1), **at)
+    assert levels.shape == (100, 64) and levels.equal(draws.noise_levels(6400, 64, (-0.2, 1.1), **at))
+    assert levels.log().mean() == pytest.approx(-0.2, abs=0.05) and levels.log().std() == pytest.approx(1.1, abs=0.05)
+    shown = draws.shown_mask(6400, 64, 40, 0.8, **at)
+    told = shown.any(dim=2)
+    assert told.float().mean() == pytest.approx(0.9, abs=0.02) and shown[told].float().mean() == pytest.approx(
+        0.8, abs=0.01
+    )
+    noise = [draws.noise((64, 3, 8, 8), step=step, **at) for step in (0, 0, 1)]
+    assert noise[0].equal(noise[1]) and not noise[0].equal(noise[2])
+    assert abs(float(noise[0].mean())) < 0.05 and float(noise[0].std()) == pytest.approx(1, abs=0.05)
+
+
+def test_the_stages_train_the_classifier_then_the_denoiser_alone(tmp_path: Path) -> None:
+    run = Run(jacsup.train(small_photos(), out=tmp_path / "run"))
+    first, last = (load(run.stage_file(number)).state_dict() for number in (0, 1))
+    assert all(first[name].equal(last[name]) for name in first if name.startswith("encoder."))
+    assert not any(first[name].equal(last[name]) for name in first if name == "decoder.from_image.weight")
+    assert {"rec", "test_mse", "test_edit"} <= {*run.stats()[-1]} and "test_jacobian" not in run.stats()[-1]
+    assert run.stats()[-1]["test_mse"] < 1e-12
+    # The denoiser is told labels, so -1 and 1 are an attribute's typical values.
+    assert all((f.m_minus, f.m_plus) == (-1, 1) for f in load_info(run.path).factors)
+
+
+def test_evaluation_judges_the_photo_that_a_person_would_see(tmp_path: Path) -> None:
+    metrics: Any = evaluate(jacsup.train(small_photos(), out=tmp_path / "run"))
+    assert metrics["mse"] < 1e-12 and metrics["jacobian_error"] is None and metrics["finite_difference_error"] is None
+    assert metrics["edit"] == metrics["edit_pasted"]
+
+
+def test_losses_follow_the_golden_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small_photos()
+    data, generator = load_dataset(recipe.data), torch.Generator().manual_seed(0)
+    train, test = (
+        replace(split, images=torch.randint(256, split.images.shape, dtype=torch.uint8, generator=generator))
+        for split in (data.train, data.test)
+    )
+    follows_golden_curve(recipe, replace(data, train=train, test=test), "diffusion", tmp_path / "run", monkeypatch)
+
+
+@pytest.mark.parametrize("steps_before_crash", [5, 17, 23])
+def test_a_crash_is_resumed_bit_exactly(
+    steps_before_crash: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = jacsup.train(small_photos(), out=tmp_path / "whole")
+    stop_after(steps_before_crash, small_photos(), tmp_path / "cut", monkeypatch)
+    jacsup.train(small_photos(), out=tmp_path / "cut")
+    assert (tmp_path / "cut/model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    run = Run(jacsup.train(small_photos(), out=tmp_path / "run", precision="bfloat16"))
+    assert math.isfinite(run.stats()[-1]["rec"])
+
+
+def test_a_photo_is_edited_and_the_model_exported(tmp_path: Path) -> None:
+    run = jacsup.train(small_photos(), out=tmp_path / "run")
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))
+    assert Editor(run)(photo, align=False, Smiling=1).size == photo.size
+    encoder, decoder, _ = export(run, tmp_path / "export", "torch")
+    model, x = load(run), torch.rand(3, *load(run).image_shape) * 2 - 1
+    y, z = torch.export.load(encoder).module()(x)
+    with torch.no_grad():
+        code = model.encode(x)
+        expected = model.decode(Code(code.y.roll(1, 0), code.z))
+    torch.testing.assert_close(y, code.y, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.export.load(decoder).module()(y.roll(1, 0), z), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.channels", [12], r"model.channels is \(12,\); it must be one or more multiples of 8"),
+        ("model.noise_levels", [1.0, 2.0], r"model.noise_levels is \(1.0, 2.0\); they must be positive and fall"),
+        ("model.guidance", 0.0, "model.guidance is 0.0; it must be a positive number"),
+        ("model.shown", 0.0, "model.shown is 0.0; it must be above 0"),
+        ("model.log_sigma", [0.0, -1.0], "model.log_sigma is"),
+        ("stages.1.objective", "residual", "z_channels is 3; it must be above 3"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(path: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        set_field(RECIPES["photos"], path, value)
+
+
+def test_other_models_cannot_be_trained_by_diffusion() -> None:
+    with pytest.raises(ValueError, match="diffusion needs model to be Diffusion, not Conv"):
+        set_field(RECIPES["faces-mini"], "stages.1.objective", "diffusion")
+    with pytest.raises(ValueError, match="edits attributes; set z_channels, not num_units"):
+        replace(RECIPES["debug"], model=Diffusion())
+    with pytest.raises(ValueError, match="z_channels is 4; it must be 3, as z is the image itself"):
+        build(SMALL, SHAPE, 3, 4, normalized=False)
+    with pytest.raises(ValueError, match="images are 8x6"):
+        build(SMALL, (3, 8, 6), 3, 3, normalized=False)
+
+
+def test_photos_come_in_other_sizes_and_have_no_arms() -> None:
+    recipe = with_size(RECIPES["photos"], 128)
+    assert recipe.data == replace(RECIPES["photos"].data, size=128) and recipe.model == RECIPES["photos"].model
+    with pytest.raises(ValueError, match="recipe 'photos' has no student"):
+        with_arm(RECIPES["photos"], "plain")
