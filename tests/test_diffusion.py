@@ -32,7 +32,7 @@ from jacsup.recipes import RECIPES, with_arm, with_size
 from jacsup.run import Run
 from jacsup.training import epoch_scores
 
-SMALL = Diffusion(channels=(8, 16), embedding=8, encoder_channels=(8, 8), noise_levels=(2.0, 0.5))
+SMALL = Diffusion(patch=2, channels=(8, 16), embedding=8, encoder_channels=(8, 8), noise_levels=(2.0, 0.5))
 SHAPE = (3, 8, 8)
 
 

@@ -219,9 +219,10 @@ class Diffusion(ModelConfig):
     """Ours, for photographs: a classifier reads the attributes, and a diffusion model draws what they change.
 
     Attributes:
-        channels: Widths of the denoiser's maps, the first at half the image's side, each further one at half of that.
+        patch: Side of the squares of pixels that the denoiser's finest maps have one place for.
+        channels: Widths of its maps, from these on, each at half the side of the one before.
         embedding: Width of the embedding of noise level and attributes.
-        encoder_channels: Widths of the classifier's maps, likewise.
+        encoder_channels: Widths of the classifier's maps, the first at half the image's side.
         log_sigma: Mean and standard deviation of the logarithm of the noise levels in training.
         shown: Probability that the denoiser is told an attribute in training. It is told none of one image in ten.
         noise_levels: Noise levels at which an edit is drawn, from the highest on. Pixels are in [-1, 1].
@@ -229,7 +230,8 @@ class Diffusion(ModelConfig):
         value_range: Lowest and highest pixel value.
     """
 
-    channels: tuple[int, ...] = (64, 128, 216)
+    patch: int = 4
+    channels: tuple[int, ...] = (96, 160, 192)
     embedding: int = 256
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
     log_sigma: tuple[float, float] = (-0.2, 1.1)
@@ -252,8 +254,9 @@ class Diffusion(ModelConfig):
             widths = getattr(self, name)
             if not widths or any(width < 8 or width % 8 for width in widths):
                 raise ValueError(f"model.{name} is {widths}; it must be one or more multiples of 8")
-        if self.embedding < 1:
-            raise ValueError(f"model.embedding is {self.embedding}; it must be at least 1")
+        for name in ("patch", "embedding"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 < self.shown <= 1:
             raise ValueError(f"model.shown is {self.shown}; it must be above 0 and at most 1")
         if not math.isfinite(self.log_sigma[0]) or not 0 <= self.log_sigma[1] < math.inf:

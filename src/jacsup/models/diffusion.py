@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import final
 
@@ -17,8 +18,8 @@ from jacsup.models.linear import lowered
 
 # The standard deviation of photographs in [-1, 1], by which the denoiser's input and output are scaled.
 DEVIATION = 0.5
-# Each pixel of the networks' finest maps stands for a square of this side.
-PATCH = 2
+# The classifier's finest maps have half the image's side.
+HALF = 2
 GROUPS = 8
 HEADS = 4
 FREQUENCIES = 16
@@ -64,7 +65,8 @@ class DiffusionEditor(Model):
         """
         super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
         colours, height, width = image_shape
-        most_halved = PATCH << (max(len(config.channels), len(config.encoder_channels)) - 1)
+        halvings = config.patch << (len(config.channels) - 1), HALF << (len(config.encoder_channels) - 1)
+        most_halved = math.lcm(*halvings)
         if height != width or height % most_halved:
             raise ValueError(
                 f"images are {height}x{width}; for these widths of layers they must be square with a side that "
@@ -143,8 +145,8 @@ class _Classifier(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], colours: int, num_units: int):
         super().__init__()
-        widths = (colours * PATCH**2, *channels)
-        layers: list[nn.Module] = [nn.PixelUnshuffle(PATCH)]
+        widths = (colours * HALF**2, *channels)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(HALF)]
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             layers += _convolved(inputs, outputs, stride=1 if number == 0 else 2)
             layers += _convolved(outputs, outputs) if 0 < number < len(channels) - 1 else []
@@ -166,7 +168,8 @@ class Denoiser(nn.Module):
 
     def __init__(self, config: Diffusion, colours: int, num_units: int):
         super().__init__()
-        widths, width, pixels = config.channels, config.embedding, colours * PATCH**2
+        self.patch = config.patch
+        widths, width, pixels = config.channels, config.embedding, colours * config.patch**2
         self.of_sigma = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.of_y = nn.Linear(num_units, width, bias=False)
         self.from_image = nn.Conv2d(pixels, widths[0], 3, padding=1)
@@ -188,7 +191,7 @@ class Denoiser(nn.Module):
         variance = (sigma**2 + DEVIATION**2)[:, None, None, None]
         angles = sigma.log()[:, None] / 4 * self.frequencies
         embedding = F.silu(self.of_sigma(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.of_y(y))
-        maps = self.from_image(F.pixel_unshuffle(noisy * variance.rsqrt(), PATCH))
+        maps = self.from_image(F.pixel_unshuffle(noisy * variance.rsqrt(), self.patch))
         skipped = [maps := self.down[0](maps, embedding)]
         for coarser, block in zip(self.coarser, list(self.down)[1:], strict=True):
             skipped.append(maps := block(coarser(maps), embedding))
@@ -197,7 +200,7 @@ class Denoiser(nn.Module):
             maps = self.up[level](torch.cat([maps, skipped[level]], dim=1), embedding)
             if level:
                 maps = self.finer[level - 1](F.interpolate(maps, scale_factor=2.0))
-        rest = F.pixel_shuffle(self.to_image(maps), PATCH).to(noisy.dtype)
+        rest = F.pixel_shuffle(self.to_image(maps), self.patch).to(noisy.dtype)
         return (noisy * DEVIATION**2) / variance + rest * (sigma[:, None, None, None] * DEVIATION) * variance.rsqrt()
 
 
