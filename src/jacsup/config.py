@@ -231,7 +231,7 @@ class Diffusion(ModelConfig):
     """
 
     patch: int = 4
-    channels: tuple[int, ...] = (96, 160, 192)
+    channels: tuple[int, ...] = (96, 160, 184)
     embedding: int = 256
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
     log_sigma: tuple[float, float] = (-0.2, 1.1)
