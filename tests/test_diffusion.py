@@ -14,18 +14,23 @@ from crashes import stop_after
 from golden_curves import follows_golden_curve
 from PIL import Image
 from small_faces import small_faces
-from torch import Tensor
+from torch import Tensor, nn
 
 import jacsup
 from jacsup import losses
 from jacsup.code import Code
 from jacsup.config import Diffusion, Recipe, Weights
 from jacsup.data import draws, load_dataset
+from jacsup.data.attributes import Attribute
+from jacsup.data.dataset import Split
 from jacsup.edit import Editor
 from jacsup.evaluate import evaluate
 from jacsup.export import export
 from jacsup.jsonable import set_field
-from jacsup.models import build, load, load_info
+from jacsup.metrics import calibration
+from jacsup.metrics.attribute_judge import AttributeJudge
+from jacsup.metrics.calibration import calibrated
+from jacsup.models import Factor, ModelInfo, build, load, load_info
 from jacsup.models.diffusion import DEVIATION, DiffusionEditor
 from jacsup.objectives import Batch, diffusion
 from jacsup.recipes import RECIPES, with_arm, with_size
@@ -62,6 +67,7 @@ def small_photos() -> Recipe:
 @pytest.fixture(autouse=True)
 def _few_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_scores, "NUM_EPOCH_EDITS", 4)
+    monkeypatch.setattr(calibration, "NUM_PHOTOS", 4)
 
 
 def test_a_photo_with_its_own_factors_is_itself() -> None:
@@ -264,3 +270,63 @@ def test_photos_come_in_other_sizes_and_have_no_arms() -> None:
     assert recipe.data == replace(RECIPES["photos"].data, size=128) and recipe.model == RECIPES["photos"].model
     with pytest.raises(ValueError, match="recipe 'photos' has no student"):
         with_arm(RECIPES["photos"], "plain")
+
+
+COLOURS = tuple(Attribute(name=name) for name in ("Red", "Green", "Blue"))
+
+
+class Eye(nn.Module):
+    """Sees red above .5, blue above .5 and green never, unless a red above .7 confuses it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        red, _, blue = x.mean(dim=(2, 3)).unbind(dim=1)
+        return torch.stack([red - 0.5, red - 0.7, blue - 0.5], dim=1)
+
+
+def brightening(monkeypatch: pytest.MonkeyPatch) -> DiffusionEditor:
+    """A model whose factors are the colours: to add one brightens its channel by a tenth of the guidance."""
+    model = editor().float()
+
+    def encode(x: Tensor) -> Code:
+        return Code(x.mean(dim=(2, 3)), x.flatten(1))
+
+    def decode(code: Code) -> Tensor:
+        x = code.z.unflatten(1, SHAPE)
+        change = code.y - encode(x).y
+        guidance = torch.where(change > 0, model.guidance[1], -model.guidance[0])
+        return x + (0.1 * guidance * (change.abs() > 1e-4))[:, :, None, None]
+
+    monkeypatch.setattr(model, "encode", encode)
+    monkeypatch.setattr(model, "decode", decode)
+    return model
+
+
+def calibrate(model: DiffusionEditor, values: list[float]) -> ModelInfo:
+    """On images whose three channels have one of the values in [0, 1], and an attribute where it is above .5."""
+    pixels = torch.tensor(values)[:, None].repeat(1, 3)
+    images = (pixels * 255).round().to(torch.uint8)[:, :, None, None].expand(-1, *SHAPE).clone()
+    split = Split(images, attributes=torch.where(pixels > 0.5, 1.0, -1.0))
+    factors = tuple(
+        Factor(name=each.name, mean=0.0, std=1.0, p01=-1.0, p99=1.0, m_minus=-1.0, m_plus=1.0) for each in COLOURS
+    )
+    info = ModelInfo(factors=factors, recipe="", data=RECIPES["photos"].data, metrics={})
+    return calibrated(info, model, split, AttributeJudge(Eye(), (1.0,) * 3, (1.0,) * 3, (1.0,) * 3), COLOURS)
+
+
+def test_calibration_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the guidances that are tried, shares are interpolated."""
+    model = brightening(monkeypatch)
+    red, green, blue = calibrate(model, [0.25, 0.75] * 8).factors
+    # Added to .25, red is .45 at guidance 4 and .65 at 8: three of four are seen at 4 + .75 * 4.
+    assert float(model.guidance[1, 0]) == pytest.approx(7) and float(model.guidance[1, 2]) == pytest.approx(7)
+    # Red is taken from .75 by .3 at most 8, and disturbs what is taken for green on the way.
+    assert float(model.guidance[0, 0]) == pytest.approx(1) and float(model.guidance[0, 2]) == pytest.approx(7)
+    # What is taken for green does not depend on it.
+    assert float(model.guidance[1, 1]) == float(model.guidance[0, 1]) == 8
+    assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0, 0.75])
+
+
+def test_a_direction_with_too_few_photos_takes_what_the_other_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = brightening(monkeypatch)
+    assert calibrate(model, [0.25] * 9 + [0.75]).factors[0].seen == pytest.approx(0.75)
+    assert model.guidance[0].equal(model.guidance[1]) and float(model.guidance[0, 0]) == pytest.approx(7)

@@ -226,7 +226,7 @@ class Diffusion(ModelConfig):
         log_sigma: Mean and standard deviation of the logarithm of the noise levels in training.
         shown: Probability that the denoiser is told an attribute in training. It is told none of one image in ten.
         noise_levels: Noise levels at which an edit is drawn, from the highest on. Pixels are in [-1, 1].
-        guidance: How many times what the denoiser changes is added to the photo.
+        guidance: How many times what the denoiser changes is added to the photo, before attributes are calibrated.
         value_range: Lowest and highest pixel value.
     """
 

@@ -41,6 +41,7 @@ class DiffusionEditor(Model):
     encoder: _Classifier
     decoder: Denoiser
     noise: Tensor
+    guidance: Tensor
 
     def __init__(
         self,
@@ -76,6 +77,8 @@ class DiffusionEditor(Model):
             raise ValueError(f"z_channels is {z_channels}; it must be {colours}, as z is the image itself")
         self.encoder = _Classifier(config.encoder_channels, colours, num_units)
         self.decoder = Denoiser(config, colours, num_units)
+        # Of each factor to be lowered (row 0) and raised.
+        self.register_buffer("guidance", torch.full((2, num_units), config.guidance))
         # The same noise for every photo, on every machine.
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
@@ -126,9 +129,11 @@ class DiffusionEditor(Model):
         direction = wanted / most
         # The largest change becomes that between -1 and 1, where the denoiser has learned it; what it changes in the
         # image then counts as often as was asked for.
+        share = direction.abs() / direction.abs().sum(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
+        guidance = (share * torch.where(direction > 0, self.guidance[1], self.guidance[0])).sum(dim=1, keepdim=True)
         kept = self.encode(x).y.clamp(-1, 1) * (1 - direction.abs())
         source, target = kept - direction, kept + direction
-        weight = (self.config.guidance * most / 2)[:, :, None, None]
+        weight = (guidance * most / 2)[:, :, None, None]
         conditions = torch.cat([source, source, target])
         edited = x
         for noise, (level, following) in zip(self.noise, pairwise(levels), strict=True):

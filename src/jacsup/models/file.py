@@ -40,6 +40,7 @@ class Factor:
         m_minus: Of an attribute, the mean of y over images without it.
         m_plus: Of an attribute, the mean of y over images with it.
         mutually_exclusive: Attributes that this one excludes.
+        seen: Of a calibrated attribute, the share of photos in which a judge sees an edit to strength 1 or -1.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Factor:
     m_minus: float | None = None
     m_plus: float | None = None
     mutually_exclusive: tuple[str, ...] = ()
+    seen: float | None = None
 
     @property
     def learned(self) -> bool:
