@@ -236,7 +236,7 @@ class Diffusion(ModelConfig):
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
     log_sigma: tuple[float, float] = (-0.2, 1.1)
     shown: float = 0.9
-    noise_levels: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5)
+    noise_levels: tuple[float, ...] = (8.0, 2.5, 0.8)
     guidance: float = 4.0
     value_range: tuple[float, float] = (-1.0, 1.0)
     supports_attributes: ClassVar[bool] = True
