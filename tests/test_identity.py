@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 from pathlib import Path
@@ -15,16 +16,20 @@ from torch import Tensor
 
 import jacsup
 from jacsup import evaluate as evaluation
-from jacsup.align import EYES
+from jacsup.align import EYES, crop
 from jacsup.cli import main as cli
 from jacsup.code import Code
-from jacsup.config import Conv
+from jacsup.config import Conv, Faces
+from jacsup.data import load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
+from jacsup.detect import find_faces
 from jacsup.evaluate import evaluate
 from jacsup.metrics import attributes, identity
-from jacsup.metrics.identity import NETWORK_EYES, SIDE, identity_drift, load_embedding, on_network_eyes
+from jacsup.metrics.identity import NETWORK_EYES, SIDE, identity_drift, load_recogniser, on_network_eyes
 from jacsup.models.conv import ConvAutoencoder
+from jacsup.models.fetch import PORTRAIT
+from jacsup.photo import read_photo
 from jacsup.training import epoch_scores
 
 Part = tuple[int, bytes | int | str]
@@ -75,7 +80,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def test_a_network_reads_faces_in_its_own_order_of_colours(mean_colour: Path) -> None:
     faces = on_network_eyes(colours((1.0, 0.5, 0.0), (0.2, 0.4, 0.6)))
-    found = load_embedding(mean_colour)(faces)
+    found = load_recogniser(mean_colour).embed(faces)
     # OpenCV hands red, green, blue to the network.
     assert found.tolist() == [pytest.approx([255, 128, 0], abs=0.5), pytest.approx([51, 102, 153], abs=0.5)]
 
@@ -114,7 +119,7 @@ def test_drift_by_hand(mean_colour: Path, monkeypatch: pytest.MonkeyPatch) -> No
     names = Attribute(name="Red"), Attribute(name="Nothing")
     # Red is -0.6 without and 0.2 with it: at strength 2 it is 0.6, at -2 it is -1.
     means = torch.tensor([-0.6, -0.5]), torch.tensor([0.2, 0.5])
-    drift = identity_drift(model, split, names, means, load_embedding(mean_colour))
+    drift = identity_drift(model, split, names, means, load_recogniser(mean_colour))
     assert drift["reconstruction"] == pytest.approx(0, abs=1e-3)
     pairs = [((0.2, 0.4, 0.8), (0.8, 0.4, 0.8)), ((0.6, 0.4, 0.2), (0.0, 0.4, 0.2))]
     expected = np.mean([1 - cosine(torch.tensor(before), torch.tensor(after)) for before, after in pairs])
@@ -147,10 +152,35 @@ def test_evaluate_takes_a_network(
 
 def test_wrong_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="no such file; pass a face-recognition network"):
-        load_embedding(tmp_path / "none.onnx")
+        load_recogniser(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     with pytest.raises(ValueError, match="is not a face-recognition network"):
-        load_embedding(tmp_path / "bad.onnx")
+        load_recogniser(tmp_path / "bad.onnx")
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ValueError, match=r"pip install 'jacsup\[align\]'"):
-        load_embedding(tmp_path / "bad.onnx")
+        load_recogniser(tmp_path / "bad.onnx")
+
+
+def test_the_same_person_by_each_networks_own_threshold(mean_colour: Path) -> None:
+    same = load_recogniser(mean_colour).same_person
+    assert same(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[2.0, 1.0], [-1.0, 3.0]])).tolist() == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("face_recognition_models"), reason="needs '.[identity]'")
+def test_dlib_recognises_a_portrait_and_no_one_else() -> None:
+    pytest.importorskip("dlib")
+    portrait = read_photo(PORTRAIT)
+    face = crop(portrait, find_faces(portrait)[0], 64)
+    darker, drawn = (face * 0.8).to(torch.uint8), load_dataset(Faces(num_images=100)).train.images[0]
+    recogniser = load_recogniser(Path("dlib"))
+    vectors = recogniser.embed(on_network_eyes(torch.stack([face, darker, drawn]) / 255))
+    assert recogniser.same_person(vectors[[0, 0]], vectors[1:]).tolist() == [True, False]
+
+
+def test_dlib_without_its_network_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(ValueError, match=r"pip install 'jacsup\[identity\]'"):
+        load_recogniser(Path("dlib"))

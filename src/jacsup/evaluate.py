@@ -29,7 +29,7 @@ from jacsup.metrics.attributes import (
 )
 from jacsup.metrics.description import describe, in_eval_mode
 from jacsup.metrics.factors import common_values
-from jacsup.metrics.identity import Embedding, identity_drift, load_embedding
+from jacsup.metrics.identity import Recogniser, identity_drift, load_recogniser
 from jacsup.metrics.images import encode_factors, reconstruction_scores
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
@@ -66,12 +66,12 @@ class Instruments:
     Attributes:
         judge: A judge of classes for a model of units, of attributes for a model of attributes. None without labels.
         truth: The true images of edits, None for data that cannot be drawn again.
-        embed: A face-recognition network, None if identity drift is not measured.
+        recogniser: A face-recognition network, None if identity drift is not measured.
     """
 
     judge: Judge | AttributeJudge | None
     truth: Counterfactual | None = None
-    embed: Embedding | None = None
+    recogniser: Recogniser | None = None
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def evaluate(
         data: The data set to judge on. Defaults to the one that the run or the model was trained on. A model in memory
             that `jacsup.load` did not return needs it.
         data_root: The folder with the data set's files. Defaults to the one that the run's last session used.
-        identity: A face-recognition network (.onnx) to measure `identity_drift` with. Defaults to none; see
-            `jacsup.metrics.identity.load_embedding`.
+        identity: A face-recognition network (.onnx, or `dlib`) to measure `identity_drift` with. Defaults to none;
+            see `jacsup.metrics.identity.load_recogniser`.
 
     Returns:
         Scores with the keys that docs/METRICS.md defines. Scores that the model or its data cannot give are None. Of a
@@ -217,11 +217,11 @@ def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Ins
             f"({', '.join(theirs[:3])} ...); use the data it was trained on"
         )
     # Read first: a wrong file should not cost the minutes that a judge takes.
-    embed = load_embedding(identity) if identity else None
+    recogniser = load_recogniser(identity) if identity else None
     # Drawing takes longer than editing, and every stage is compared with the same truth.
     draw_again = spec_of(data.config).counterfactual
     truth = cache(lambda factor: draw_again(data.config, factor, NUM_DRAWN)) if draw_again else None
-    return Instruments(get_attribute_judge(data), truth, embed)
+    return Instruments(get_attribute_judge(data), truth, recogniser)
 
 
 def _require_same_images(name: str, model: Autoencoder, data: Dataset) -> None:
@@ -323,8 +323,8 @@ def _attribute_scores(
         for name, value in gain["per_attribute"].items():
             attributes[name]["counterfactual_gain"] = value
     drift = None
-    if instruments.embed:
-        drift = identity_drift(model, data.test, data.attributes, means, instruments.embed)
+    if instruments.recogniser:
+        drift = identity_drift(model, data.test, data.attributes, means, instruments.recogniser)
     return {
         "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},

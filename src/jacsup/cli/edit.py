@@ -91,6 +91,9 @@ def edit(
     added = _assignments(adds, "--add")
     own = editor.strengths(opened, added)
     strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
+    for name in strengths:
+        if name in editor.factors and (weak := editor.factors[name].weak):
+            print(f"note: {name} is weak: {weak}", file=sys.stderr)
     _write(editor, opened, strengths, sweep, saved_detail if detail is None else detail, target)
     print(f"the result is in {target}")
 

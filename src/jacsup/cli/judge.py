@@ -29,7 +29,7 @@ ATTRIBUTE_STAGE_SCORES = (
     "jacobian_error",
 )
 ATTRIBUTE_SCORES = (*EDIT_SCORES, "pasted_at_equal_disturbance", "classifier_auc", "counterfactual_gain")
-DRIFTS = ("reconstruction", "edited")
+DRIFTS = ("reconstruction", "edited", "same_person")
 
 
 def evaluate(
@@ -47,7 +47,7 @@ def evaluate(
         model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
         data: The recipe whose data to evaluate the newest model on, without saving; defaults to the model's own data.
         data_root: The folder with the data set's files, if they have moved.
-        identity: A face-recognition network (.onnx, such as OpenCV's SFace) that measures how edits change identity.
+        identity: A face-recognition network, dlib or an .onnx file: tests whether edited faces remain the same person.
         json: Print the scores as JSON instead of a table.
     """
     if data:

@@ -12,7 +12,7 @@ from jacsup.cli.options import Flag, Model, Repository
 
 
 def serve(
-    model: Model = "faces",
+    model: Model = "photos",
     /,
     *,
     host: str = "127.0.0.1",

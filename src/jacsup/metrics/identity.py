@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,27 +23,72 @@ from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped, mean_
 from jacsup.models import Autoencoder
 from jacsup.progress import track
 
-# From RGB faces (n, 3, SIDE, SIDE) with their eyes on NETWORK_EYES to one vector each.
-Embedding = Callable[[UInt8[Tensor, "n 3 112 112"]], Float[Tensor, "n e"]]
 SIDE = 112
 # Where ArcFace and its successors expect the eyes, x + iy in fractions of the side.
 NETWORK_EYES = ((38.2946 + 51.6963j) / SIDE, (73.5318 + 51.5014j) / SIDE)
 NUM_IDENTITIES = 100
 DRIFT_STRENGTH = 2
+# dlib's network comes in a package; others are files.
+DLIB = "dlib"
+# Where dlib's landmarks look for the face in a square of SIDE pixels: left, top, right, bottom.
+DLIB_FACE = (8, 16, 104, 112)
+DLIB_SIDE = 150
+# Images of one person are at most this far apart: for dlib's network and SFace, according to their authors.
+DLIB_DISTANCE = 0.6
+SFACE_COSINE = 0.363
 
 
-def load_embedding(file: Path) -> Embedding:
-    """Load a face-recognition network with OpenCV, such as its SFace (face_recognition_sface_2021dec.onnx).
+@dataclass(frozen=True)
+class Recogniser:
+    """A face-recognition network.
+
+    Attributes:
+        embed: From RGB faces (n, 3, 112, 112), uint8, with their eyes on NETWORK_EYES to one vector each.
+        same_person: Whether the network takes each pair of vectors for one person, by its own threshold.
+    """
+
+    embed: Callable[[UInt8[Tensor, "n 3 112 112"]], Float[Tensor, "n e"]]
+    same_person: Callable[[Float[Tensor, "n e"], Float[Tensor, "n e"]], Bool[Tensor, " n"]]
+
+
+def load_recogniser(network: Path) -> Recogniser:
+    """Load a face-recognition network.
 
     Args:
-        file: The network as .onnx, of faces of 112 x 112 pixels.
-
-    Returns:
-        A function from aligned faces (n, 3, 112, 112), uint8 RGB, to their embeddings (n, e).
+        network: `dlib` for the network of the package face_recognition_models, or an .onnx file for OpenCV, of faces of
+            112 x 112 pixels, such as its SFace (face_recognition_sface_2021dec.onnx).
 
     Raises:
-        ValueError: If there is no such file, if it is not a face-recognition network, or if OpenCV is not installed.
+        ValueError: If there is no such file, if it is not a face-recognition network, or if a package is missing.
     """
+    if str(network) == DLIB:
+        return Recogniser(_dlib(), lambda a, b: (a - b).norm(dim=1) < DLIB_DISTANCE)
+    return Recogniser(_opencv(network), lambda a, b: F.cosine_similarity(a, b) > SFACE_COSINE)
+
+
+def _dlib() -> Callable[[Tensor], Tensor]:
+    # The package with the network imports one that Python no longer has; only its files are read.
+    package = importlib.util.find_spec("face_recognition_models")
+    try:
+        dlib: Any = importlib.import_module("dlib")
+        assert package and package.submodule_search_locations
+    except (ImportError, AssertionError):
+        message = "dlib's face-recognition network is not installed; run `pip install 'jacsup[identity]'`"
+        raise ValueError(message) from None
+    folder = Path(package.submodule_search_locations[0]) / "models"
+    landmarks = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
+    network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+    around = dlib.rectangle(*DLIB_FACE)
+
+    def embed(faces: Tensor) -> Tensor:
+        pixels = [np.ascontiguousarray(face) for face in faces.permute(0, 2, 3, 1).cpu().numpy()]
+        aligned = [dlib.get_face_chip(face, landmarks(face, around), DLIB_SIDE) for face in pixels]
+        return torch.tensor(np.array([network.compute_face_descriptor(face) for face in aligned]))
+
+    return embed
+
+
+def _opencv(file: Path) -> Callable[[Tensor], Tensor]:
     try:
         import cv2
     except ImportError:
@@ -56,7 +104,7 @@ def load_embedding(file: Path) -> Embedding:
             f"{file} is not a face-recognition network of {SIDE}x{SIDE} pixels ({words}); pass one as .onnx"
         ) from None
 
-    def embed(faces: UInt8[Tensor, "n 3 112 112"]) -> Float[Tensor, "n e"]:
+    def embed(faces: Tensor) -> Tensor:
         # OpenCV expects colours in the order blue, green, red.
         reversed_colours = faces.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return torch.from_numpy(np.concatenate([network.feature(face).copy() for face in reversed_colours]))
@@ -66,7 +114,7 @@ def load_embedding(file: Path) -> Embedding:
 
 @torch.no_grad()
 def identity_drift(
-    model: Autoencoder, split: Split, attributes: Sequence[Attribute], means: Means, embed: Embedding
+    model: Autoencoder, split: Split, attributes: Sequence[Attribute], means: Means, recogniser: Recogniser
 ) -> dict[str, Any]:
     """Measure how far reconstruction and edits move a face from itself: 1 - cosine of its embeddings; 0 is no change.
 
@@ -77,34 +125,40 @@ def identity_drift(
         split: Test images, aligned as CelebA's are, with their attributes. The first 100 are used.
         attributes: The attributes, in the order of the model's factors.
         means: m- and m+ of each attribute.
-        embed: A face-recognition network, from `load_embedding`.
+        recogniser: A face-recognition network, from `load_recogniser`.
 
     Returns:
         `reconstruction`: the drift from an image to its reconstruction. `edited`: the drift from the reconstruction to
         its edit, mean over the attributes whose m- and m+ are known. `per_attribute`: the latter of each attribute.
+        `same_person` and `same_person_per_attribute`: the share of edits after which the network still recognises the
+        person.
     """
     assert split.attributes is not None
     images, with_it = split.images[:NUM_IDENTITIES], split.attributes[:NUM_IDENTITIES] > 0
     code, decode = encoded_and_decoded(model, images)
 
     def vectors(code: Code) -> Float[Tensor, "n e"]:
-        return embed(on_network_eyes(torch.cat(list(decode(code)))))
+        return recogniser.embed(on_network_eyes(torch.cat(list(decode(code)))))
 
     m_minus, m_plus = (values.to(code.y) for values in means)
     before = vectors(code)
-    real = embed(on_network_eyes(to_float(images, UNIT)))
-    per_attribute = {}
+    real = recogniser.embed(on_network_eyes(to_float(images, UNIT)))
+    per_attribute, same = {}, {}
     for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
         if not (m_minus + m_plus).isfinite()[factor]:
             continue
         y = flipped(
             code.y, factor, ~with_it[:, factor].to(code.y.device), DRIFT_STRENGTH, attributes, (m_minus, m_plus)
         )
-        per_attribute[attribute.name] = _distance(before, vectors(Code(y, code.z)))
+        after = vectors(Code(y, code.z))
+        per_attribute[attribute.name] = _distance(before, after)
+        same[attribute.name] = float(recogniser.same_person(before, after).float().mean())
     return {
         "reconstruction": _distance(real, before),
         "edited": mean_of_known([*per_attribute.values()]),
         "per_attribute": per_attribute,
+        "same_person": mean_of_known([*same.values()]),
+        "same_person_per_attribute": same,
     }
 
 

@@ -37,6 +37,8 @@ class IdentityDrift(TypedDict):
     reconstruction: float | None
     edited: float | None
     per_attribute: dict[str, float | None]
+    same_person: float | None
+    same_person_per_attribute: dict[str, float | None]
 
 
 class _Scores(TypedDict):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 HUB = "hf:"
 FILE = "model.safetensors"
+SHIPPED = Path(str(files("jacsup") / "shipped"))
+# Eileen Collins, photographed by NASA: public domain. The image is scikit-image's `astronaut`.
+PORTRAIT = SHIPPED / "portrait.jpg"
 
 
 def shipped() -> dict[str, Path]:
     """Return the files of the shipped models by name."""
-    folder = Path(str(files("jacsup") / "shipped"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
 def download(name: str) -> Path:

@@ -23,6 +23,8 @@ from jacsup.run import Run
 FORMAT = "jacsup-model-1"
 # An attribute counts as learned if m+ - m- is at least this.
 LEARNED = 0.2
+# Edits of an attribute are weak if a judge sees fewer than this share of them.
+WEAK = 0.5
 # Prefix of the names of tensors that are not weights.
 TYPICAL = "typical."
 
@@ -57,6 +59,13 @@ class Factor:
     def learned(self) -> bool:
         """Whether this is an attribute whose mean values with and without it differ by LEARNED or more."""
         return self.m_minus is not None and self.m_plus is not None and self.m_plus - self.m_minus >= LEARNED
+
+    @property
+    def weak(self) -> str:
+        """What a user should know of an attribute whose edits are often not seen; empty for others."""
+        if self.seen is None or self.seen >= WEAK:
+            return ""
+        return f"a classifier sees this edit in {self.seen:.0%} of photos; stronger ones change other attributes too"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from jacsup.align import crop
 from jacsup.code import Code, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
+from jacsup.detect import find_faces
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.models.fetch import PORTRAIT
 from jacsup.models.residual import ResidualAutoencoder
-from jacsup.photo import encoded, opaque
+from jacsup.photo import encoded, opaque, read_photo
 from jacsup.serve.sessions import Sessions
 
 # Longest sides in pixels: of a preview, of an image in a sweep, of a decoded image.
@@ -120,6 +123,7 @@ class AttributeStudio:
             "low": round(low, 2),
             "high": round(high, 2),
             "mutually_exclusive": list(factor.mutually_exclusive),
+            "weak": factor.weak,
         }
 
 
@@ -192,7 +196,7 @@ def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: M
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
-    """Test images of the model's data set if it is available, as drawn faces always are."""
+    """Test images of the model's data set if it is available, as drawn faces always are; else, of faces, a portrait."""
     if isinstance(editor.info.data, Faces):
         from jacsup.data.drawn import test_faces
 
@@ -204,6 +208,9 @@ def _start_images(editor: Editor) -> list[Image.Image]:
     with contextlib.suppress(ValueError, OSError):
         if source:
             return [_image(pixels) for pixels in find_data(source, None).test.first(NUM_STARTS).images]
+    if spec_of(editor.info.data).aligned:
+        portrait = read_photo(PORTRAIT)
+        return [_image(crop(portrait, find_faces(portrait)[0], START_SIDE))]
     return []
 
 

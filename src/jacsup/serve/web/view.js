@@ -28,6 +28,7 @@ export function sliderRow(factor, onMove) {
     row.append(element("span", { className: "reason", textContent: `Not learned: ${factor.reason}.` }));
     return { row, set() {}, mark() {}, enable() {} };
   }
+  row.classList.toggle("weak", Boolean(factor.weak));
   const step = (factor.high - factor.low) / 200;
   const input = element("input", { id, type: "range", min: factor.low, max: factor.high, step, disabled: true });
   const track = element("div", { className: "track" }, input);
@@ -46,7 +47,8 @@ export function sliderRow(factor, onMove) {
     set(value, changed, why = "") {
       input.value = value;
       reset.disabled = !changed;
-      label.dataset.why = label.title = why;
+      label.dataset.why = why;
+      label.title = why || factor.weak || "";
       output.textContent = shown(value);
       input.setAttribute("aria-valuetext", [shown(value), why].filter(Boolean).join(", "));
       row.classList.toggle("changed", changed);
