@@ -322,7 +322,7 @@ def test_calibration_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Red is taken from .75 by .3 at most 8, and disturbs what is taken for green on the way.
     assert float(model.guidance[0, 0]) == pytest.approx(1) and float(model.guidance[0, 2]) == pytest.approx(7)
     # What is taken for green does not depend on it.
-    assert float(model.guidance[1, 1]) == float(model.guidance[0, 1]) == 8
+    assert float(model.guidance[1, 1]) == float(model.guidance[0, 1]) == 16
     assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0, 0.75])
 
 

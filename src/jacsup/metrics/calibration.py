@@ -23,7 +23,7 @@ from jacsup.progress import track
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
 # The factors of what the denoiser changes that are tried; more distorts the photo.
-GUIDANCES = (1.0, 2.0, 4.0, 8.0)
+GUIDANCES = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Photos that each attribute is added to, and as many that it is removed from.
 NUM_PHOTOS = 24
 # A direction with fewer is given the guidance of the other one.
