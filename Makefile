@@ -6,6 +6,8 @@ INSTALLED = .venv/.installed
 .PHONY: demo test lint format bench docs notebooks clean
 
 demo: $(INSTALLED)
+	mkdir -p build
+	$(BIN)/jacsup edit photos src/jacsup/shipped/portrait.jpg --set Smiling=-1 Black_Hair=1 -o build/portrait.png
 	$(BIN)/jacsup train faces-mini
 	$(BIN)/jacsup report runs/faces-mini
 	@echo "open runs/faces-mini/report/index.html in a browser; to edit faces there: $(BIN)/jacsup serve"

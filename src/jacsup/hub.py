@@ -77,6 +77,7 @@ def card(model: str | Path, name: str) -> str:
         f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
         f"Data: {data_set.description(info.data)}. Recipe: `jacsup train {info.recipe}`.",
+        *(["## Terms", data_set.terms] if data_set.terms else []),
         "## Scores",
         _scores(info.metrics),
         "## Factors",

@@ -87,6 +87,10 @@ def celeba_source(root: Path | None) -> ImageSource:
 DATA_SET = DatasetSpec(
     load=load_celeba,
     description=lambda config: f"CelebA at {config.size} pixels, whose terms allow research only",
+    terms=(
+        "The training images are from [CelebA](http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html), which is available "
+        "for non-commercial research only, and so is this model: it is not under the package's Apache-2.0 licence."
+    ),
     limits=(
         "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its "
         "annotators saw in celebrities' faces. Edits of rare attributes are the poorest."

@@ -21,6 +21,7 @@ class DatasetSpec:
         load: Returns the data of a config, on the CPU. Its second argument is the folder with the files, or None.
         description: Describes the data of a config in a model card: "Data: ... .".
         license: The licence that a model card states for models of these data, as the Hugging Face Hub names it.
+        terms: What a model card says of the terms that the data set puts on models of it, if any.
         limits: What a model card says of edits by a model of these data's attributes.
         faces: The images are faces.
         aligned: The images are photographs of faces, aligned by the eyes as CelebA's are; so the editor aligns photos.
@@ -34,6 +35,7 @@ class DatasetSpec:
     load: Callable[[Any, Path | None], Dataset]
     description: Callable[[Any], str]
     license: str = "other"
+    terms: str = ""
     limits: str = "Edits of rare attributes are the poorest."
     faces: bool = False
     aligned: bool = False
