@@ -73,8 +73,8 @@ def pixels(image: Image.Image) -> np.ndarray:
 def test_the_page_is_whole_and_its_own(editor: Served) -> None:
     page = editor.ask("/")
     assert page.status == 200 and b"<!doctype html>" in page.content
-    for name in ("/page.css", "/page.js", "/view.js"):
-        assert editor.ask(name).status == 200 and name.encode() in page.content + editor.ask("/page.js").content
+    for name in ("page.css", "page.js", "view.js"):
+        assert editor.ask(f"/{name}").status == 200 and name.encode() in page.content + editor.ask("/page.js").content
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
     assert b"http://" not in page.content and b"https://" not in page.content
@@ -450,3 +450,25 @@ def test_wrong_options(options: list[str], expected: str, model: Path) -> None:
         command = [part.replace("{taken}", port) for part in command]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
+    command = [sys.executable, "-m", "jacsup", "serve", "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        try:
+            served = Served(process.stdout.readline().split()[4])
+            page = served.ask("/").content.decode()
+            for name, title in (("photos", "A photograph"), ("faces", "A drawn face")):
+                assert title in page and f'href="{name}/"' in page
+                assert b'src="page.js"' in served.ask(f"/{name}/").content
+                assert served.ask(f"/{name}/model").json["name"] == name
+                start = served.ask(f"/{name}/starts/0").content
+                opened = served.ask(f"/{name}/photo?align=0", start).json
+                asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
+                assert served.ask(f"/{name}/edit", asked).image.size == (256, 256)
+            assert served.ask("/nothing").json["error"].startswith("not found")
+            assert served.ask("/", host="evil.example").status == 421
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0 and process.stderr.read() == ""

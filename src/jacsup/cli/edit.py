@@ -57,7 +57,7 @@ def edit(
     """Edit attributes of a photo: strength -1 is typical of images without the attribute, 1 of images with it.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or a shipped model (faces).
+        model: A run folder, a model file, hf:owner/name, or a shipped model (photos or faces).
         photo: The photo to edit.
         set: Strengths to set, such as Eyeglasses=2 Smiling=1.5. Put MODEL and PHOTO before this option.
         add: Strengths to add to the photo's own, such as Smiling=0.5.

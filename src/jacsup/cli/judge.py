@@ -44,7 +44,7 @@ def evaluate(
     """Evaluate a model on its test images. The scores of a run are saved in its metrics.json.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).
         data: The recipe whose data to evaluate the newest model on, without saving; defaults to the model's own data.
         data_root: The folder with the data set's files, if they have moved.
         identity: A face-recognition network, dlib or an .onnx file: tests whether edited faces remain the same person.

@@ -12,7 +12,7 @@ from jacsup.cli.options import Flag, Model, Repository
 
 
 def serve(
-    model: Model = "photos",
+    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL")] = None,
     /,
     *,
     host: str = "127.0.0.1",
@@ -23,7 +23,8 @@ def serve(
     """Open the editor in the browser. Photos stay on this machine, in memory only.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist). Without one, the
+            page offers photos and drawn faces.
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 picks a free one.
         browser: Start the server without opening the browser.
@@ -48,7 +49,7 @@ def export(
     """Write a model's encoder and decoder for use without jacsup, and model.json, which describes them.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).
         format: onnx; torch, for files of torch.export; or half, for a model file of half the size.
         out: The folder to write to.
     """
@@ -66,7 +67,7 @@ def push(
     """Upload a model and its model card to the Hugging Face Hub, where it is found as hf:OWNER/NAME.
 
     Args:
-        model: A run folder, a model file, hf:owner/name, or a shipped model (faces or mnist).
+        model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).
         repository: The repository; it is created if it does not exist.
         private: Make a new repository private.
     """

@@ -30,7 +30,7 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve.sessions import ForgottenError
@@ -52,6 +52,8 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/view.js": ("view.js", "text/javascript"),
 }
+# The shipped models that `choice.html` offers.
+OFFERED = ("photos", "faces")
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -80,7 +82,7 @@ class RefusedError(Exception):
 
 
 def serve(
-    model: str | Path | Autoencoder,
+    model: str | Path | Autoencoder | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
@@ -91,7 +93,7 @@ def serve(
     """Serve the editor of a model until interrupted.
 
     Args:
-        model: what `jacsup.load` takes, or any model in eval mode.
+        model: what `jacsup.load` takes, or any model in eval mode; None offers the shipped models of faces.
         host: the address to listen on; 0.0.0.0 lets other machines in.
         port: the port to listen on; 0 picks a free one.
         browser: open the editor in a browser.
@@ -103,7 +105,7 @@ def serve(
     """
     # One thread per request: requests share the cores, and no core idles while an image is encoded.
     torch.set_num_threads(1)
-    app = application(model, host, device, info=info)
+    app = choice(host, device) if model is None else application(model, host, device, info=info)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -163,6 +165,35 @@ def application(
             for path, (method, handler) in handlers.items()
         ]
         + [Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)],
+    )
+
+
+def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
+    """Return a page that offers the shipped models of faces, and their editors below it, as an ASGI application.
+
+    Args:
+        host: as for `application`.
+        device: where to run the models: auto, cpu, cuda or cuda:N.
+    """
+    editors = {name: application(name, host, device) for name in OFFERED}
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for editor in editors.values():
+                await stack.enter_async_context(editor.router.lifespan_context(editor))
+            yield
+
+    pages = {"/": ("choice.html", "text/html"), "/page.css": PAGE["/page.css"]}
+    routes = [Route(path, partial(_guarded, partial(_page, *file), host, HEADERS)) for path, file in pages.items()]
+    mounts = [Mount(f"/{name}", editor) for name, editor in editors.items()]
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            *routes,
+            *mounts,
+            Route("/{path:path}", partial(_guarded, _nothing, host, HEADERS), methods=EVERY_METHOD),
+        ],
     )
 
 

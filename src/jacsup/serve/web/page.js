@@ -1,12 +1,12 @@
 // The editor: the strengths read from a photo, those that the user has set, and the picture that they give.
 
-import { ask, byId, clamp, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "/view.js";
+import { ask, byId, clamp, copyLink, element, fillGroups, latest, pad, readable, save, say, showBlob, sliderRow } from "./view.js";
 
 // How often a camera was asked for or left: a stream that comes after that is not wanted any more.
 let cameras = 0;
 
 const TRAIN = "jacsup train celeba64 --data-root DIR";
-const model = await (await ask("/model")).json();
+const model = await (await ask("model")).json();
 byId("model-name").textContent = model.name;
 document.title = `${model.name} · jacsup editor`;
 const link = new URLSearchParams(location.hash.slice(1));
@@ -49,15 +49,15 @@ function editPhotos() {
     const blob = await answer.blob();
     return shown === photo ? blob : null;
   }
-  const send = async (file, aligned) => (await ask(`/photo?align=${Number(aligned)}`, file)).json();
+  const send = async (file, aligned) => (await ask(`photo?align=${Number(aligned)}`, file)).json();
   const refresh = latest(byId("stage"), async () => {
-    const blob = await picture("/edit", {});
+    const blob = await picture("edit", {});
     if (blob) showBlob(byId("result"), blob);
   });
   const showSweep = latest(byId("sweep"), async () => {
     const name = swept;
     if (name === null) return;
-    const blob = await picture("/sweep", { name });
+    const blob = await picture("sweep", { name });
     if (!blob || name !== swept) return;
     showBlob(byId("strip"), blob);
     byId("strip").alt = `${readable(name)} at strengths from -3 to 3`;
@@ -97,7 +97,7 @@ function editPhotos() {
     say("Opening the photo …");
     try {
       const opened = await send(file, aligned);
-      const plain = await (await ask("/edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
+      const plain = await (await ask("edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
       // A newer photo may have been opened meanwhile.
       if (mine !== opening) return;
       photo = { file, start, name, align: aligned, session: opened.session, own: opened.strengths };
@@ -181,7 +181,7 @@ function editPhotos() {
     const { file, name, align: aligned } = photo;
     try {
       const query = new URLSearchParams({ settings: JSON.stringify(settings()), align: Number(aligned) });
-      save(await (await ask(`/full?${query}`, file)).blob(), `${name.replace(/\.[^.]*$/, "")}-edited.png`);
+      save(await (await ask(`full?${query}`, file)).blob(), `${name.replace(/\.[^.]*$/, "")}-edited.png`);
       say("");
     } catch (error) {
       say(error.message, true);
@@ -197,14 +197,14 @@ function editPhotos() {
     leaveCamera();
     const mine = ++opening;
     try {
-      const file = await (await ask(`/starts/${number}`)).blob();
+      const file = await (await ask(`starts/${number}`)).blob();
       if (mine === opening) await open(file, `face-${number}.png`, number);
     } catch (error) {
       if (mine === opening) say(error.message, true);
     }
   }
   for (let number = 0; number < model.starts; number++) {
-    const image = element("img", { src: `/starts/${number}`, alt: `Face ${number + 1}` });
+    const image = element("img", { src: `starts/${number}`, alt: `Face ${number + 1}` });
     const button = element("button", { type: "button" }, image);
     button.addEventListener("click", () => startFrom(number));
     byId("starts").append(button);
@@ -267,7 +267,7 @@ function moveUnits() {
   const values = sliders.map(read);
   const rows = sliders.map((slider, place) => sliderRow(slider, (value) => { values[place] = value ?? means[place]; update(); }));
   const dot = pad(model.factors, (unit, value) => { values[unit] = value; update(); });
-  const decode = async () => (await ask("/decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
+  const decode = async () => (await ask("decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
   const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await decode()));
   function update() {
     rows.forEach((row, place) => row.set(values[place], values[place] !== means[place]));
