@@ -19,7 +19,7 @@ from jacsup.align import EYES
 from jacsup.code import UNIT, Code, to_float, to_uint8
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
-from jacsup.metrics.attributes import Means, encoded_and_decoded, flipped, mean_of_known
+from jacsup.metrics.attributes import Means, Number, encoded_and_decoded, flipped, mean_of_known
 from jacsup.models import Autoencoder
 from jacsup.progress import track
 
@@ -114,11 +114,17 @@ def _opencv(file: Path) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def identity_drift(
-    model: Autoencoder, split: Split, attributes: Sequence[Attribute], means: Means, recogniser: Recogniser
+    model: Autoencoder,
+    split: Split,
+    attributes: Sequence[Attribute],
+    means: Means,
+    recogniser: Recogniser,
+    *,
+    strength: Number = DRIFT_STRENGTH,
 ) -> dict[str, Any]:
     """Measure how far reconstruction and edits move a face from itself: 1 - cosine of its embeddings; 0 is no change.
 
-    An attribute is flipped away from its label, at strength 2.
+    An attribute is flipped away from its label.
 
     Args:
         model: A model of attributes.
@@ -126,6 +132,7 @@ def identity_drift(
         attributes: The attributes, in the order of the model's factors.
         means: m- and m+ of each attribute.
         recogniser: A face-recognition network, from `load_recogniser`.
+        strength: The strength of the edits.
 
     Returns:
         `reconstruction`: the drift from an image to its reconstruction. `edited`: the drift from the reconstruction to
@@ -147,9 +154,7 @@ def identity_drift(
     for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
         if not (m_minus + m_plus).isfinite()[factor]:
             continue
-        y = flipped(
-            code.y, factor, ~with_it[:, factor].to(code.y.device), DRIFT_STRENGTH, attributes, (m_minus, m_plus)
-        )
+        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), strength, attributes, (m_minus, m_plus))
         after = vectors(Code(y, code.z))
         per_attribute[attribute.name] = _distance(before, after)
         same[attribute.name] = float(recogniser.same_person(before, after).float().mean())
