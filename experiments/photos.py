@@ -5,6 +5,7 @@ Usage: python experiments/photos.py MODEL CELEBA_FOLDER [--picture FILE.png]
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,7 @@ def photos(
     data_root: Annotated[Path, tyro.conf.Positional],
     /,
     *,
+    num_photos: int = NUM_PASTED_IMAGES,
     picture: Path | None = None,
 ) -> None:
     """Judge the edits of test photos, each attribute of each photo.
@@ -47,16 +49,18 @@ def photos(
     Args:
         model: The model file.
         data_root: CelebA's folder.
+        num_photos: How many of the first test photos to edit.
         picture: Where to write the portrait with every attribute turned, if anywhere.
     """
     if picture:
         turned(Editor(model)).save(picture)
-    loaded, info = load(model), load_info(load(model))
+    loaded = load(model)
+    info = load_info(loaded)
     data = load_dataset(CelebA(), data_root)
     judge = get_attribute_judge(data)
     assert judge
     means = stored_means(info.factors)
-    split = data.test.first(NUM_PASTED_IMAGES)
+    split = data.test.first(num_photos)
     scores = edit_scores(loaded, split, judge, data.attributes, means, PASTED_STRENGTHS, pasted=True)
     of_each = scores["per_attribute"]
     reached = {name: at_equal_disturbance(scores["strengths"], [each]) for name, each in of_each.items()}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Every figure that needs a GPU, in one command: the GPU tests, the benchmarks, and `photos` trained for the seconds left.
+# Usage: experiments/gpu.sh PHOTOS.npz [SECONDS_OF_TRAINING]     results in $OUT, build/gpu by default
+# PHOTOS.npz comes from `python experiments/gpu.py pack CELEBA_FOLDER PHOTOS.npz`. Needs no command-line packages.
+set -uo pipefail
+out=${OUT:-build/gpu}
+mkdir -p "$out"
+export PYTHONPATH=src:tests
+device=$(python -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
+timeout 60 python -m pytest -q -m gpu tests/test_graph.py tests/test_baselines.py 2>&1 | tee "$out/tests.log"
+timeout 100 python benchmarks/bench.py --device "$device" --quick 2>&1 | tee "$out/bench.log"
+python experiments/gpu.py train "$1" "$out" --seconds "${2:-330}" --device "$device" 2>&1 | tee "$out/train.log"
