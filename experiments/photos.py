@@ -66,6 +66,7 @@ def photos(
     reached = {name: at_equal_disturbance(scores["strengths"], [each]) for name, each in of_each.items()}
     best = sorted(zip(judge.auc, of_each, strict=True), reverse=True)[:NUM_BEST]
     drift = identity_drift(loaded, data.test, data.attributes, means, load_recogniser(Path("dlib")), strength=1)
+    model.with_suffix(".json").write_text(json.dumps({"edits": scores, "identity": drift}))
     print(
         f"{'attribute':22} {'AUC':>5} {'seen, strength 1, 2':>20} {'disturbed':>10} {'at 10 %':>8} {'same person':>12}"
     )
