@@ -24,6 +24,8 @@ from jacsup.evaluate import evaluate
 from jacsup.export import export
 from jacsup.hub import card, push
 from jacsup.models import fetch, load, load_info, model_file, save_model
+from jacsup.models.fetch import PORTRAIT
+from jacsup.photo import read_photo
 
 
 @pytest.fixture
@@ -156,10 +158,12 @@ def test_shipped_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_ships_is_small_described_and_edits() -> None:
     files = fetch.shipped()
-    assert set(files) == {"faces", "mnist"} and sum(path.stat().st_size for path in files.values()) < 10e6
+    assert set(files) == {"faces", "mnist", "photos"}
+    assert sum(path.stat().st_size for path in files.values()) < 20e6 and files["photos"].stat().st_size < 12e6
     for name, path in files.items():
         text, info = path.with_suffix(".md").read_text(), load_info(path)
-        assert text.startswith(card(path, name)) and f"| psnr | {info.metrics['psnr']:.4g} |" in text
+        assert text.startswith(card(path, name))
+        assert name == "photos" or f"| psnr | {info.metrics['psnr']:.4g} |" in text
     assert jacsup.load("mnist").num_units == 16 and load_info(files["mnist"]).metrics["swap_classifier"] > 0.6
     editor = Editor(jacsup.load("faces"))
     assert sum(factor.learned for factor in editor.factors.values()) == 36
@@ -168,3 +172,19 @@ def test_what_ships_is_small_described_and_edits() -> None:
     smiling = editor(photo, align=False, Smiling=2)
     strengths = [editor.read(editor.open(image, align=False))["Smiling"] for image in (photo, smiling)]
     assert strengths[0] < 0 < 1 < strengths[1]
+
+
+def test_the_shipped_model_of_photographs_edits_a_portrait() -> None:
+    editor, portrait = Editor("photos"), read_photo(PORTRAIT)
+    assert len(editor.factors) == 40 and sum(not factor.weak for factor in editor.factors.values()) >= 25
+    opened = editor.open(portrait)
+    own = editor.read(opened)
+    assert own["Smiling"] > 0.5 and own["Eyeglasses"] < -0.5 and own["Male"] < 0
+    calm = editor(portrait, Mouth_Slightly_Open=-1)
+    seen = editor.read(editor.open(calm))
+    assert own["Mouth_Slightly_Open"] > 0.5 and seen["Mouth_Slightly_Open"] < 0 and seen["Smiling"] > 0.3
+    # What is far from the face stays as it is.
+    before, after = (np.asarray(image)[400:].astype(int) for image in (portrait, calm))
+    assert (before == after).mean() > 0.9
+    text = PORTRAIT.with_name("photos.md").read_text()
+    assert "non-commercial research only" in text and "license: other" in text

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.data import spec_of
-from jacsup.models import ModelInfo, load, load_info, model_file, num_parameters
+from jacsup.models import Model, ModelInfo, load, load_info, model_file, num_parameters
+from jacsup.models.diffusion import DiffusionEditor
 from jacsup.models.fetch import FILE
 
 PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
@@ -71,9 +72,8 @@ def card(model: str | Path, name: str) -> str:
     sections = [
         _front_matter(info),
         f"# {name.rpartition('/')[2]}",
-        f"An image autoencoder that {kind}, trained with [Jacobian supervision]({PAPER}) by `jacsup`. Images of "
-        f"{' x '.join(map(str, loaded.image_shape))}; code of {loaded.code_size} numbers; "
-        f"{num_parameters(loaded):,} parameters.",
+        f"{_made_of(loaded, subject, kind)} Images of {' x '.join(map(str, loaded.image_shape))}; code of "
+        f"{loaded.code_size} numbers; {num_parameters(loaded):,} parameters.",
         f"    pip install 'jacsup[{extras}]'\n    jacsup serve {use}",
         "## Training",
         f"Data: {data_set.description(info.data)}. Recipe: `jacsup train {info.recipe}`.",
@@ -86,6 +86,15 @@ def card(model: str | Path, name: str) -> str:
         " ".join(_limits(info)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _made_of(model: Model, subject: str, kind: str) -> str:
+    if isinstance(model, DiffusionEditor):
+        return (
+            f"A model that edits attributes of {subject}, by `jacsup`: a classifier reads them, and a diffusion model "
+            "draws what they change. The rest of a photo stays as it is."
+        )
+    return f"An image autoencoder that {kind}, trained with [Jacobian supervision]({PAPER}) by `jacsup`."
 
 
 def _front_matter(info: ModelInfo) -> str:
