@@ -242,7 +242,11 @@ def test_an_unknown_recipe_is_answered_with_the_closest_name() -> None:
 
 
 UNSUPERVISED = {name: recipe for name, recipe in RECIPES.items() if not recipe.supervised}
-SUPERVISED = {name: recipe for name, recipe in RECIPES.items() if recipe.supervised}
+SUPERVISED = {
+    name: recipe
+    for name, recipe in RECIPES.items()
+    if recipe.supervised and any(stage.is_student for stage in recipe.stages)
+}
 
 
 @pytest.mark.parametrize("count", [-1, 5])

@@ -33,7 +33,7 @@ from jacsup.metrics.calibration import calibrated
 from jacsup.models import Factor, ModelInfo, build, load, load_info
 from jacsup.models.diffusion import DEVIATION, DiffusionEditor
 from jacsup.objectives import Batch, diffusion
-from jacsup.recipes import RECIPES, with_arm, with_size
+from jacsup.recipes import RECIPES, arms_of, with_arm, with_size
 from jacsup.run import Run
 from jacsup.training import epoch_scores
 
@@ -270,6 +270,7 @@ def test_photos_come_in_other_sizes_and_have_no_arms() -> None:
     assert recipe.data == replace(RECIPES["photos"].data, size=128) and recipe.model == RECIPES["photos"].model
     with pytest.raises(ValueError, match="recipe 'photos' has no student"):
         with_arm(RECIPES["photos"], "plain")
+    assert arms_of(RECIPES["photos"]) == {}
 
 
 COLOURS = tuple(Attribute(name=name) for name in ("Red", "Green", "Blue"))

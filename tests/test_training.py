@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 import jacsup
 from jacsup import atomic
 from jacsup.code import to_float
-from jacsup.config import Recipe
+from jacsup.config import Diffusion, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.jsonable import set_field
@@ -103,7 +103,7 @@ def test_each_recipe_builds_and_steps_at_batch_2(name: str, tmp_path: Path) -> N
     if recipe.supervised:
         # The paper's widths are for a GPU.
         recipe = set_field(recipe, "model.channels", [min(width, 32) for width in recipe.model.channels])
-        recipe = set_field(recipe, "stages.z_channels", 8)
+        recipe = set_field(recipe, "stages.z_channels", 3 if isinstance(recipe.model, Diffusion) else 8)
         labels = torch.tensor([[-1.0, 1.0, 0.5], [1.0, -1.0, math.nan]] * 6)
         train, test = (replace(split, attributes=labels[: len(split)]) for split in (data.train, data.test))
         attributes = (

@@ -322,7 +322,9 @@ def _from_python(path: Path, name: str) -> Recipe:
 
 
 def arms_of(recipe: Recipe) -> dict[str, str]:
-    """Return the baselines of a recipe, by name, with what each trains."""
+    """Return the baselines of a recipe, by name, with what each trains; none if it has no student."""
+    if not recipe.arm and not any(stage.is_student for stage in recipe.stages):
+        return {}
     return SUPERVISED_ARMS if recipe.supervised else ARMS
 
 
@@ -341,14 +343,14 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     Raises:
         ValueError: The recipe has no such baseline, no student, or is a baseline itself.
     """
+    students = [stage for stage in recipe.stages if stage.is_student]
+    if not students:
+        raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
     arms = arms_of(recipe)
     if arm not in arms:
         raise ValueError(f"recipe '{recipe.name}' has no arm '{arm}'; {suggestion(arm, arms)}")
     if recipe.arm:
         raise ValueError(f"recipe '{recipe.name}' is already the arm '{recipe.arm}'; use the recipe without an arm")
-    students = [stage for stage in recipe.stages if stage.is_student]
-    if not students:
-        raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
     if arm in BASELINES:
         return replace(recipe, arm=arm, stages=BASELINES[arm].hook.arm(recipe))
     teachers = recipe.stages[: recipe.stages.index(students[0])]
