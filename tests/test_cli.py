@@ -296,7 +296,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); to resume it pass the same settings",
     ),
     "other folder": ((*TRAIN, "--out", "photos"), "photos exists and is not a run; pass a new folder with --out"),
-    "evaluate photos": (("evaluate", "photos/../photos"), "photos is not a run: it has no recipe.json; pass a folder that"),
+    "evaluate photos": (("evaluate", "photos/../photos"), "photos is not a run: it has no recipe.json; pass"),
     "evaluate nothing": (("evaluate", "no"), "no: no such run folder or model file"),
     "report photos": (("report", "photos"), "photos is not a run: it has no recipe.json; pass a folder that"),
     "no images": (("train", "folder"), "this recipe needs your images; pass --images DIR"),
