@@ -73,6 +73,16 @@ def mutually_exclusive(factor: int, attributes: Sequence[Attribute]) -> list[int
     return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].mutually_exclusive]
 
 
+def unaffected(factor: int, attributes: Sequence[Attribute]) -> list[int]:
+    """Return the columns of the attributes that an edit of attribute number `factor` should leave as they are.
+
+    Args:
+        factor: Number of the attribute, from 0.
+        attributes: All attributes.
+    """
+    return [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
+
+
 def flipped(
     y: Float[Tensor, "n k"],
     factor: int,
@@ -147,7 +157,7 @@ def edit_scores(
     real = _verdicts(judge, _in_unit(images, code))
 
     def flip(factor: int, strength: Number) -> tuple[float, float]:
-        others = [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
+        others = unaffected(factor, attributes)
         if strength == 0:
             return 0.0, _share((real != seen)[:, others])
         if not (m_minus + m_plus).isfinite()[factor]:

@@ -15,7 +15,7 @@ from jacsup.code import Code, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.attributes import DISTURBANCE, flipped, mean_of_known, mutually_exclusive
+from jacsup.metrics.attributes import DISTURBANCE, flipped, mean_of_known, unaffected
 from jacsup.models import ModelInfo, device_of
 from jacsup.models.diffusion import DiffusionEditor
 from jacsup.progress import track
@@ -88,7 +88,7 @@ def _direction(
     ones = torch.ones_like(code.y[0])
     turned = torch.full_like(code.y[:, 0], turned_on, dtype=torch.bool)
     edited = Code(flipped(code.y, factor, turned, 1, attributes, (-ones, ones)), code.z)
-    others = [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
+    others = unaffected(factor, attributes)
 
     def verdicts(code: Code) -> Bool[Tensor, "n k"]:
         return judge(to_unit(model.decode(code), model.value_range))
@@ -100,8 +100,11 @@ def _direction(
         after = verdicts(edited)
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
+        # Larger ones are not needed: the smaller of the two counts.
+        if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
+            break
     guidance = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
-    return _Direction(guidance, float(np.interp(guidance, GUIDANCES, seen)))
+    return _Direction(guidance, float(np.interp(guidance, GUIDANCES[: len(seen)], seen)))
 
 
 def _reached(shares: Sequence[float], wanted: float) -> float:

@@ -71,10 +71,10 @@ def _dlib() -> Callable[[Tensor], Tensor]:
     package = importlib.util.find_spec("face_recognition_models")
     try:
         dlib: Any = importlib.import_module("dlib")
-        assert package and package.submodule_search_locations
-    except (ImportError, AssertionError):
-        message = "dlib's face-recognition network is not installed; run `pip install 'jacsup[identity]'`"
-        raise ValueError(message) from None
+    except ImportError:
+        dlib = None
+    if dlib is None or package is None or not package.submodule_search_locations:
+        raise ValueError("dlib's face-recognition network is not installed; run `pip install 'jacsup[identity]'`")
     folder = Path(package.submodule_search_locations[0]) / "models"
     landmarks = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
     network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))

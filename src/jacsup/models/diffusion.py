@@ -100,13 +100,14 @@ class DiffusionEditor(Model):
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
         """D(y, z): the image z with the factors y; z itself where they are those that it has."""
         x = code.z.unflatten(1, self.image_shape)
-        wanted = code.y - self.encode(x).y
+        own = self.encode(x).y
+        wanted = code.y - own
         if torch.compiler.is_compiling():
-            return self._edited(x, wanted)
+            return self._edited(x, own, wanted)
         changes = wanted.abs().amax(dim=1) > LEAST_CHANGE
         edited = x.clone()
         if changes.any():
-            edited[changes] = self._edited(x[changes], wanted[changes])
+            edited[changes] = self._edited(x[changes], own[changes], wanted[changes])
         return edited
 
     def denoise(
@@ -122,8 +123,8 @@ class DiffusionEditor(Model):
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
 
-    def _edited(self, x: Tensor, wanted: Tensor) -> Tensor:
-        """The photographs x with factors that differ by `wanted` from their own."""
+    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+        """The photographs x with factors that differ by `wanted` from their `own`."""
         levels = [*self.config.noise_levels, 0.0]
         most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
         direction = wanted / most
@@ -131,7 +132,7 @@ class DiffusionEditor(Model):
         # image then counts as often as was asked for.
         share = direction.abs() / direction.abs().sum(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
         guidance = (share * torch.where(direction > 0, self.guidance[1], self.guidance[0])).sum(dim=1, keepdim=True)
-        kept = self.encode(x).y.clamp(-1, 1) * (1 - direction.abs())
+        kept = own.clamp(-1, 1) * (1 - direction.abs())
         source, target = kept - direction, kept + direction
         weight = (guidance * most / 2)[:, :, None, None]
         conditions = torch.cat([source, source, target])
