@@ -15,7 +15,7 @@ import re
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -144,7 +144,7 @@ def application(
     description = studio.description()
     # A page opened with another model notices the change by this.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
-    handlers: dict[str, tuple[str, Handler]] = {path: ("GET", partial(_page, *file)) for path, file in PAGE.items()}
+    handlers = _handlers(PAGE)
     handlers["/model"] = "GET", partial(_json, description)
     limits, lifespan = Limits(), None
     match studio:
@@ -158,14 +158,7 @@ def application(
         case UnitStudio():
             handlers["/map"] = "GET", partial(_png, studio.map())
             handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", limits)
-    return Starlette(
-        lifespan=lifespan,
-        routes=[
-            Route(path, partial(_guarded, handler, host, headers), methods=[method])
-            for path, (method, handler) in handlers.items()
-        ]
-        + [Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)],
-    )
+    return _guarding(handlers, host, headers, lifespan)
 
 
 def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
@@ -185,16 +178,29 @@ def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
             yield
 
     pages = {"/": ("choice.html", "text/html"), "/page.css": PAGE["/page.css"]}
-    routes = [Route(path, partial(_guarded, partial(_page, *file), host, HEADERS)) for path, file in pages.items()]
     mounts = [Mount(f"/{name}", editor) for name, editor in editors.items()]
-    return Starlette(
-        lifespan=lifespan,
-        routes=[
-            *routes,
-            *mounts,
-            Route("/{path:path}", partial(_guarded, _nothing, host, HEADERS), methods=EVERY_METHOD),
-        ],
-    )
+    return _guarding(_handlers(pages), host, HEADERS, lifespan, mounts)
+
+
+def _handlers(pages: dict[str, tuple[str, str]]) -> dict[str, tuple[str, Handler]]:
+    """What answers requests for the files of the page, by path."""
+    return {path: ("GET", partial(_page, *file)) for path, file in pages.items()}
+
+
+def _guarding(
+    handlers: dict[str, tuple[str, Handler]],
+    host: str,
+    headers: dict[str, str],
+    lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None,
+    mounts: Sequence[Mount] = (),
+) -> Starlette:
+    """An application that guards its handlers, and answers every other path with one line."""
+    routes = [
+        Route(path, partial(_guarded, handler, host, headers), methods=[method])
+        for path, (method, handler) in handlers.items()
+    ]
+    others = Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)
+    return Starlette(lifespan=lifespan, routes=[*routes, *mounts, others])
 
 
 @contextlib.asynccontextmanager
