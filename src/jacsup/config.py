@@ -153,9 +153,10 @@ class ModelConfig:
             raise ValueError("z_channels need a convolutional model; set model to Conv, or use num_units")
 
 
-def _require_widths(name: str, widths: tuple[int, ...]) -> None:
-    if not widths or min(widths) < 1:
-        raise ValueError(f"model.{name} is {widths}; it must be one or more widths, each at least 1")
+def _require_widths(name: str, widths: tuple[int, ...], unit: int = 1) -> None:
+    if not widths or any(width < unit or width % unit for width in widths):
+        allowed = "widths, each at least 1" if unit == 1 else f"multiples of {unit}"
+        raise ValueError(f"model.{name} is {widths}; it must be one or more {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,10 +251,8 @@ class Diffusion(ModelConfig):
         super().require_valid(supervised=supervised)
         if not supervised:
             raise ValueError("model is Diffusion, which edits attributes; set z_channels, not num_units")
-        for name in ("channels", "encoder_channels"):
-            widths = getattr(self, name)
-            if not widths or any(width < 8 or width % 8 for width in widths):
-                raise ValueError(f"model.{name} is {widths}; it must be one or more multiples of 8")
+        _require_widths("channels", self.channels, 8)
+        _require_widths("encoder_channels", self.encoder_channels, 8)
         for name in ("patch", "embedding"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
@@ -508,7 +507,10 @@ class Recipe:
     def _check_curriculum(self) -> None:
         for number, stage in enumerate(self.stages):
             earlier = self.stages[:number]
-            _check_size(stage, earlier[-1] if earlier else None, self.model, self.supervised)
+            _check_size(stage, earlier[-1] if earlier else None, self.supervised)
+            if stage.objective == "diffusion" and not isinstance(self.model, Diffusion):
+                model = type(self.model).__name__
+                raise ValueError(f"stage '{stage.name}': diffusion needs model to be Diffusion, not {model}")
             if earlier:
                 _check_residual(stage, earlier, self)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
@@ -572,7 +574,7 @@ def _check_stage(stage: Stage) -> None:
         )
 
 
-def _check_size(stage: Stage, before: Stage | None, model: ModelConfig, supervised: bool) -> None:
+def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
     name, other = ("z_channels", "num_units") if supervised else ("num_units", "z_channels")
     size = getattr(stage, name)
     smallest = 1 if before is None else getattr(before, name) + (0 if supervised else 1)
@@ -588,8 +590,6 @@ def _check_size(stage: Stage, before: Stage | None, model: ModelConfig, supervis
     for field, (value, needed) in {**terms, "swap_probability": (stage.swap_probability, 1.0)}.items():
         if not supervised and value != needed:
             raise ValueError(f"stage '{stage.name}': {field} is {value}; without attributes it must be {needed}")
-    if (stage.objective == "diffusion") > isinstance(model, Diffusion):
-        raise ValueError(f"stage '{stage.name}': diffusion needs model to be Diffusion, not {type(model).__name__}")
     if stage.objective == "nested" and supervised:
         raise ValueError(f"stage '{stage.name}': nested dropout needs an ordered code; set num_units, not z_channels")
 

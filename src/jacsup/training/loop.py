@@ -237,8 +237,7 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
     """Model, teacher, optimizer and batches of a stage, as they start or as the checkpoint has them."""
     run, recipe, data, device = session.run, session.recipe, session.data, session.device
     stage, compiled = recipe.stages[number], session.options.compile
-    teacher_file = run.stage_file(recipe.teacher_of(number), recipe) if recipe.has_teacher(number) else None
-    teacher = load(teacher_file, device) if teacher_file else None
+    teacher = load(run.stage_file(recipe.teacher_of(number), recipe), device) if recipe.has_teacher(number) else None
     model = starting_model(run, recipe, number, data).to(device).train()
     dist.synchronise(model)
     speed_up([model, teacher] if teacher else [model], session.options.precision, compiled=compiled)
