@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 import jacsup
@@ -22,6 +21,7 @@ from jacsup.config import CelebA, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
+from jacsup.photo import encoded
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
 
@@ -36,7 +36,10 @@ def pack(folder: Path, target: Path) -> None:
     parts = {}
     for name, split in (("train", data.train), ("test", data.test)):
         assert split.attributes is not None
-        files = [_jpeg(pixels) for pixels in split.images[:]]
+        files = [
+            encoded(Image.fromarray(pixels.permute(1, 2, 0).numpy()), "JPEG", quality=QUALITY)
+            for pixels in split.images[:]
+        ]
         parts |= {
             f"{name}_bytes": np.frombuffer(b"".join(files), np.uint8),
             f"{name}_ends": np.cumsum([len(file) for file in files]),
@@ -57,7 +60,8 @@ def train(file: Path, out: Path, seconds: float, device: str) -> None:
     per_second = len(data.train) / an_epoch
     memory = trial.stats()[-1]["peak_memory_mib"]
     print(f"{per_second:.0f} images/s, {an_epoch:.1f} s an epoch, {memory} MiB: {epochs} epochs")
-    run = jacsup.train(with_epochs(epochs), out=out / "photos", init=out / "trial" / "classifier", **fast)
+    # It begins with a copy of the trial's classifier, the stage that both share.
+    run = jacsup.train(with_epochs(epochs), out=out / "photos", **fast)
     shutil.rmtree(out / "trial")
     (out / "speed.json").write_text(json.dumps({"images_per_second": per_second, "epochs": epochs, "run": str(run)}))
 
@@ -79,12 +83,6 @@ def unpack(file: Path) -> Dataset:
     return Dataset.from_arrays(
         images["train"], test_images=images["test"], attributes=attributes["train"], test_attributes=attributes["test"]
     )
-
-
-def _jpeg(pixels: torch.Tensor) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(content, "JPEG", quality=QUALITY)
-    return content.getvalue()
 
 
 def main() -> None:
