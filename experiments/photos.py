@@ -1,6 +1,6 @@
 """The table of the model of photographs: its edits of test photos, and a portrait with every attribute turned.
 
-Usage: python experiments/photos.py MODEL CELEBA_FOLDER [--picture FILE.png]
+Usage: python experiments/photos.py MODEL CELEBA_FOLDER [--picture FILE.png] [--regions FILE.png]
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from typing import Annotated, Any
 import torch
 import tyro
 from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
 
+from jacsup.align import crop
+from jacsup.cli.table import print_table
+from jacsup.code import UNIT, to_float
 from jacsup.config import CelebA
 from jacsup.data import load_dataset
+from jacsup.detect import find_faces
 from jacsup.edit import Editor, preview
 from jacsup.metrics.attribute_judge import get_attribute_judge
 from jacsup.metrics.attributes import (
@@ -27,8 +33,10 @@ from jacsup.metrics.attributes import (
     stored_means,
 )
 from jacsup.metrics.identity import identity_drift, load_recogniser
+from jacsup.metrics.regions import attribute_regions
 from jacsup.models import load, load_info
 from jacsup.models.fetch import PORTRAIT
+from jacsup.photo import read_photo
 
 # Attributes after which a person should still be recognised.
 OF_THE_SAME_PERSON = ("Smiling", "Eyeglasses", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Bangs", "Young")
@@ -43,6 +51,7 @@ def photos(
     *,
     num_photos: int = NUM_PASTED_IMAGES,
     picture: Path | None = None,
+    regions: Path | None = None,
 ) -> None:
     """Judge the edits of test photos, each attribute of each photo.
 
@@ -51,6 +60,7 @@ def photos(
         data_root: CelebA's folder.
         num_photos: How many of the first test photos to edit.
         picture: Where to write the portrait with every attribute turned, if anywhere.
+        regions: Where to write the portrait with the region of every attribute lit, if anywhere.
     """
     if picture:
         turned(Editor(model)).save(picture)
@@ -61,20 +71,22 @@ def photos(
     assert judge
     means = stored_means(info.factors)
     split = data.test.first(num_photos)
+    if regions:
+        of_all = attribute_regions(judge, to_float(split.images, UNIT))
+        lit(dict(zip((factor.name for factor in info.factors), of_all, strict=True))).save(regions)
     scores = edit_scores(loaded, split, judge, data.attributes, means, PASTED_STRENGTHS, pasted=True)
     of_each = scores["per_attribute"]
     reached = {name: at_equal_disturbance(scores["strengths"], [each]) for name, each in of_each.items()}
     best = sorted(zip(judge.auc, of_each, strict=True), reverse=True)[:NUM_BEST]
     drift = identity_drift(loaded, data.test, data.attributes, means, load_recogniser(Path("dlib")), strength=1)
     model.with_suffix(".json").write_text(json.dumps({"edits": scores, "identity": drift}))
-    print(
-        f"{'attribute':22} {'AUC':>5} {'seen, strength 1, 2':>20} {'disturbed':>10} {'at 10 %':>8} {'same person':>12}"
-    )
+    rows = []
     for auc, (name, value) in sorted(zip(judge.auc, reached.items(), strict=True), key=lambda row: -row[1][1]):
-        seen, changed = of_each[name]["accuracy"], of_each[name]["preservation_error"]
-        same = drift["same_person_per_attribute"][name]
-        print(f"{name:22} {auc:5.3f} {seen[1]:14.2f} {seen[2]:5.2f} {changed[1]:10.3f} {value:8.2f} {same:12.2f}")
-    for key in ("accuracy", "preservation_error"):
+        each, same = of_each[name], drift["same_person_per_attribute"][name]
+        scores_at_one = each["preservation_error"][1], value, each["change_outside"][1], same
+        rows.append((name, f"{auc:.3f}", *(f"{score:.2f}" for score in (*each["accuracy"][1:3], *scores_at_one))))
+    print_table(("attribute", "AUC", "seen at 1", "at 2", "disturbed", "at 10 %", "outside", "same person"), rows)
+    for key in ("accuracy", "preservation_error", "change_outside"):
         print(key, dict(zip(scores["strengths"], [round(value, 3) for value in scores[key]], strict=True)))
     print(f"at 10 %, AUC of at least {RELIABLE_AUC}: {accuracy_at_equal_disturbance(scores):.3f}")
     of_best = at_equal_disturbance(scores["strengths"], [of_each[name] for _, name in best])
@@ -98,6 +110,23 @@ def turned(editor: Editor) -> Image.Image:
     for name, strength in own.items():
         wanted = -1 if strength > 0 else 1
         captioned.append((f"{'+' if wanted > 0 else '-'} {name}", editor.render(small, {name: wanted})))
+    return sheet_of(captioned)
+
+
+def lit(regions: dict[str, Tensor]) -> Image.Image:
+    """The portrait's crop, darkened outside of each attribute's region."""
+    photo = read_photo(PORTRAIT)
+    face = crop(photo, find_faces(photo)[0], SIDE)
+
+    def within(region: Tensor) -> Image.Image:
+        inside = F.interpolate(region[None, None].float(), (SIDE, SIDE))[0]
+        return Image.fromarray((face * (0.25 + 0.75 * inside)).byte().permute(1, 2, 0).numpy())
+
+    return sheet_of([(name, within(region)) for name, region in regions.items()])
+
+
+def sheet_of(captioned: list[tuple[str, Image.Image]]) -> Image.Image:
+    """The images with their captions, in rows."""
     rows = -(-len(captioned) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * SIDE, rows * (SIDE + CAPTION)), "white")
     draw = ImageDraw.Draw(sheet)

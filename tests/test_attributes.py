@@ -29,6 +29,7 @@ from jacsup.metrics.attributes import (
     flipped,
     mutually_exclusive,
 )
+from jacsup.metrics.regions import attribute_regions
 from jacsup.models.conv import ConvAutoencoder
 
 UNIT, RANGE = (0.0, 1.0), (-1.0, 1.0)
@@ -275,31 +276,37 @@ def test_edit_scores_agree_with_their_naive_twin(chunk: int, pasted: bool, monke
         return [(network(each[None])[0] > 0).tolist() for each in pixels]
 
     before, real = see(reconstructions + detail), see((x + 1) / 2)
+    regions = attribute_regions(judge, (x + 1) / 2)
     expected = {}
     for factor, excluded in enumerate(([1], [0], [])):
         accuracy, errors = (
             [0.0],
             [reference.changed_share(a, b, (factor, *excluded)) for a, b in zip(real, before, strict=True)],
         )
-        error = [sum(errors) / len(errors)]
+        error, outside = [sum(errors) / len(errors)], [math.nan]
         for strength in (1, 2):
             rows = [
                 reference.flip(row, factor, -1 if seen[factor] else 1, strength, excluded, *(m.tolist() for m in means))
                 for row, seen in zip(code.y.tolist(), before, strict=True)
             ]
             decoded = ((model.decoder(torch.tensor(rows), code.z) + 1) / 2).clamp(0, 1)
-            after = see((decoded + detail).clamp(0, 1))
+            edited = (decoded + detail).clamp(0, 1).detach()
+            change = (edited - (x + 1) / 2).square().sum(dim=(0, 1))
+            outside.append(float(change[~regions[factor]].sum() / change.sum()))
+            after = see(edited)
             accuracy.append(reference.edit_accuracy(before, after, factor))
             errors = [reference.changed_share(a, b, (factor, *excluded)) for a, b in zip(before, after, strict=True)]
             error.append(sum(errors) / len(errors))
         expected[NAMES[factor]] = {"accuracy": accuracy, "preservation_error": error}
+        expected[NAMES[factor]] |= {"change_outside": outside} if pasted else {}
     found = edit_scores(model, Split(pictures), judge, EXCLUSIVE, means, strengths=(0, 1, 2), pasted=pasted)
     for name, each in expected.items():
-        assert found["per_attribute"][name]["accuracy"] == pytest.approx(each["accuracy"])
-        assert found["per_attribute"][name]["preservation_error"] == pytest.approx(each["preservation_error"])
-    for key in ("accuracy", "preservation_error"):
-        columns = zip(*(each[key] for each in expected.values()), strict=True)
-        assert found[key] == found[f"{key}_all"] == pytest.approx([sum(column) / 3 for column in columns])
+        assert found["per_attribute"][name].keys() == each.keys()
+        for key, values in each.items():
+            assert found["per_attribute"][name][key] == pytest.approx(values, nan_ok=True)
+            columns = zip(*(other[key] for other in expected.values()), strict=True)
+            means = pytest.approx([sum(column) / 3 for column in columns], nan_ok=True)
+            assert found[key] == means and found[f"{key}_all"] == means
     assert 0 < found["accuracy"][2] < 1 and 0 < found["preservation_error"][2] < 1
     assert (found["preservation_error"][0] == 0) == pasted
 

@@ -44,6 +44,7 @@ OF_ATTRIBUTES = {
     "accuracy_at_equal_disturbance",
     "edit_pasted",
     "pasted_at_equal_disturbance",
+    "change_outside",
     "counterfactual_gain",
     "counterfactual_gain_full",
     "identity_drift",

@@ -301,6 +301,7 @@ def _attribute_scores(
     pasted = edit_scores(model, photos, judge, data.attributes, means, PASTED_STRENGTHS, pasted=True)
     # A model that reconstructs every image exactly edits the image itself; drawing its edits twice would take hours.
     scores = pasted if exact else edit_scores(model, data.test, judge, data.attributes, means)
+    at_one = PASTED_STRENGTHS.index(1)
     quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
     attributes = {
         factor.name: {
@@ -308,6 +309,7 @@ def _attribute_scores(
             "pasted_at_equal_disturbance": accuracy_at_equal_disturbance(
                 {"strengths": pasted["strengths"], **pasted["per_attribute"][factor.name]}
             ),
+            "change_outside": pasted["per_attribute"][factor.name]["change_outside"][at_one],
             "classifier_accuracy": accuracy,
             "classifier_balanced_accuracy": balanced,
             "classifier_auc": auc,
@@ -329,8 +331,11 @@ def _attribute_scores(
         "edit": {name: scores[name] for name in ("strengths", "accuracy", "preservation_error")},
         "edit_all": {name: scores[f"{name}_all"] for name in ("accuracy", "preservation_error")},
         "accuracy_at_equal_disturbance": accuracy_at_equal_disturbance(scores),
-        "edit_pasted": {name: pasted[name] for name in ("strengths", "accuracy", "preservation_error")},
+        "edit_pasted": {
+            name: pasted[name] for name in ("strengths", "accuracy", "preservation_error", "change_outside")
+        },
         "pasted_at_equal_disturbance": accuracy_at_equal_disturbance(pasted),
+        "change_outside": pasted["change_outside"][at_one],
         "counterfactual_gain": gain["mean"],
         "counterfactual_gain_full": gain["full"],
         "identity_drift": drift,

@@ -25,10 +25,12 @@ ATTRIBUTE_STAGE_SCORES = (
     *EDIT_SCORES,
     "accuracy_at_equal_disturbance",
     "pasted_at_equal_disturbance",
+    "change_outside",
     "counterfactual_gain",
     "jacobian_error",
 )
-ATTRIBUTE_SCORES = (*EDIT_SCORES, "pasted_at_equal_disturbance", "classifier_auc", "counterfactual_gain")
+PASTED_SCORES = ("pasted_at_equal_disturbance", "change_outside")
+ATTRIBUTE_SCORES = (*EDIT_SCORES, *PASTED_SCORES, "classifier_auc", "counterfactual_gain")
 DRIFTS = ("reconstruction", "edited", "same_person")
 
 

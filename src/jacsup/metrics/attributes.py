@@ -15,6 +15,7 @@ from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, code_of
+from jacsup.metrics.regions import attribute_regions, change_outside
 from jacsup.models import Autoencoder, Factor
 from jacsup.progress import track
 
@@ -131,7 +132,8 @@ def edit_scores(
     is 0, and its preservation error is the share of verdicts that reconstruction alone changes.
 
     `pasted` judges what a person sees who edits a photo, x + D(y', z) - D(y, z): where the above says reconstruction,
-    it is the image itself.
+    it is the image itself. The change outside is the share of an edit's squared change that lies outside the
+    attribute's region, see `attribute_regions`; it is nan at strength 0.
 
     Args:
         model: A model of attributes.
@@ -145,8 +147,8 @@ def edit_scores(
     Returns:
         Lists by strength, in [0, 1]: `accuracy` and `preservation_error`, means over attributes for which the judge's
         AUC is at least 0.85; `accuracy_all` and `preservation_error_all`, means over all; and both of each attribute
-        in `per_attribute`. They are nan for an attribute whose m- or m+ is unknown, and the preservation error for one
-        that excludes all others; means omit these.
+        in `per_attribute`. If pasted, also `change_outside` in all three. They are nan for an attribute whose m- or m+
+        is unknown, and the preservation error for one that excludes all others; means omit these.
     """
     images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
@@ -155,22 +157,28 @@ def edit_scores(
     m_minus, m_plus = (values.to(code.y) for values in means)
     seen = _verdicts(judge, decode(code))
     real = _verdicts(judge, _in_unit(images, code))
+    regions = attribute_regions(judge, torch.cat([*_in_unit(images, code)])) if pasted else None
 
-    def flip(factor: int, strength: Number) -> tuple[float, float]:
+    def flip(factor: int, strength: Number) -> tuple[float, ...]:
         others = unaffected(factor, attributes)
         if strength == 0:
-            return 0.0, _share((real != seen)[:, others])
+            return 0.0, _share((real != seen)[:, others]), math.nan
         if not (m_minus + m_plus).isfinite()[factor]:
-            return math.nan, math.nan
+            return math.nan, math.nan, math.nan
         y = flipped(code.y, factor, ~seen[:, factor], strength, attributes, (m_minus, m_plus))
-        changed = _verdicts(judge, decode(Code(y, code.z))) != seen
+        edited, outside = decode(Code(y, code.z)), math.nan
+        if regions is not None:
+            edited = [*edited]
+            outside = change_outside(_in_unit(images, code), edited, regions[factor])
+        changed = _verdicts(judge, edited) != seen
         sides = changed[seen[:, factor], factor], changed[~seen[:, factor], factor]
-        return mean_of_known([_share(side) for side in sides]), _share(changed[:, others])
+        return mean_of_known([_share(side) for side in sides]), _share(changed[:, others]), outside
 
+    keys = ("accuracy", "preservation_error", "change_outside")[: 3 if pasted else 2]
     per_attribute = {}
     for factor in track(range(len(attributes)), "editing every attribute"):
-        accuracy, error = zip(*(flip(factor, strength) for strength in strengths), strict=True)
-        per_attribute[attributes[factor].name] = {"accuracy": [*accuracy], "preservation_error": [*error]}
+        by_score = zip(*(flip(factor, strength) for strength in strengths), strict=True)
+        per_attribute[attributes[factor].name] = {key: [*row] for key, row in zip(keys, by_score, strict=False)}
     reliable = [attribute.name for attribute, auc in zip(attributes, judge.auc, strict=True) if auc >= RELIABLE_AUC]
     return {
         "strengths": [*strengths],
@@ -179,7 +187,7 @@ def edit_scores(
                 mean_of_known([per_attribute[name][key][place] for name in names]) for place in range(len(strengths))
             ]
             for suffix, names in {"": reliable, "_all": [*per_attribute]}.items()
-            for key in ("accuracy", "preservation_error")
+            for key in keys
         },
         "per_attribute": per_attribute,
     }
@@ -285,7 +293,7 @@ def _in_unit(images: UInt8[Tensor, "n c h w"], code: Code) -> Iterator[Float[Ten
     return (to_float(part.to(code.y.device), UNIT) for part in images.split(chunk_size(images)))
 
 
-def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "b c h w"]]) -> Bool[Tensor, "n k"]:
+def _verdicts(judge: AttributeJudge, pixels: Iterable[Float[Tensor, "_ c h w"]]) -> Bool[Tensor, "n k"]:
     return torch.cat([judge(part) for part in pixels])
 
 

@@ -9,11 +9,15 @@ from typing import TypedDict
 
 
 class EditScores(TypedDict, total=False):
-    """Mean scores of edits, each list by strength. `strengths` is missing from those over all attributes."""
+    """Mean scores of edits, each list by strength. `strengths` is missing from those over all attributes.
+
+    `change_outside` is measured on the image itself.
+    """
 
     strengths: list[int | float]
     accuracy: list[float | None]
     preservation_error: list[float | None]
+    change_outside: list[float | None]
 
 
 class AttributeScores(TypedDict, total=False):
@@ -22,6 +26,7 @@ class AttributeScores(TypedDict, total=False):
     accuracy: list[float | None]
     preservation_error: list[float | None]
     pasted_at_equal_disturbance: float | None
+    change_outside: float | None
     counterfactual_gain: float | None
     classifier_accuracy: float | None
     classifier_balanced_accuracy: float | None
@@ -71,6 +76,7 @@ class ModelScores(_Scores, total=False):
     accuracy_at_equal_disturbance: float | None
     edit_pasted: EditScores
     pasted_at_equal_disturbance: float | None
+    change_outside: float | None
     counterfactual_gain: float | None
     counterfactual_gain_full: float | None
     identity_drift: IdentityDrift | None

@@ -92,6 +92,9 @@ METRICS: dict[str, Metric] = {
         format=".1%",
         better="higher",
     ),
+    "change_outside": Metric(
+        title="change outside the attribute's region", short="outside", format=".1%", better="lower"
+    ),
     "preservation_error": Metric(
         title="preservation error",
         short="changed",

@@ -43,6 +43,7 @@ SCORE_COLUMNS = html.columns_of(
     "preservation_error 2",
     "accuracy_at_equal_disturbance",
     "pasted_at_equal_disturbance",
+    "change_outside",
     "jacobian_error",
     "counterfactual_gain",
 )
@@ -53,6 +54,7 @@ ATTRIBUTE_COLUMNS = (
         *EDIT_ACCURACIES,
         "preservation_error 2",
         "pasted_at_equal_disturbance",
+        "change_outside",
         "counterfactual_gain",
     ),
 )
