@@ -84,6 +84,35 @@ def process(*arguments: str, cwd: Path) -> Result:
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("edit",), "missing from jacsup edit: MODEL; run `jacsup edit --help`"),
+        (("edit", "photos"), "no photo is given; pass the photos after the model"),
+        (("trian",), "unrecognized options: trian; run `jacsup --help`"),
+        (("train", "mnist", "--fast"), "unrecognized options: --fast; run `jacsup train --help`"),
+        (
+            ("train", "mnist", "--seed", "x"),
+            "error parsing --seed: 'x' is not a whole number; run `jacsup train --help`",
+        ),
+        (
+            ("train", "mnist", "--precision", "half"),
+            "invalid choice 'half' for argument '--precision'. Expected one of",
+        ),
+        (("data",), "expected one of {download, prepare}; run `jacsup data --help`"),
+        (("data", "prepare"), "missing from jacsup data prepare: NAME; run `jacsup data prepare --help`"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_arguments_that_do_not_fit_are_met_with_one_line(
+    encoding: str, arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    result = process(*arguments, cwd=tmp_path)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"jacsup: {message}") and result.err.count("\n") == 1
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     result = process("--help", cwd=tmp_path)
     assert (result.code, result.err) == (0, "")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from PIL import Image
 import jacsup
 from jacsup import edit
 from jacsup.align import Similarity
+from jacsup.cli import main as cli
 from jacsup.config import Arrays, Conv
 from jacsup.edit import Editor
 from jacsup.models import ModelInfo, save_model
@@ -197,8 +201,6 @@ def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
 def test_the_command_edits_sweeps_swaps_and_reads(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from jacsup.cli import main as cli
-
     photo().save(tmp_path / "a.png")
     photo(60, 80).save(tmp_path / "b.png")
     monkeypatch.chdir(tmp_path)
@@ -221,7 +223,7 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     other = Editor(model_file).read(Editor(model_file).open("b.png", align=False))
     expected = Editor(model_file)("a.png", align=False, Smiling=other["Smiling"], Bald=other["Bald"])
     assert same(opened("like.png"), expected)
-    edit("-o", "a.jpg")
+    edit("--set", "smiling=+.5e0", "blond hair=-1", "-o", "a.jpg")
     assert opened("a.jpg").mode == "RGB"
     edit("--like", "b.png:Smiling", "--like", "b.png:Bald", "-o", "likes.png")
     assert same(opened("likes.png"), expected)
@@ -233,7 +235,9 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     clear = photo().convert("RGBA")
     clear.putalpha(0)
     clear.save("clear.png")
-    monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "clear.png", "--no-align", "-o", "white.jpg"])
+    monkeypatch.setattr(
+        "sys.argv", ["jacsup", "edit", str(model_file), "clear.png", "--no-align", "--set", "Bald=1", "-o", "white.jpg"]
+    )
     cli.main()
     assert np.asarray(Image.open("white.jpg")).min() > 250
     edit("--set", "Smiling=2", "--set", "Bald=1", "-o", "sets.png")
@@ -257,8 +261,54 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     (small,) = Editor(model_file).swept(face, "Smiling", {}, [2], side=90)
     large = Editor(model_file)("large.png", align=False, Smiling=2).resize((90, 70), Image.Resampling.LANCZOS)
     assert small.size == (90, 70) and np.abs(np.asarray(small).astype(int) - np.asarray(large)).mean() < 1
-    edit()
-    assert same(opened("a-edited.png"), photo())
+    edit("--set", "SMILING=2")
+    assert same(opened("a-edited.png"), Editor(model_file)("a.png", align=False, Smiling=2))
+
+
+def test_the_command_edits_many_photos(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), *arguments, "--no-align"])
+        cli.main()
+        return capsys.readouterr().out
+
+    def expected(name: str) -> Image.Image:
+        return Editor(model_file)(name, align=False, Smiling=2)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    photo().save("a.png")
+    photo(60, 80).save("photos/b.PNG")
+    photo(50, 50).save("photos/c.jpg")
+    Path("photos/notes.txt").write_text("no photo")
+    assert "3 photos are edited; the results are in out" in edit("a.png", "photos", "--set", "Smiling=2", "-o", "out")
+    assert {path.name for path in Path("out").iterdir()} == {"a-edited.png", "b-edited.png", "c-edited.png"}
+    for name in ("a.png", "photos/b.PNG", "photos/c.jpg"):
+        assert same(opened(f"out/{Path(name).stem}-edited.png"), expected(name))
+    for _ in range(2):
+        # The second time, the first one's results are there too.
+        assert "2 photos are edited; the results are in the folders" in edit("photos", "--set", "Smiling=2")
+    assert len(list(Path("photos").iterdir())) == 5
+    edit("a.png", "--set", "Smiling=2", "-o", "photos")
+    assert same(opened("photos/a-edited.png"), expected("a.png"))
+    strengths = json.loads(edit("a.png", "photos/b.PNG", "--read", "--json"))
+    assert list(strengths) == ["a.png", "photos/b.PNG"] and set(strengths["a.png"]) == {"Smiling", "Bald", "Blond_Hair"}
+    Path("photos/d.png").write_text("damaged")
+    with pytest.raises(SystemExit) as stopped:
+        edit("photos", "--set", "Smiling=2", "-o", "more")
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2 and "d.png cannot be read as a photo" in told and "1 of 3 photos could not" in told
+    assert {path.name for path in Path("more").iterdir()} == {"b-edited.png", "c-edited.png"}
+
+
+def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "jacsup", "edit", str(model_file), "-", "--no-align", "--set", "Smiling=2"]
+    done = subprocess.run(command, input=(tmp_path / "a.png").read_bytes(), capture_output=True, check=True)
+    result = Image.open(io.BytesIO(done.stdout))
+    assert same(result, Editor(model_file)(tmp_path / "a.png", align=False, Smiling=2))
+    assert result.format == "PNG"
 
 
 @pytest.mark.parametrize(
@@ -268,6 +318,18 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--set", "Smiling"), "--set is 'Smiling'"),
         (("--set", "Smiling=nan"), "--set is 'Smiling=nan'"),
         (("--like", "b.png"), "--like is 'b.png'; use PHOTO:NAME,NAME"),
+        ((), "nothing is to be changed; pass --set NAME=NUMBER"),
+        (("-o", "a.jpg"), "nothing is to be changed"),
+        (("--set", "Smiling=1_0"), "--set is 'Smiling=1_0'; use NAME=NUMBER"),
+        (("--add", "Unknown=1"), "the model has no attribute 'Unknown'"),
+        (("--like", "a.png:Smiling, Hat"), "the model has no attribute 'Hat'"),
+        (("b.png", "--set", "Smiling=1", "-o", "x.png"), "--out is 'x.png'; with several photos it must be a folder"),
+        (("b.png", "--set", "Smiling=1", "-o", "-"), "--out is '-'; with several photos"),
+        (("c/a.png", "--set", "Smiling=1", "-o", "d"), "two photos would be saved as d/a-edited.png; rename one"),
+        (
+            ("--detail", "much", "--set", "Smiling=1"),
+            "error parsing --detail: 'much' is not a number; run",
+        ),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
         (("--set", "=1"), "--set is '=1'"),
         (("--set", "Smiling=1e39"), "Smiling is 1e+39; must be between -100 and 100"),
@@ -280,11 +342,14 @@ def test_the_command_edits_sweeps_swaps_and_reads(
         (("--settings", "a.png"), "--settings a.png holds no settings; pass a JSON file saved by the editor"),
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda or cuda:N"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
-        (("-o", "out.txt"), "cannot write 'out.txt': its extension must be one of .png, .jpg"),
-        (("-o", "out.gif"), "cannot write 'out.gif': its extension must be one of .png, .jpg"),
-        (("-o", "out.psd"), "cannot write 'out.psd': its extension must be one of"),
-        (("-o", "a.png"), "cannot write 'a.png': it is the photo itself; use another name"),
-        (("-o", "a.png/out.png"), "cannot write 'a.png/out.png': it is a folder or lies below a file"),
+        (("--set", "Smiling=1", "-o", "out.txt"), "cannot write 'out.txt': its extension must be one of .png, .jpg"),
+        (("--set", "Smiling=1", "-o", "out.gif"), "cannot write 'out.gif': its extension must be one of .png, .jpg"),
+        (("--set", "Smiling=1", "-o", "out.psd"), "cannot write 'out.psd': its extension must be one of"),
+        (("--set", "Smiling=1", "-o", "a.png"), "cannot write 'a.png': it is the photo itself; use another name"),
+        (
+            ("--set", "Smiling=1", "-o", "a.png/out.png"),
+            "cannot write 'a.png/out.png': it is a folder or lies",
+        ),
     ],
 )
 def test_what_the_command_cannot_do_is_one_line(
@@ -295,11 +360,9 @@ def test_what_the_command_cannot_do_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from jacsup.cli import main as cli
-
     photo().save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "a.png", "--no-align", *arguments])
+    monkeypatch.setattr("sys.argv", ["jacsup", "edit", str(model_file), "a.png", *arguments, "--no-align"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2

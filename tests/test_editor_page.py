@@ -380,6 +380,36 @@ def test_on_a_phone(browser: Browser, editor: Served) -> None:
         assert page.locator("#stage").bounding_box()["width"] > 250  # pyright: ignore[reportOptionalSubscript]
 
 
+# The last two: a window of 1280 pixels at 200 %, and a low one.
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (360, 640),
+        (500, 900),
+        (640, 960),
+        (768, 1024),
+        (834, 1112),
+        (900, 700),
+        (1024, 768),
+        (1280, 800),
+        (640, 400),
+        (700, 320),
+    ],
+)
+def test_every_slider_can_be_reached(width: int, height: int, browser: Browser, editor: Served) -> None:
+    for page in opened(browser, editor.address, viewport={"width": width, "height": height}):
+        tracks = page.evaluate(
+            """() => [...document.querySelectorAll('.controls input[type=range]')].map(slider => {
+            slider.scrollIntoView({block: 'center'});
+            const box = slider.getBoundingClientRect();
+            const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+            return [box.width, top === slider]; })"""
+        )
+        assert len(tracks) == 4
+        assert all(length >= 120 and uncovered for length, uncovered in tracks)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(scheme: Any, browser: Browser, editor: Served) -> None:
     for page in opened(browser, editor.address, color_scheme=scheme):

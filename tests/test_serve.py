@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import json
@@ -472,3 +473,22 @@ def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0 and process.stderr.read() == ""
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Else each waits until the browser has acknowledged the one before, 40 ms later."""
+
+    async def no_delay() -> int:
+        done = asyncio.get_running_loop().create_future()
+
+        def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            done.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with server.listening("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(connected, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.close()
+                return await done
+
+    assert asyncio.run(no_delay())

@@ -265,7 +265,7 @@ class Editor:
         return Code(y, code.z)
 
     def _column(self, name: str) -> int:
-        return list(self.factors).index(name)
+        return list(self.factors).index(self._learned(name).name)
 
     def _learned(self, name: str) -> Factor:
         if name not in self.factors:

@@ -24,6 +24,12 @@ def name_of(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
 
 
+def photo_endings() -> set[str]:
+    """Return the endings of file names that photos have, in lower case."""
+    Image.init()
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+
+
 def read_photo(source: Source) -> Image.Image:
     """Return the upright photo, RGBA if it has transparency, else RGB, with 8 bits per channel.
 

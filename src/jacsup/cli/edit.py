@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,9 @@ import tyro
 
 from jacsup.atomic import write_atomically
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Model, Option, Photo, Repeated
+from jacsup.cli.options import Flag, Model, Option, Photos, Repeated
+from jacsup.cli.table import print_json
+from jacsup.progress import track
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from jacsup.edit import Editor, OpenedPhoto
 
 SWEEP_SIDE = 256
+# The name of standard input and of standard output.
+STREAM = Path("-")
+# What the names of results end with.
+RESULTS = ("-edited", "-sweep")
+# float() would also take 1_0 for 10.
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
 KINDS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -38,7 +46,7 @@ GIF_MILLISECONDS = 80
 
 def edit(
     model: Model,
-    photo: Photo,
+    photos: Photos,
     /,
     *,
     set: Repeated = (),
@@ -54,11 +62,14 @@ def edit(
     face: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Edit attributes of a photo: strength -1 is typical of images without the attribute, 1 of images with it.
+    """Edit attributes of photos: strength -1 is typical of images without the attribute, 1 of images with it.
+
+    For example, `jacsup edit photos me.jpg --set Smiling=1.5 Eyeglasses=-1 -o smiling.png`, or, for a folder of photos,
+    `jacsup edit photos holiday --add Smiling=1 -o edited`.
 
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos or faces).
-        photo: The photo to edit.
+        photos: The photos to edit, or folders of photos; - reads one from standard input.
         set: Strengths to set, such as Eyeglasses=2 Smiling=1.5. Put MODEL and PHOTO before this option.
         add: Strengths to add to the photo's own, such as Smiling=0.5.
         like: Another photo and the attributes to copy from it, such as b.jpg:Smiling,Eyeglasses.
@@ -66,7 +77,8 @@ def edit(
         sweep: The attribute to show at strengths from -3 to 3: side by side, or animated if --out ends in .gif.
         read: Print the strengths that the model sees in the photo instead of editing it.
         json: With --read: print JSON.
-        out: The file to write; defaults to PHOTO-edited.png, or PHOTO-sweep.png for a sweep.
+        out: The file to write, or a folder; - writes a PNG to standard output. Defaults to PHOTO-edited.png, or
+            PHOTO-sweep.png for a sweep.
         detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
         align: Use the central square of the photo instead of finding the face.
         face: Which of several faces to edit, counted from 1, the largest.
@@ -77,25 +89,49 @@ def edit(
         raise ValueError("--read only prints; omit --set, --add, --like, --settings, --sweep and --out, or omit --read")
     if json and not read:
         raise ValueError("--json needs --read")
-    target = out or photo.with_name(f"{photo.stem}-{'sweep' if sweep else 'edited'}.png")
-    _require_writable(target, photo, animated=sweep is not None)
-    strengths, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
-    editor = lazy.Editor(model, device)
-    opened = _opened(editor, photo, align=align, face=face)
+    if not photos:
+        raise ValueError("no photo is given; pass the photos after the model, such as jacsup edit photos me.jpg")
+    fixed, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
+    if not (read or sets or adds or likes or fixed or sweep):
+        raise ValueError("nothing is to be changed; pass --set NAME=NUMBER, such as --set Smiling=1.5, or --read")
+    alone = len(photos) == 1 and not photos[0].is_dir()
+    sources = _sources(photos)
     if read:
-        _print_strengths(editor.read(opened), json=json)
+        editor = lazy.Editor(model, device)
+        own = {str(source): editor.read(_opened(editor, source, align=align, face=face)) for source in sources}
+        _print_strengths(own, json=json)
         return
+    targets = _targets(sources, out, "sweep" if sweep else "edited", alone=alone)
+    for source, target in zip(sources, targets, strict=True):
+        _require_writable(target, source, animated=sweep is not None)
+    editor = lazy.Editor(model, device)
     for text in likes:
-        other, names = _other_photo(text)
-        strengths |= editor.strengths(_opened(editor, other, align=align), names)
-    added = _assignments(adds, "--add")
-    own = editor.strengths(opened, added)
-    strengths |= {name: own[name] + value for name, value in added.items()} | _assignments(sets, "--set")
-    for name in strengths:
+        other, names = _other_photo(editor, text)
+        fixed |= editor.strengths(_opened(editor, other, align=align), names)
+    added, fixed = _assignments(editor, adds, "--add"), fixed | _assignments(editor, sets, "--set")
+    swept = _attribute(editor, sweep) if sweep else None
+    for name in {**added, **fixed}:
         if name in editor.factors and (weak := editor.factors[name].weak):
             print(f"note: {name} is weak: {weak}", file=sys.stderr)
-    _write(editor, opened, strengths, sweep, saved_detail if detail is None else detail, target)
-    print(f"the result is in {target}")
+    left_out = 0
+    for source, target in track(list(zip(sources, targets, strict=True)), "editing photos"):
+        try:
+            opened = _opened(editor, source, align=align, face=face)
+        except ValueError as error:
+            if alone:
+                raise
+            print(f"note: {error}; it is left out", file=sys.stderr)
+            left_out += 1
+            continue
+        own = editor.strengths(opened, added)
+        strengths = {name: own[name] + value for name, value in added.items()} | fixed
+        _write(editor, opened, strengths, swept, saved_detail if detail is None else detail, target)
+    if alone and targets[0] != STREAM:
+        print(f"the result is in {targets[0]}")
+    if not alone:
+        print(f"{len(sources) - left_out} photos are edited; the results are in {out or 'the folders of the photos'}")
+    if left_out:
+        raise ValueError(f"{left_out} of {len(sources)} photos could not be edited; see the notes above")
 
 
 def _write(
@@ -112,8 +148,44 @@ def _write(
         _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
 
 
+def _sources(photos: Sequence[Path]) -> list[Path]:
+    """The photos, those in folders included, without results of earlier edits."""
+    sources = list[Path]()
+    for photo in photos:
+        if not photo.is_dir():
+            sources.append(photo)
+            continue
+        endings = lazy.photo_endings()
+        inside = sorted(file for file in photo.iterdir() if file.suffix.lower() in endings and file.is_file())
+        own = [file for file in inside if file.stem.endswith(RESULTS)]
+        if own:
+            print(f"note: {photo}: {len(own)} earlier results are left out, such as {own[0].name}", file=sys.stderr)
+        if len(own) == len(inside):
+            raise ValueError(f"{photo} has no photos; pass a folder with JPEG, PNG, WebP, GIF, TIFF or BMP files")
+        sources += [file for file in inside if file not in own]
+    return sources
+
+
+def _targets(sources: Sequence[Path], out: Path | None, kind: str, *, alone: bool) -> list[Path]:
+    """Where the results go: a file, or one file for each photo, in a folder."""
+    if alone and out and not out.is_dir():
+        return [out]
+    if alone and not out and sources[0] == STREAM:
+        return [STREAM]
+    if out and not out.is_dir() and (out == STREAM or out.suffix.lower() in (*KINDS, GIF)):
+        raise ValueError(f"--out is '{out}'; with several photos it must be a folder")
+    stems = ("photo" if source == STREAM else source.stem for source in sources)
+    targets = [(out or source.parent) / f"{stem}-{kind}.png" for source, stem in zip(sources, stems, strict=True)]
+    doubled = next((target for target in targets if targets.count(target) > 1), None)
+    if doubled:
+        raise ValueError(f"two photos would be saved as {doubled}; rename one of them")
+    return targets
+
+
 def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
     """Raise ValueError for a result that cannot be written or that would overwrite the photo."""
+    if target == STREAM:
+        return
     extensions = (*KINDS, *((GIF,) if animated else ()))
     if target.suffix.lower() not in extensions:
         raise ValueError(f"cannot write '{target}': its extension must be one of {', '.join(extensions)}")
@@ -124,7 +196,7 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
 
 
 def _opened(editor: Editor, photo: Path, *, align: bool, face: int = 1) -> OpenedPhoto:
-    opened = editor.open(photo, align=align, face=face)
+    opened = editor.open(sys.stdin.buffer.read() if photo == STREAM else photo, align=align, face=face)
     for warning in opened.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
     return opened
@@ -141,39 +213,51 @@ def _saved(path: Path) -> tuple[dict[str, float], float]:
         raise ValueError(f"--settings {path} holds no settings; pass a JSON file saved by the editor") from None
 
 
-def _other_photo(text: str) -> tuple[Path, list[str]]:
+def _other_photo(editor: Editor, text: str) -> tuple[Path, list[str]]:
     photo, _, names = text.rpartition(":")
     if not photo or not names:
         raise ValueError(f"--like is '{text}'; use PHOTO:NAME,NAME, such as b.jpg:Smiling,Eyeglasses")
-    return Path(photo), names.split(",")
+    return Path(photo), [_attribute(editor, name) for name in names.split(",")]
 
 
-def _assignments(texts: Sequence[str], option: str) -> dict[str, float]:
+def _assignments(editor: Editor, texts: Sequence[str], option: str) -> dict[str, float]:
     strengths = {}
     for text in texts:
         name, _, value = text.rpartition("=")
-        try:
-            strengths[name] = float(value)
-        except ValueError:
-            strengths[name] = math.nan
-        if not name or not math.isfinite(strengths[name]):
+        if not name or not re.fullmatch(NUMBER, value.strip()):
             raise ValueError(f"{option} is '{text}'; use NAME=NUMBER, such as Smiling=1.5")
+        strengths[_attribute(editor, name)] = float(value)
     return strengths
 
 
-def _print_strengths(strengths: dict[str, float], *, json: bool) -> None:
+def _attribute(editor: Editor, text: str) -> str:
+    """The attribute that a user calls `text`: upper case, and spaces for underscores, do not matter."""
+    plain = {name.lower(): name for name in editor.factors}
+    return plain.get("_".join(text.lower().split()), text.strip())
+
+
+def _print_strengths(opened: dict[str, dict[str, float]], *, json: bool) -> None:
+    """Print the strengths of each photo; without the photo's name if there is only one."""
     if json:
-        print(jsonlib.dumps({name: round(value, 4) for name, value in strengths.items()}, indent=2))
+        rounded = {photo: {name: round(value, 4) for name, value in own.items()} for photo, own in opened.items()}
+        print_json(rounded if len(rounded) > 1 else next(iter(rounded.values())))
         return
-    for name, value in sorted(strengths.items(), key=lambda item: -item[1]):
-        print(f"{name:24}{value:6.2f}")
+    for photo, own in opened.items():
+        if len(opened) > 1:
+            print(photo)
+        for name, value in sorted(own.items(), key=lambda item: -item[1]):
+            print(f"{name:24}{value:6.2f}")
 
 
 def _save(image: Image, path: Path) -> None:
-    kind = KINDS[path.suffix.lower()]
+    kind = KINDS[path.suffix.lower()] if path != STREAM else "PNG"
     image = lazy.opaque(image) if kind == "JPEG" and image.mode == "RGBA" else image
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
-    write_atomically(path, lazy.encoded(image, kind, **options))
+    content = lazy.encoded(image, kind, **options)
+    if path == STREAM:
+        sys.stdout.buffer.write(content)
+    else:
+        write_atomically(path, content)
 
 
 def _there_and_back() -> list[float]:

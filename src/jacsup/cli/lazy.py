@@ -35,6 +35,7 @@ NAMES = {
     "model_file": "jacsup.models",
     "num_started": "jacsup.distributed",
     "opaque": "jacsup.photo",
+    "photo_endings": "jacsup.photo",
     "points": "jacsup.baselines.frontier",
     "prepare_celeba": "jacsup.data.celeba",
     "prepare_once": "jacsup.data.prepare",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from jacsup.models import model_file as model_file
     from jacsup.photo import encoded as encoded
     from jacsup.photo import opaque as opaque
+    from jacsup.photo import photo_endings as photo_endings
     from jacsup.report import write_report as write_report
     from jacsup.report.siblings import find_siblings as find_siblings
     from jacsup.serve import serve as serve

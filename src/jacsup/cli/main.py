@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import itertools
 import json
 import operator
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,6 +33,15 @@ from jacsup.config import Precision, Recipe, Stage
 from jacsup.jsonable import set_field, to_dict
 from jacsup.renamed import current_field
 
+# The boxes that tyro draws around its messages end lines with these; rules in them are of either character.
+FRAME, RULES = "│╮╯ ", {"─", "-"}
+# What Python says of texts that are no numbers, and what users would.
+REWORDED = {
+    r"no type matching INT could be instantiated from \[(.*?)\].*": r"\1 is not a whole number",
+    r"no type matching FLOAT could be instantiated from \[(.*?)\].*": r"\1 is not a number",
+    r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
+    r"could not convert string to float: (.*)": r"\1 is not a number",
+}
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -207,7 +220,7 @@ def main() -> None:
         if sys.argv[1:] == ["--version"]:
             print(f"jacsup {jacsup.__version__}")
         else:
-            _run(sys.argv[1:] or ["--help"])
+            _parsed(sys.argv[1:] or ["--help"])()
         sys.stdout.flush()
     except ValueError as error:
         _fail(str(error), 2)
@@ -222,21 +235,61 @@ def main() -> None:
         _fail(f"{type(error).__name__}: {error}", 1)
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _parsed(arguments: Sequence[str]) -> Callable[[], None]:
+    """The call of a command that the arguments stand for.
+
+    Raises:
+        ValueError: they do not fit; one line.
+    """
     data = tyro.conf.subcommand("data", description="Download or prepare a data set.")
-    tyro.cli(
-        _one_of(COMMANDS) | Annotated[_one_of(DATA_COMMANDS), data],
-        prog="jacsup",
-        description=jacsup.__doc__,
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(
+                _one_of(COMMANDS) | Annotated[_one_of(DATA_COMMANDS), data],
+                prog="jacsup",
+                description=jacsup.__doc__,
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            raise
+        command = "".join(f"{word} " for word in itertools.takewhile(_is_command, arguments))
+        raise ValueError(f"{_in_one_line(told.getvalue())}; run `jacsup {command}--help`") from None
+
+
+def _in_one_line(box: str) -> str:
+    """What a box of tyro's says first, up to its first rule."""
+    lines = (line[1:].rstrip(FRAME) for line in box.splitlines()[1:])
+    message = itertools.takewhile(lambda line: not _is_rule(line), itertools.dropwhile(_is_rule, lines))
+    # Descriptions of missing arguments are indented further than their names.
+    words = " ".join(line.strip() for line in message if not line.startswith(9 * " ")).rstrip(".")
+    for pythonic, plain in REWORDED.items():
+        words = re.sub(pythonic, plain, words)
+    return words[:1].lower() + words[1:]
+
+
+def _is_rule(line: str) -> bool:
+    return {*line.strip()} <= RULES
+
+
+def _is_command(word: str) -> bool:
+    return word == "data" or word in COMMANDS or word in DATA_COMMANDS
 
 
 def _one_of(commands: dict[str, Callable[..., None]]) -> Any:
-    """Return the type that tyro parses into a call of one of the commands."""
-    calls = [Annotated[Any, tyro.conf.subcommand(name, constructor=call)] for name, call in commands.items()]
+    """Return the type that tyro parses into a later call of one of the commands."""
+    calls = [Annotated[Any, tyro.conf.subcommand(name, constructor=_later(call))] for name, call in commands.items()]
     return functools.reduce(operator.or_, calls)
+
+
+def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    @functools.wraps(command)
+    def called_with(*values: Any, **named: Any) -> Callable[[], None]:
+        return functools.partial(command, *values, **named)
+
+    return called_with
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -14,7 +14,7 @@ Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
 Name = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-Photo = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PHOTO")]
+Photos = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO [PHOTO ...]")]
 Repository = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OWNER/NAME")]
 # The help texts name these defaults; tyro would append "(default: None)", "(default: )" and "(default: False)".
 _SILENT = tyro.conf.arg(help_behavior_hint="")

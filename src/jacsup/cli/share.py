@@ -12,7 +12,7 @@ from jacsup.cli.options import Flag, Model, Repository
 
 
 def serve(
-    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL")] = None,
+    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL]", help_behavior_hint="")] = None,
     /,
     *,
     host: str = "127.0.0.1",

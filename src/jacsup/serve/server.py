@@ -106,16 +106,7 @@ def serve(
     # One thread per request: requests share the cores, and no core idles while an image is encoded.
     torch.set_num_threads(1)
     app = choice(host, device) if model is None else application(model, host, device, info=info)
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            # Listen before the address is printed: earlier requests wait until the server is ready.
-            listener.listen()
-        except OSError as error:
-            raise ValueError(
-                f"port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
-            ) from None
+    with listening(host, port) as listener:
         name = "localhost" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"
         print(f"the editor is at {address} (press Ctrl-C to stop)", flush=True)
@@ -124,6 +115,30 @@ def serve(
         config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address: requests wait there until the server is ready.
+
+    Args:
+        host: the address to listen on.
+        port: the port to listen on; 0 picks a free one.
+
+    Raises:
+        ValueError: the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Only of a socket that names its protocol does asyncio send small answers at once (TCP_NODELAY).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        taken = f"port {port} on {host} cannot be used ({error.strerror})"
+        raise ValueError(f"{taken}; choose another with --port") from None
+    return listener
 
 
 def application(
