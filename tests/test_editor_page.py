@@ -13,6 +13,8 @@ from known_models import attribute_model, residual_unit_model, unit_model
 from PIL import Image
 from served import Served, running, slide
 
+from jacsup import edit
+from jacsup.align import Similarity
 from jacsup.config import Faces
 
 if TYPE_CHECKING:
@@ -287,13 +289,111 @@ def test_a_sweep_that_comes_too_late_is_not_shown(page: Page) -> None:
     assert page.inner_text("#status") == "" and page.is_hidden("#sweep")
 
 
+def clip_of(page: Page) -> str:
+    return page.locator("#result").evaluate("image => getComputedStyle(image).clipPath")
+
+
 def test_compare_shows_the_original(page: Page) -> None:
     move(page, "Smiling", 3)
     settled(page)
     page.focus("#compare")
     page.keyboard.press("End")
-    clip = page.locator("#result").evaluate("image => getComputedStyle(image).clipPath")
-    assert "100%" in clip
+    assert "100%" in clip_of(page)
+    # Neither a reset nor another face leaves half of the original there.
+    page.click("#reset")
+    assert "100%" not in clip_of(page) and page.input_value("#compare") == "0"
+    page.focus("#compare")
+    page.keyboard.press("End")
+    own = settled(page)
+    page.click("#starts button >> nth=2")
+    wait_for_another(page, own)
+    assert "100%" not in clip_of(page) and page.input_value("#compare") == "0"
+
+
+def test_the_divider_on_the_picture_is_dragged_and_pressing_shows_the_original(page: Page) -> None:
+    move(page, "Smiling", 3)
+    settled(page)
+    stage, divider = page.locator("#stage").bounding_box(), page.locator("#divider").bounding_box()
+    assert stage and divider
+    middle = stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2
+    page.mouse.move(divider["x"] + divider["width"] / 2, middle[1])
+    page.mouse.down()
+    page.mouse.move(*middle)
+    assert page.input_value("#compare") == "50" and "50%" in clip_of(page)
+    page.mouse.up()
+    page.mouse.move(middle[0] + 50, middle[1])
+    assert page.input_value("#compare") == "50"
+    visible = "image => getComputedStyle(image).visibility"
+    page.mouse.down()
+    assert page.locator("#result").evaluate(visible) == "hidden"
+    page.mouse.up()
+    assert page.locator("#result").evaluate(visible) == "visible"
+
+
+def test_steps_are_undone_and_redone(page: Page) -> None:
+    def steps() -> list[str]:
+        page.wait_for_timeout(500)
+        return page.locator("#steps button").all_inner_texts()
+
+    own = settled(page)
+    assert page.is_disabled("#undo") and page.is_disabled("#redo") and page.is_hidden("#steps")
+    # A drag is one step.
+    for value in (1.0, 1.5, 2.0):
+        move(page, "Smiling", value)
+    assert steps() == ["start", "Smiling 2"]
+    smiling = settled(page)
+    move(page, "Bald", 2)
+    assert steps() == ["start", "Smiling 2", "Bald 2"]
+    bald = settled(page)
+    page.keyboard.press("Control+z")
+    assert settled(page) == smiling and page.locator(".row.changed").count() == 1
+    page.keyboard.press("Control+Shift+z")
+    assert settled(page) == bald
+    page.click("#reset")
+    assert settled(page) == own and steps()[-1] == "reset"
+    page.click("#undo")
+    assert settled(page) == bald
+    page.click("#steps button >> nth=0")
+    assert settled(page) == own
+    page.click("#redo")
+    assert settled(page) == smiling
+    # A step from here on leaves out those that were undone.
+    page.fill(".row[data-name=Bald] .value", "1.5")
+    page.press(".row[data-name=Bald] .value", "Enter")
+    assert steps() == ["start", "Smiling 2", "Bald 1.5"] and page.is_disabled("#redo")
+
+
+def test_a_value_is_typed(page: Page) -> None:
+    own = settled(page)
+    typed = ".row[data-name=Smiling] .value"
+    page.fill(typed, "4.5")
+    page.press(typed, "Enter")
+    assert settled(page) != own
+    # Beyond the slider, whose end it shows; within what the model takes.
+    assert page.input_value(typed) == "4.5" and page.input_value("#factor-Smiling") == "3"
+    page.fill(typed, "1000")
+    page.press(typed, "Enter")
+    assert page.input_value(typed) == "100"
+    page.fill(typed, "")
+    page.press(typed, "Enter")
+    assert settled(page) == own
+
+
+def test_the_faces_of_a_photo_are_offered(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edit, "find_faces", lambda _photo: [Similarity(80 + 0j, 0j), Similarity(50 + 0j, 40 + 30j)])
+    page.set_input_files("#file", photo(tmp_path))
+    page.wait_for_selector("#faces button >> nth=1")
+    assert page.inner_text("#found") == "2 faces were found; choose one:"
+    first = settled(page)
+    assert page.locator("#faces [aria-pressed=true] img").get_attribute("alt") == "Face 1 of the photo"
+    page.click("#faces button >> nth=1")
+    wait_for_another(page, first)
+    assert page.locator("#faces [aria-pressed=true] img").get_attribute("alt") == "Face 2 of the photo"
+    with page.expect_request("**/full*") as asked, page.expect_download():
+        page.click("#download")
+    assert "face=2" in asked.value.url and "align=1" in asked.value.url
+    page.click("#starts button >> nth=1")
+    page.wait_for_selector("#faces button", state="detached")
 
 
 def test_a_link_brings_the_settings_back(page: Page, browser: Browser) -> None:
@@ -309,6 +409,34 @@ def test_a_link_brings_the_settings_back(page: Page, browser: Browser) -> None:
         assert other.locator(".row.changed").count() == 1
 
 
+def test_the_address_keeps_up(page: Page) -> None:
+    own = settled(page)
+    page.click("#starts button >> nth=2")
+    wait_for_another(page, own)
+    move(page, "Smiling", 2)
+    expected = settled(page)
+    page.wait_for_function("location.hash.includes('Smiling=2')")
+    page.reload()
+    page.wait_for_selector("#stage.full")
+    page.wait_for_selector(".row.changed")
+    wait_for_another(page, own)
+    assert settled(page) == expected and "start=2" in page.url
+
+
+def test_a_link_made_with_a_photo_asks_for_it(page: Page, browser: Browser, tmp_path: Path) -> None:
+    own = settled(page)
+    page.set_input_files("#file", photo(tmp_path))
+    wait_for_another(page, own)
+    move(page, "Smiling", 2)
+    expected = settled(page)
+    page.wait_for_function("location.hash.includes('Smiling=2')")
+    for other in opened(browser, page.url, ready="#attributes:not([hidden])"):
+        assert "Open your photo" in other.inner_text("#empty") and other.is_hidden("#result")
+        other.set_input_files("#file", photo(tmp_path))
+        other.wait_for_selector("#stage.full")
+        assert settled(other) == expected
+
+
 def test_a_link_with_nonsense_is_not_obeyed(browser: Browser, editor: Served) -> None:
     for page in opened(browser, f"{editor.address}/#Smiling=abc&*start=-3&*detail=x&*align=7&Nobody=2&Bald=1.5"):
         settled(page)
@@ -316,14 +444,38 @@ def test_a_link_with_nonsense_is_not_obeyed(browser: Browser, editor: Served) ->
 
 
 def test_search_and_sweep(page: Page) -> None:
+    def visible() -> list[str]:
+        shown = "rows => rows.filter(row => row.offsetParent).map(row => row.dataset.name)"
+        return page.eval_on_selector_all(".row[data-name]", shown)
+
     page.fill("#search", "blond h")
-    assert page.locator(".row[data-name]:visible").count() == 1
-    page.fill("#search", "")
-    assert page.locator(".row[data-name]:visible").count() == 4
+    assert visible() == ["Blond_Hair"]
+    for word in ("smile", "Happy", "laugh"):
+        page.fill("#search", word)
+        assert visible() == ["Smiling"]
+    page.fill("#search", "xyz")
+    assert visible() == [] and "No attribute is called “xyz”." in page.inner_text("#none")
+    page.click("#show-all")
+    assert len(visible()) == 4 and page.is_hidden("#none")
+    page.check("#changed")
+    assert visible() == [] and "No attribute is changed." in page.inner_text("#none")
+    page.click("#show-all")
     page.click("[aria-label='Sweep Smiling']")
     page.wait_for_selector("#strip:visible")
     page.wait_for_function("document.getElementById('strip').naturalWidth > 500")
     assert page.locator(".row[data-name=Smiling] + #sweep").count() == 1
+    # The strip goes and comes with its row.
+    page.fill("#search", "bald")
+    assert page.is_hidden("#strip")
+    page.fill("#search", "")
+    assert page.is_visible("#strip")
+    box = page.locator("#strip").bounding_box()
+    assert box
+    page.click("#strip", position={"x": box["width"] * 5.5 / 7, "y": 5})
+    assert page.input_value(".row[data-name=Smiling] .value") == "2"
+    page.check("#changed")
+    assert visible() == ["Smiling"]
+    page.uncheck("#changed")
     page.click("[aria-label='Sweep Bald']")
     page.wait_for_selector(".row[data-name=Bald] + #sweep #strip:visible")
     page.click("[aria-label='Sweep Bald']")
@@ -351,10 +503,15 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     page.keyboard.press("Delete")
     assert settled(page) == own
     page.keyboard.press("End")
-    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowDown")
+    assert float(page.input_value("#factor-Smiling")) == pytest.approx(3 - 0.1 - 0.5, abs=0.02)
+    # The value, then the button.
+    for _ in range(2):
+        page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert settled(page) == own and page.evaluate("document.activeElement.id") == "factor-Smiling"
-    assert page.locator("[role=status], output").count() == 2
+    assert page.locator("[role=status], output").count() == 3
     page.focus("#starts button >> nth=1")
     page.keyboard.press("Enter")
     wait_for_another(page, own)

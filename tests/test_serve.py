@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import io
 import json
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +38,11 @@ from PIL import Image
 from served import Served, running
 from starlette.requests import Request
 
+from jacsup import edit
+from jacsup.align import Similarity
 from jacsup.code import Code, to_uint8
-from jacsup.config import Faces
+from jacsup.config import CelebA, Faces
+from jacsup.detect import NoFaceError
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
 from jacsup.models.residual import ResidualAutoencoder
@@ -87,10 +92,11 @@ def test_the_model_is_described(editor: Served) -> None:
         "attributes",
         "drawn",
         True,
-        False,
+        True,
         8,
     )
     smiling, bald, _, blurry = model["factors"]
+    assert [each["group"] for each in model["factors"]] == ["Mouth and nose", "Hair", "Hair", "Overall"]
     # m- is -1 and m+ .5: the 1st and 99th percentiles, -2 and 2 in y, are these strengths.
     assert (smiling["low"], smiling["high"]) == (pytest.approx(-2.33), pytest.approx(3))
     assert smiling["group"] == "Mouth and nose" and bald["mutually_exclusive"] == ["Blond_Hair", "Blurry"]
@@ -112,6 +118,33 @@ def test_a_photo_is_edited_as_the_library_does_it(editor: Served, model: Path) -
     assert small.headers["content-type"] == "image/jpeg" and small.content == expected.getvalue()
 
 
+def test_several_faces_are_offered(editor: Served, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [Similarity(60 + 0j, 0j), Similarity(40 + 0j, 20j)]
+    monkeypatch.setattr(edit, "find_faces", lambda _photo: places)
+    opened = [editor.ask(f"/photo?align=1&face={face}", photo()).json for face in (1, 2)]
+    for face, each in enumerate(opened, start=1):
+        assert each["aligned"] and len(each["faces"]) == 2
+        library = Editor(model)
+        assert each["strengths"] == pytest.approx(library.read(library.open(photo(), face=face)), abs=1e-3)
+    thumbnail = Image.open(io.BytesIO(base64.b64decode(opened[0]["faces"][1].partition(",")[2])))
+    assert thumbnail.size == (64, 64)
+    assert "the number of faces found is 2" in editor.ask("/photo?align=1&face=3", photo()).json["error"]
+
+
+def test_a_photo_without_a_face_is_edited_in_its_middle_by_drawn_models_alone(
+    editor: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_photo: Image.Image) -> list[Similarity]:
+        raise NoFaceError("no face was found")
+
+    monkeypatch.setattr(edit, "find_faces", nobody)
+    opened = editor.ask("/photo?align=1", photo()).json
+    assert not opened["aligned"] and opened["strengths"] == editor.ask("/photo", photo()).json["strengths"]
+    assert opened["warnings"][0] == "no face was found, so the middle of the photo is edited"
+    with running(attribute_model(tmp_path / "photos.safetensors", CelebA(size=32))) as other:
+        assert other.ask("/photo?align=1", photo()).json == {"error": "no face was found"}
+
+
 def test_a_large_photo_is_kept_small(editor: Served) -> None:
     opened = editor.ask("/photo", photo(2000, 1000, "JPEG")).json
     shown = editor.ask("/edit", {"session": opened["session"], "strengths": {"Smiling": 1}}).image
@@ -121,9 +154,17 @@ def test_a_large_photo_is_kept_small(editor: Served) -> None:
 
 
 def test_drawn_faces_to_start_from(editor: Served) -> None:
-    faces = [editor.ask(f"/starts/{number}").image for number in range(8)]
-    assert all(face.size == (256, 256) for face in faces)
-    assert not np.array_equal(pixels(faces[0]), pixels(faces[1]))
+    faces = [editor.ask(f"/starts/{number}") for number in range(8)]
+    assert all(face.image.size == (96, 96) and len(face.content) < 10_000 for face in faces)
+    assert not np.array_equal(pixels(faces[0].image), pixels(faces[1].image))
+    large = editor.ask("/starts/1?large")
+    assert large.image.size == (256, 256) and large.headers["content-type"] == "image/jpeg"
+    opened = editor.ask("/photo?start=1", b"").json
+    assert editor.ask("/edit", {"session": opened["session"]}).image.size == (256, 256)
+    assert opened["faces"] == [] and not opened["aligned"]
+    assert editor.ask("/full?start=1&settings={}", b"").image.format == "PNG"
+    for wrong in ("start=8", "start=x", "start=-1", "face=x", "face=2"):
+        assert editor.ask(f"/photo?{wrong}", photo()).status == 400
     assert editor.ask("/starts/8").status == 400
     assert editor.ask(f"/starts/{'9' * 5000}").status == 404
 
@@ -333,7 +374,7 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
         received.append(len(content))
         return content
 
-    def opened(_studio: AttributeStudio, _content: bytes, *, align: bool) -> dict[str, str]:
+    def opened(_studio: AttributeStudio, _content: bytes, **_framing: Any) -> dict[str, str]:
         assert go.wait(60)
         return {}
 
@@ -464,8 +505,9 @@ def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
                 assert title in page and f'href="{name}/"' in page
                 assert b'src="page.js"' in served.ask(f"/{name}/").content
                 assert served.ask(f"/{name}/model").json["name"] == name
-                start = served.ask(f"/{name}/starts/0").content
-                opened = served.ask(f"/{name}/photo?align=0", start).json
+                assert f'src="{name}/starts/0?large"' in page
+                assert served.ask(f"/{name}/starts/0?large").image.size == (256, 256)
+                opened = served.ask(f"/{name}/photo?start=0", b"").json
                 asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
                 assert served.ask(f"/{name}/edit", asked).image.size == (256, 256)
             assert served.ask("/nothing").json["error"].startswith("not found")

@@ -41,6 +41,10 @@ FRACTIONS = (1.0, 0.5, 0.25)
 SEARCHED_SIDE = 2048
 
 
+class NoFaceError(ValueError):
+    """No face was found in a photo."""
+
+
 def find_faces(photo: Image.Image) -> list[Similarity]:
     """Return the aligned crops of all faces found, the largest first; of cascades, one.
 
@@ -48,7 +52,8 @@ def find_faces(photo: Image.Image) -> list[Similarity]:
         photo: RGB or RGBA, as `read_photo` returns it.
 
     Raises:
-        ValueError: No face is found, or OpenCV is missing.
+        NoFaceError: No face is found.
+        ValueError: OpenCV is missing.
     """
     folder = _networks_folder()
     if folder:
@@ -57,7 +62,7 @@ def find_faces(photo: Image.Image) -> list[Similarity]:
         face = find_face_by_cascades(photo)
         found = [face] if face else []
     if not found:
-        raise ValueError(
+        raise NoFaceError(
             f"no face was found in this photo of {photo.width}x{photo.height} pixels; it must show a clear face "
             "that looks at the camera; crop the photo around the face, "
             "or pass --no-align if it is already cropped like CelebA"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ class OpenedPhoto:
         place: Where the crop with the face lies in it.
         code: The crop's code, one row.
         x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
-        warnings: What is unusual about the photo: several faces, or one unlike the training images.
+        warnings: What is unusual about the photo, compared with the training images.
+        faces: The crops of all faces found in it, the largest first; none if it was not aligned.
     """
 
     photo: Image.Image
@@ -52,6 +54,7 @@ class OpenedPhoto:
     code: Code
     x_hat: Float[Tensor, "c h w"]
     warnings: tuple[str, ...]
+    faces: tuple[Similarity, ...] = ()
 
 
 class Editor:
@@ -125,24 +128,22 @@ class Editor:
             ValueError: the photo cannot be read or does not have the face.
         """
         image = read_photo(photo)
+        prefix = f"{name_of_photo(photo)}: " if isinstance(photo, str | os.PathLike) else ""
         try:
-            places = find_faces(image) if align else [whole_square(image)]
-            if not 1 <= face <= len(places):
-                found = f"the number of faces found is {len(places)}"
-                raise ValueError(f"face is {face}, but {found}; they are counted from 1, the largest")
+            faces = find_faces(image) if align else []
         except ValueError as error:
-            raise ValueError(f"{name_of_photo(photo)}: {error}") from None
+            raise type(error)(f"{prefix}{error}") from None
+        places = faces or [whole_square(image)]
+        if not 1 <= face <= len(places):
+            found = f"the number of faces found is {len(places)}"
+            raise ValueError(f"{prefix}face is {face}, but {found}; they are counted from 1, the largest")
         place = places[face - 1]
         pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():
             code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels, UNIT)).square().mean())
-        warnings = self._warnings(code, error)
-        if len(places) > 1:
-            others = f"this photo has {len(places)} faces, of which number {face}, counted from the largest, is edited"
-            warnings = (f"{others}; --face chooses another", *warnings)
-        return OpenedPhoto(image, place, code, x_hat[0], warnings)
+        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error), tuple(faces))
 
     def read(self, opened: OpenedPhoto) -> dict[str, float]:
         """Return the strengths of all learned attributes of an opened photo.

@@ -197,6 +197,9 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
 
 def _opened(editor: Editor, photo: Path, *, align: bool, face: int = 1) -> OpenedPhoto:
     opened = editor.open(sys.stdin.buffer.read() if photo == STREAM else photo, align=align, face=face)
+    if len(opened.faces) > 1:
+        others = f"has {len(opened.faces)} faces, of which number {face}, counted from the largest, is edited"
+        print(f"note: {photo} {others}; --face chooses another", file=sys.stderr)
     for warning in opened.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
     return opened

@@ -44,14 +44,13 @@ SECONDS_BETWEEN_FORGETTING = 30.0
 NUM_UPLOADS = 16
 NUM_PHOTOS = 1
 NUM_CORES = os.cpu_count() or 1
+SMALL_NUMBER = "[0-9]{1,3}"
 EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
-PAGE = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/view.js": ("view.js", "text/javascript"),
-}
+WEB = files("jacsup.serve") / "web"
+KINDS = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
+STYLE = "page.css"
+PAGE = (STYLE, "camera.js", "page.js", "photos.js", "undo.js", "units.js", "view.js")
 # The shipped models that `choice.html` offers.
 OFFERED = ("photos", "faces")
 HEADERS = {
@@ -159,7 +158,7 @@ def application(
     description = studio.description()
     # A page opened with another model notices the change by this.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
-    handlers = _handlers(PAGE)
+    handlers = _files("page.html", PAGE)
     handlers["/model"] = "GET", partial(_json, description)
     limits, lifespan = Limits(), None
     match studio:
@@ -192,14 +191,16 @@ def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
                 await stack.enter_async_context(editor.router.lifespan_context(editor))
             yield
 
-    pages = {"/": ("choice.html", "text/html"), "/page.css": PAGE["/page.css"]}
     mounts = [Mount(f"/{name}", editor) for name, editor in editors.items()]
-    return _guarding(_handlers(pages), host, HEADERS, lifespan, mounts)
+    return _guarding(_files("choice.html", (STYLE,)), host, HEADERS, lifespan, mounts)
 
 
-def _handlers(pages: dict[str, tuple[str, str]]) -> dict[str, tuple[str, Handler]]:
-    """What answers requests for the files of the page, by path."""
-    return {path: ("GET", partial(_page, *file)) for path, file in pages.items()}
+def _files(page: str, others: Sequence[str]) -> dict[str, tuple[str, Handler]]:
+    """What answers requests for a page and for the files that it needs, by path."""
+    return {
+        path: ("GET", partial(_file, name))
+        for path, name in {"/": page, **{f"/{name}": name for name in others}}.items()
+    }
 
 
 def _guarding(
@@ -277,8 +278,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _page(name: str, kind: str, _request: Request) -> Response:
-    return Response((files("jacsup.serve") / "web" / name).read_bytes(), media_type=kind)
+async def _file(name: str, _request: Request) -> Response:
+    return Response((WEB / name).read_bytes(), media_type=KINDS[name.rpartition(".")[2]])
 
 
 async def _nothing(_request: Request) -> Response:
@@ -295,21 +296,20 @@ async def _png(content: bytes, _request: Request) -> Response:
 
 async def _start(studio: AttributeStudio, request: Request) -> Response:
     number = request.path_params["number"]
-    if not re.fullmatch("[0-9]{1,3}", number):
+    if not re.fullmatch(SMALL_NUMBER, number):
         raise RefusedError(404, "there is no start image of this number")
-    return await _png(studio.start(int(number)), request)
+    picture = studio.picture_of_start(int(number), large="large" in request.query_params)
+    return Response(picture, media_type="image/jpeg")
 
 
 async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
-    opened = await _with_photo(request, limits, partial(studio.open, align=_align(request)))
-    return JSONResponse(opened)
+    return JSONResponse(await _with_photo(request, studio, limits, partial(studio.open, **_framing(request))))
 
 
 async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     asked = _parsed(request.query_params.get("settings", "{}"))
-    return await _png(
-        await _with_photo(request, limits, partial(studio.full, asked=asked, align=_align(request))), request
-    )
+    work = partial(studio.full, asked=asked, **_framing(request))
+    return await _png(await _with_photo(request, studio, limits, work), request)
 
 
 async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: Limits, request: Request) -> Response:
@@ -317,14 +317,27 @@ async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: L
     return Response(await run_sync(make, asked, limiter=limits.cores), media_type=kind)
 
 
-async def _with_photo(request: Request, limits: Limits, work: Callable[[bytes], Any]) -> Any:
-    """Apply `work` to the photo that is sent; the limits bound the photos in memory, waiting ones included."""
+async def _with_photo(request: Request, studio: AttributeStudio, limits: Limits, work: Callable[[bytes], Any]) -> Any:
+    """Apply `work` to the photo that is sent, or to the start image that is named.
+
+    The limits bound the photos in memory, waiting ones included.
+    """
     async with limits.uploads:
-        return await run_sync(work, await _body(request, MOST_BYTES), limiter=limits.photos)
+        start = request.query_params.get("start")
+        photo = await _body(request, MOST_BYTES) if start is None else studio.start(_whole(start, "start"))
+        return await run_sync(work, photo, limiter=limits.photos)
 
 
-def _align(request: Request) -> bool:
-    return request.query_params.get("align") == "1"
+def _framing(request: Request) -> dict[str, Any]:
+    """Whether a photo's face is to be found, and which."""
+    asked = request.query_params
+    return {"align": asked.get("align") == "1", "face": _whole(asked.get("face", "1"), "face")}
+
+
+def _whole(text: str, name: str) -> int:
+    if not re.fullmatch(SMALL_NUMBER, text):
+        raise ValueError(f"{name} is {text!r:.40}; must be a whole number")
+    return int(text)
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:

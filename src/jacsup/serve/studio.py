@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from jacsup.align import crop
 from jacsup.code import Code, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
-from jacsup.detect import find_faces
+from jacsup.detect import NoFaceError, find_faces
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
 from jacsup.models.fetch import PORTRAIT
@@ -28,9 +29,13 @@ PREVIEW_SIDE = 384
 STRIP_SIDE = 128
 UNITS_SIDE = 280
 MAP_TILES = 12
+FACE_SIDE = 64
 NUM_STARTS = 8
 START_SIDE = 256
+THUMBNAIL_SIDE = 96
 GROUPS: dict[str, tuple[str, ...]] = {
+    "Mouth and nose": ("Smiling", "Mouth_Slightly_Open", "Big_Lips", "Wearing_Lipstick", "Big_Nose", "Pointy_Nose"),
+    "Eyes": ("Arched_Eyebrows", "Bags_Under_Eyes", "Bushy_Eyebrows", "Eyeglasses", "Narrow_Eyes"),
     "Hair": (
         "Bald",
         "Bangs",
@@ -41,16 +46,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "Receding_Hairline",
         "Straight_Hair",
         "Wavy_Hair",
-        "Sideburns",
-        "Goatee",
-        "Mustache",
-        "No_Beard",
-        "5_o_Clock_Shadow",
     ),
-    "Eyes": ("Arched_Eyebrows", "Bags_Under_Eyes", "Bushy_Eyebrows", "Narrow_Eyes"),
-    "Mouth and nose": ("Big_Lips", "Big_Nose", "Mouth_Slightly_Open", "Pointy_Nose", "Smiling", "Wearing_Lipstick"),
+    "Beard": ("5_o_Clock_Shadow", "Goatee", "Mustache", "No_Beard", "Sideburns"),
     "Skin": ("Heavy_Makeup", "Pale_Skin", "Rosy_Cheeks"),
-    "Accessories": ("Eyeglasses", "Wearing_Earrings", "Wearing_Hat", "Wearing_Necklace", "Wearing_Necktie"),
+    "Accessories": ("Wearing_Earrings", "Wearing_Hat", "Wearing_Necklace", "Wearing_Necktie"),
 }
 OVERALL = "Overall"
 
@@ -63,7 +62,8 @@ class AttributeStudio:
 
     def __init__(self, editor: Editor, name: str):
         self._editor, self._sessions, self._name = editor, Sessions(), name
-        self._starts = [_png(image) for image in _start_images(self._editor)]
+        self._drawn = spec_of(editor.info.data).drawn
+        self._starts = _start_images(self._editor)
 
     def description(self) -> dict[str, Any]:
         """Return what the page shows before a photo is opened."""
@@ -72,25 +72,40 @@ class AttributeStudio:
             "name": self._name,
             "kind": "attributes",
             "starts": len(self._starts),
-            # Photos that were aligned as `find_faces` does it; other images are framed as they were given.
-            "align": data_set.aligned,
-            "drawn": data_set.drawn,
-            "factors": [self._described(factor) for factor in self._editor.factors.values()],
+            # Of photos that were aligned as `find_faces` does it, and of drawn faces, which are framed alike; other
+            # images are framed as they were given.
+            "align": data_set.aligned or data_set.drawn,
+            "drawn": self._drawn,
+            "factors": sorted(map(self._described, self._editor.factors.values()), key=_place_on_page),
         }
 
     def start(self, number: int) -> bytes:
-        """Return test image `number` as PNG."""
-        if not 0 <= number < len(self._starts):
-            raise ValueError(f"start is {number}; must be between 0 and {len(self._starts) - 1}")
-        return self._starts[number]
+        """Return the image to start from `number` as PNG."""
+        return _png(self._start(number))
 
-    def open(self, content: bytes, *, align: bool) -> dict[str, Any]:
-        """Open a photo and return its token, its strengths and warnings."""
-        face = self._editor.open(content, align=align)
+    def picture_of_start(self, number: int, *, large: bool) -> bytes:
+        """Return the same image as JPEG, small unless asked for large."""
+        image = self._start(number)
+        return _jpeg(image if large else image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS))
+
+    def open(self, content: bytes, *, align: bool, face: int = 1) -> dict[str, Any]:
+        """Open a photo and return its token, its strengths, whether its face was found, all faces, and warnings.
+
+        A model of drawn faces takes the middle of a photo in which it finds none: drawings are hard to find.
+        """
+        try:
+            opened, warnings = self._editor.open(content, align=align, face=face), ()
+        except NoFaceError:
+            if not self._drawn:
+                raise
+            opened = self._editor.open(content, align=False)
+            warnings = ("no face was found, so the middle of the photo is edited",)
         return {
-            "session": self._sessions.add(preview(face, PREVIEW_SIDE)),
-            "strengths": {name: round(value, 4) for name, value in self._editor.read(face).items()},
-            "warnings": list(face.warnings),
+            "session": self._sessions.add(preview(opened, PREVIEW_SIDE)),
+            "strengths": {name: round(value, 4) for name, value in self._editor.read(opened).items()},
+            "aligned": bool(opened.faces),
+            "faces": [_in_page(crop(opened.photo, place, FACE_SIDE)) for place in opened.faces],
+            "warnings": [*warnings, *opened.warnings],
         }
 
     def forget(self) -> None:
@@ -108,10 +123,15 @@ class AttributeStudio:
         face = self._sessions.get(asked.get("session"))
         return _jpeg(self._editor.sweep(face, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
 
-    def full(self, content: bytes, asked: dict[str, Any], *, align: bool) -> bytes:
+    def full(self, content: bytes, asked: dict[str, Any], *, align: bool, face: int = 1) -> bytes:
         """Return a photo edited to `strengths` with `detail`, at full resolution, as PNG."""
         strengths, detail = _settings(asked)
-        return _png(self._editor.render(self._editor.open(content, align=align), strengths, detail=detail))
+        return _png(self._editor.render(self._editor.open(content, align=align, face=face), strengths, detail=detail))
+
+    def _start(self, number: int) -> Image.Image:
+        if not 0 <= number < len(self._starts):
+            raise ValueError(f"start is {number}; must be between 0 and {len(self._starts) - 1}")
+        return self._starts[number]
 
     def _described(self, factor: Factor) -> dict[str, Any]:
         group = next((group for group, names in GROUPS.items() if factor.name in names), OVERALL)
@@ -230,6 +250,17 @@ def _number(value: object, name: str) -> float:
 
 def _image(pixels: UInt8[Tensor, "c h w"]) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
+
+
+def _place_on_page(described: dict[str, Any]) -> tuple[int, int]:
+    """The place of an attribute's group, and the attribute's in it."""
+    names = GROUPS.get(described["group"], ())
+    return [*GROUPS, OVERALL].index(described["group"]), names.index(described["name"]) if names else 0
+
+
+def _in_page(pixels: UInt8[Tensor, "3 h w"]) -> str:
+    """The pixels as an address that a page can show."""
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(_image(pixels))).decode()}"
 
 
 def _png(image: Image.Image) -> bytes:

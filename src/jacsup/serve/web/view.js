@@ -1,4 +1,4 @@
-// The parts of the page: slider rows, their groups, and the pad for the first two units.
+// The parts of the page: slider rows, their groups and their search, and the pad for the first two units.
 
 export const byId = (id) => document.getElementById(id);
 export const shown = (value) => (Math.round(value * 100) / 100).toString();
@@ -29,18 +29,41 @@ export function sliderRow(factor, onMove) {
     return { row, set() {}, mark() {}, enable() {} };
   }
   row.classList.toggle("weak", Boolean(factor.weak));
-  const step = (factor.high - factor.low) / 200;
+  const strengths = "learned" in factor, step = strengths ? 0.01 : (factor.high - factor.low) / 200;
   const input = element("input", { id, type: "range", min: factor.low, max: factor.high, step, disabled: true });
-  const track = element("div", { className: "track" }, input);
-  // Screen readers read the slider's own text.
-  const output = element("span", { className: "value", ariaHidden: "true" });
+  const fill = element("span", { className: "fill" });
+  const track = element("div", { className: "track" }, fill, input);
+  const output = element("input", { className: "value", type: "number", step: strengths ? 0.1 : "any", disabled: true });
+  output.setAttribute("aria-label", `${readable(factor.name)}, value`);
   const reset = rowButton("↺", `Reset ${readable(factor.name)}`), sweep = rowButton("↔", `Sweep ${readable(factor.name)}`);
   reset.addEventListener("click", () => { onMove(null); input.focus(); });
   row.append(track, output, reset, sweep);
   input.addEventListener("input", () => onMove(Number(input.value)));
   input.addEventListener("dblclick", () => onMove(null));
-  input.addEventListener("keydown", (event) => { if (event.key === "Delete" || event.key === "Backspace") onMove(null); });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Delete" || event.key === "Backspace") onMove(null);
+    const sign = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!strengths || !sign || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    onMove(clamp(factor, Math.round((Number(input.value) + sign * (event.shiftKey ? 0.5 : 0.1)) * 100) / 100));
+  });
+  // A typed value may lie beyond the slider.
+  output.addEventListener("change", () => {
+    const value = output.value === "" ? NaN : Number(output.value);
+    onMove(Number.isFinite(value) ? Math.max(-100, Math.min(100, value)) : null);
+  });
+  // The middle of a slider's thumb does not reach the ends.
+  const share = (value) => Math.min(1, Math.max(0, (value - factor.low) / (factor.high - factor.low)));
+  const place = (value) => `calc(8px + ${share(value)} * (100% - 16px))`;
+  if (strengths) {
+    for (const [value, title] of [[-1, "typical without it"], [1, "typical with it"]]) {
+      const tick = element("span", { className: "tick", title });
+      tick.style.left = place(value);
+      track.append(tick);
+    }
+  }
   const marks = {};
+  let own = null;
   return {
     row, sweep,
     // why: the reason, if the user did not set the value.
@@ -49,21 +72,24 @@ export function sliderRow(factor, onMove) {
       reset.disabled = !changed;
       label.dataset.why = why;
       label.title = why || factor.weak || "";
-      output.textContent = shown(value);
+      output.value = shown(value);
       input.setAttribute("aria-valuetext", [shown(value), why].filter(Boolean).join(", "));
       row.classList.toggle("changed", changed);
+      // Filled from the photo's own value on.
+      const from = own ?? value, low = Math.min(from, value), high = Math.max(from, value);
+      fill.style.left = place(low);
+      fill.style.width = `calc(${share(high) - share(low)} * (100% - 16px))`;
     },
     // Marks a value on the slider: this photo's, or another photo's.
     mark(kind, value, title) {
       marks[kind]?.remove();
+      if (kind === "own") own = value ?? null;
       if (value === undefined) return;
-      const share = Math.min(1, Math.max(0, (value - factor.low) / (factor.high - factor.low)));
       marks[kind] = element("span", { className: `mark ${kind}`, title });
-      // The middle of a slider's thumb does not reach the ends.
-      marks[kind].style.left = `calc(8px + ${share} * (100% - 16px))`;
+      marks[kind].style.left = place(value);
       track.append(marks[kind]);
     },
-    enable(on) { input.disabled = sweep.disabled = !on; },
+    enable(on) { input.disabled = output.disabled = sweep.disabled = !on; },
   };
 }
 
@@ -73,25 +99,60 @@ function rowButton(textContent, title) {
   return button;
 }
 
-// Fills the groups; the group Overall comes last.
+// What else people call an attribute. A word finds each attribute that has a synonym beginning with it.
+const SYNONYMS = {
+  "5_o_Clock_Shadow": "beard stubble oclock", Arched_Eyebrows: "brows", Attractive: "beautiful pretty handsome",
+  Bags_Under_Eyes: "tired", Bald: "hairless shaved", Bangs: "fringe", Big_Lips: "mouth", Black_Hair: "dark",
+  Blond_Hair: "blonde fair", Blurry: "sharp blur focus", Brown_Hair: "brunette", Bushy_Eyebrows: "brows thick",
+  Chubby: "fat weight", Double_Chin: "fat weight", Eyeglasses: "spectacles sunglasses", Goatee: "beard chin",
+  Gray_Hair: "grey white old", Heavy_Makeup: "cosmetics make-up", High_Cheekbones: "cheeks", Male: "man woman female sex gender",
+  Mouth_Slightly_Open: "teeth", Mustache: "beard moustache", No_Beard: "shaved stubble", Oval_Face: "shape",
+  Pale_Skin: "white light", Receding_Hairline: "forehead bald", Rosy_Cheeks: "blush red", Sideburns: "beard whiskers",
+  Smiling: "smile happy laugh grin sad", Wavy_Hair: "curly curls", Wearing_Earrings: "jewelry jewellery", Wearing_Hat: "cap",
+  Wearing_Lipstick: "makeup make-up mouth", Wearing_Necklace: "jewelry jewellery", Young: "age old",
+};
+const letters = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+
+function matches(name, wanted) {
+  const words = (SYNONYMS[name] ?? "").split(" ").map(letters);
+  return letters(name).includes(letters(wanted)) || wanted.split(" ").every((word) =>
+    letters(name).includes(letters(word)) || words.some((synonym) => synonym.startsWith(letters(word))));
+}
+
+// Fills the groups, weak and unlearned attributes last in each. Returns what applies the search anew.
 export function fillGroups(factors, rows) {
-  const order = [...new Set(factors.map((factor) => factor.group))].sort((a, b) => (a === "Overall") - (b === "Overall"));
-  for (const group of order) {
+  const rank = (factor) => factor.learned ? Number(Boolean(factor.weak)) : 2;
+  for (const group of new Set(factors.map((factor) => factor.group))) {
     const section = element("section", {}, element("h2", { textContent: group }));
-    for (const factor of factors.filter((each) => each.group === group)) section.append(rows[factor.name].row);
+    const ranked = factors.filter((each) => each.group === group).sort((a, b) => rank(a) - rank(b));
+    for (const factor of ranked) section.append(rows[factor.name].row);
     byId("groups").append(section);
   }
-  byId("search").addEventListener("input", () => {
-    const wanted = byId("search").value.toLowerCase().trim();
+  const search = byId("search"), changed = byId("changed");
+  function filter() {
+    const wanted = search.value.trim();
+    let found = false;
     for (const section of byId("groups").children) {
       let any = false;
       for (const row of section.querySelectorAll(".row")) {
-        row.hidden = !readable(row.dataset.name).toLowerCase().includes(wanted);
+        row.hidden = !matches(row.dataset.name, wanted) || changed.checked && !row.classList.contains("changed");
         any ||= !row.hidden;
       }
       section.hidden = !any;
+      found ||= any;
     }
-  });
+    byId("none").hidden = found;
+    byId("none").firstElementChild.textContent = wanted ? `No attribute is called “${wanted}”.` : "No attribute is changed.";
+  }
+  search.addEventListener("input", filter);
+  changed.addEventListener("change", filter);
+  byId("show-all").addEventListener("click", () => { search.value = ""; changed.checked = false; filter(); search.focus(); });
+  return filter;
+}
+
+// Puts settings into the address, which reloading then brings back.
+export function showLink(parameters) {
+  history.replaceState(null, "", `#${parameters}`);
 }
 
 // Saves a blob under a name.
@@ -109,7 +170,7 @@ export function showBlob(image, blob) {
 }
 
 export async function copyLink(parameters) {
-  history.replaceState(null, "", `#${parameters}`);
+  showLink(parameters);
   try {
     await navigator.clipboard.writeText(location.href);
     say("The link is copied; it contains the settings, not the photo.");

@@ -1,0 +1,267 @@
+// The editor of photos: the strengths read from a photo, those that the user has set, and the picture that they give.
+
+import { leaveCamera, takePhoto } from "./camera.js";
+import { undoable } from "./undo.js";
+import { ask, byId, copyLink, element, fillGroups, latest, readable, save, say, showBlob, showLink, sliderRow } from "./view.js";
+
+const OF_PHOTOS = "jacsup serve photos";
+const LOWEST_SWEPT = -3, NUM_SWEPT = 7;
+const LINK_PAUSE = 300;
+
+export function editPhotos(model, link) {
+  const learned = model.factors.filter((factor) => factor.learned);
+  // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
+  let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
+  let set = {}, swept = null, opening = 0, linking = null;
+  const detail = byId("detail"), align = byId("align"), stage = byId("stage");
+  const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
+  const filter = fillGroups(model.factors, rows);
+  align.checked = model.align;
+  byId("attributes").hidden = false;
+  if (!model.starts) byId("empty").textContent = "Drop or paste a photo here, or open one below.";
+  if (model.drawn) {
+    byId("note").textContent = `This model was trained on drawn faces only. For photographs, run ${OF_PHOTOS}`;
+    byId("note").hidden = false;
+  }
+  for (const { name } of learned) if (link.get(name) && Math.abs(Number(link.get(name))) <= 100) set[name] = Number(link.get(name));
+  // The asterisk keeps these apart from attributes.
+  if (link.has("*detail")) detail.value = link.get("*detail");
+  if (link.has("*align")) align.checked = link.get("*align") === "1";
+
+  const settings = () => ({ strengths: set, detail: Number(detail.value) });
+  const { note } = undoable(settings, (kept) => { set = kept.strengths; detail.value = kept.detail; update(); });
+
+  const framing = (shown) => ({ align: Number(shown.aligned), face: shown.face, ...(shown.start === null ? {} : { start: shown.start }) });
+  const send = async (shown) => (await ask(`photo?${new URLSearchParams(framing(shown))}`, shown.file ?? "")).json();
+  // The server keeps a photo for ten minutes, the page for as long as it is open: an expired photo is sent again, once.
+  async function picture(path, asked) {
+    const shown = photo;
+    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, ...asked, ...settings() }));
+    let answer;
+    try {
+      answer = await ofSession();
+    } catch (error) {
+      if (error.status !== 410) throw error;
+      shown.session = (await send(shown)).session;
+      answer = await ofSession();
+    }
+    const blob = await answer.blob();
+    return shown === photo ? blob : null;
+  }
+  const refresh = latest(stage, async () => {
+    const blob = await picture("edit", {});
+    if (blob) showBlob(byId("result"), blob);
+  });
+  const showSweep = latest(byId("sweep"), async () => {
+    const name = swept;
+    if (name === null) return;
+    const blob = await picture("sweep", { name });
+    if (!blob || name !== swept) return;
+    showBlob(byId("strip"), blob);
+    byId("strip").alt = `${readable(name)} at strengths from -3 to 3`;
+    byId("sweep").lastElementChild.textContent = `${readable(name)}: strengths -3, -2, -1, 0, 1, 2, 3. Click one to set it.`;
+    byId("sweep").hidden = false;
+  });
+
+  // Shows the sweep below its attribute; null hides it.
+  function sweepOf(name) {
+    swept = name;
+    byId("sweep").hidden = true;
+    if (name === null) return;
+    rows[name].row.after(byId("sweep"));
+    showSweep();
+  }
+
+  function move(name, value) {
+    if (value === null) delete set[name]; else set[name] = value;
+    update();
+  }
+
+  function update() {
+    // An attribute that is switched on switches off those that it excludes.
+    const on = learned.filter((factor) => set[factor.name] > 0);
+    const off = new Map(on.flatMap((factor) => factor.mutually_exclusive.map((other) => [other, factor.name])));
+    for (const { name } of learned) {
+      const other = name in set ? undefined : off.get(name), value = set[name] ?? (other ? -1 : photo.own[name]);
+      if (value !== undefined) rows[name].set(value, name in set, other && `excluded by ${readable(other)}`);
+    }
+    detail.nextElementSibling.textContent = detail.value;
+    note();
+    clearTimeout(linking);
+    if (photo.session) {
+      refresh();
+      if (swept) showSweep();
+      linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
+    }
+  }
+
+  function parameters() {
+    const place = photo.start === null ? { "*align": Number(align.checked) } : { "*start": photo.start };
+    return new URLSearchParams({ ...place, "*detail": detail.value, ...set });
+  }
+
+  // How much of the picture, from the left, shows the original, in percent.
+  function compare(share) {
+    byId("compare").value = share;
+    stage.style.setProperty("--hidden", `${share}%`);
+  }
+
+  async function open(file, name, { start = null, face = 1 } = {}) {
+    leaveCamera();
+    const mine = ++opening, wanted = { file, start, name, face, aligned: align.checked && start === null };
+    say("Opening the photo …");
+    stage.classList.add("loading");
+    try {
+      const opened = await send(wanted);
+      const plain = await (await ask("edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
+      // A newer photo may have been opened meanwhile.
+      if (mine !== opening) return;
+      photo = { ...wanted, aligned: opened.aligned, session: opened.session, own: opened.strengths };
+      showBlob(byId("original"), plain);
+      compare(0);
+      const advice = model.drawn && start === null ? ` A model of photographs would do better: ${OF_PHOTOS}` : "";
+      byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
+      offer(opened.faces);
+      for (const { name } of learned) {
+        rows[name].enable(true);
+        rows[name].mark("own", photo.own[name], "value in this photo");
+        rows[name].mark("theirs");
+      }
+      for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
+      stage.classList.add("full");
+      byId("empty").hidden = true;
+      say("");
+      update();
+    } catch (error) {
+      if (mine !== opening) return;
+      if (photo.file && photo.start === null) align.checked = photo.aligned;
+      say(error.message.replace(/, or pass --no-align.*/, ", or untick \"Find the face\""), true);
+    } finally {
+      if (mine === opening) stage.classList.remove("loading");
+    }
+  }
+
+  // Says how many faces were found, and offers them if they are several.
+  function offer(faces) {
+    const found = faces.length > 1 ? `${faces.length} faces were found; choose one:` : faces.length ? "The face was found and aligned." : "";
+    byId("found").textContent = found;
+    byId("faces").replaceChildren(...faces.length < 2 ? [] : faces.map((src, place) => {
+      const button = element("button", { type: "button" }, element("img", { src, alt: `Face ${place + 1} of the photo` }));
+      button.setAttribute("aria-pressed", place + 1 === photo.face);
+      const { file, name } = photo;
+      button.addEventListener("click", () => open(file, name, { face: place + 1 }));
+      return button;
+    }));
+  }
+
+  // Reads what the button "Save settings" wrote.
+  async function restore(file) {
+    try {
+      const saved = JSON.parse(await file.text());
+      const known = learned.filter(({ name }) => Math.abs(saved.strengths[name]) <= 100);
+      set = Object.fromEntries(known.map(({ name }) => [name, Number(saved.strengths[name])]));
+      detail.value = saved.detail ?? detail.defaultValue;
+      say("");
+      update();
+    } catch {
+      say("This file holds no settings; open a photo, or a file written by \"Save settings\".", true);
+    }
+  }
+
+  const take = (file) => file && (file.name.endsWith(".json") ? restore(file) : open(file, file.name));
+  const chosen = (input, then) => byId(input).addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) then(file);
+  });
+  chosen("file", take);
+  chosen("like", async (file) => {
+    try {
+      const other = await send({ file, start: null, aligned: align.checked, face: 1 });
+      for (const { name } of learned) {
+        rows[name].mark("theirs", other.strengths[name], "value in the other photo");
+        set[name] = other.strengths[name];
+      }
+      const doubts = other.warnings.map((warning) => ` About the other photo: ${warning}.`);
+      say(`All attributes are copied from the other photo; ↺ resets one.${doubts.join("")}`);
+      update();
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  align.addEventListener("change", () => { if (photo.file) open(photo.file, photo.name); });
+  for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+    document.addEventListener(kind, (event) => { event.preventDefault(); stage.classList.toggle("over", over); });
+  }
+  document.addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
+  document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+  byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
+  byId("camera-cancel").addEventListener("click", leaveCamera);
+  byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveCamera(); });
+  detail.addEventListener("input", update);
+  byId("compare").addEventListener("input", (event) => compare(event.target.value));
+  comparing(stage, compare);
+  byId("reset").addEventListener("click", () => {
+    set = {};
+    sweepOf(null);
+    compare(0);
+    detail.value = detail.defaultValue;
+    for (const { name } of learned) rows[name].mark("theirs");
+    update();
+    filter();
+  });
+  for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
+  byId("strip").addEventListener("click", ({ offsetX, target }) =>
+    move(swept, LOWEST_SWEPT + Math.min(NUM_SWEPT - 1, Math.floor(offsetX / target.clientWidth * NUM_SWEPT))));
+  byId("download").addEventListener("click", async () => {
+    say("Rendering at full resolution …");
+    const shown = photo;
+    try {
+      const query = new URLSearchParams({ settings: JSON.stringify(settings()), ...framing(shown) });
+      save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${shown.name.replace(/\.[^.]*$/, "")}-edited.png`);
+      say("");
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  byId("settings").addEventListener("click", () =>
+    save(new Blob([JSON.stringify({ model: model.name, ...settings() }, null, 2)], { type: "application/json" }), "settings.json"));
+  byId("link").addEventListener("click", () => copyLink(parameters()));
+
+  const pictures = [];
+  for (let number = 0; number < model.starts; number++) {
+    const image = element("img", { alt: `Face ${number + 1}`, width: 96, height: 96 });
+    const button = element("button", { type: "button" }, image);
+    button.addEventListener("click", () => open(null, `face-${number}.png`, { start: number }));
+    byId("starts").append(button);
+    pictures.push(image);
+  }
+  // The small pictures come after the first large one.
+  const fill = () => pictures.forEach((image, number) => { image.src = `starts/${number}`; });
+  const first = Number(link.get("*start"));
+  if (link.has("*align") && !link.has("*start")) {
+    byId("empty").textContent = "Open your photo to apply the settings of this link.";
+    fill();
+  } else if (model.starts) {
+    open(null, "face-0.png", { start: Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0 }).then(fill);
+  }
+}
+
+// The picture itself: dragging the divider compares, and pressing elsewhere shows the original for as long.
+function comparing(stage, compare) {
+  let dragged = false;
+  const at = (event) => {
+    const box = stage.getBoundingClientRect();
+    return Math.round(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * 100);
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (!stage.classList.contains("full") || event.button) return;
+    stage.setPointerCapture(event.pointerId);
+    dragged = event.target === byId("divider");
+    stage.classList.toggle("held", !dragged);
+  });
+  stage.addEventListener("pointermove", (event) => { if (dragged) compare(at(event)); });
+  for (const end of ["pointerup", "pointercancel"]) {
+    stage.addEventListener(end, () => { dragged = false; stage.classList.remove("held"); });
+  }
+}

@@ -1,0 +1,36 @@
+// The page of an ordered code: a slider for each unit, and a pad for the first two.
+
+import { ask, byId, clamp, copyLink, latest, pad, save, showBlob, sliderRow } from "./view.js";
+
+export function moveUnits(model, link) {
+  // A residual student has one slider more: how much it adds to its teacher's image.
+  const sharpness = model.amount === null ? [] : [{ name: "Sharpness", low: 0, high: 1, mean: model.amount }];
+  const sliders = [...model.factors, ...sharpness], count = model.factors.length;
+  const means = sliders.map((slider) => slider.mean);
+  const read = (slider, place) => {
+    const given = Number(link.get(slider.name) ?? means[place]);
+    return Number.isFinite(given) ? clamp(slider, given) : means[place];
+  };
+  const values = sliders.map(read);
+  const rows = sliders.map((slider, place) => sliderRow(slider, (value) => { values[place] = value ?? means[place]; update(); }));
+  const dot = pad(model.factors, (unit, value) => { values[unit] = value; update(); });
+  const decode = async () => (await ask("decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
+  const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await decode()));
+  function update() {
+    rows.forEach((row, place) => row.set(values[place], values[place] !== means[place]));
+    dot(values[0], values[1]);
+    refresh();
+  }
+  rows.forEach((row, place) => {
+    row.mark("own", means[place], place < count ? "the mean" : "as trained");
+    row.enable(true);
+    row.sweep.remove();
+    byId("unit-rows").append(row.row);
+  });
+  byId("units-reset").addEventListener("click", () => { values.splice(0, values.length, ...means); update(); });
+  byId("units-download").addEventListener("click", async () => save(await decode(), "decoded.png"));
+  byId("units-link").addEventListener("click", () =>
+    copyLink(new URLSearchParams(sliders.flatMap(({ name }, place) => values[place] === means[place] ? [] : [[name, values[place]]]))));
+  byId("units").hidden = false;
+  update();
+}
