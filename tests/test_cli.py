@@ -23,6 +23,7 @@ from pictures import write_folder
 from PIL import Image
 
 import jacsup
+from jacsup import progress
 from jacsup.cli import lazy
 from jacsup.cli import main as cli
 from jacsup.cli.data import DATA_COMMANDS
@@ -275,7 +276,7 @@ def test_evaluate_prints_a_table_or_metrics_json(call: Call, quick: Path) -> Non
     assert re.split("  +", lines[0])[:3] == ["stage", "code size", "MSE"]
     for line, stage in zip(lines[1:4], metrics["stages"], strict=True):
         assert line.split()[:3] == [stage["name"], str(stage["code_size"]), f"{stage['mse']:.4f}"]
-    assert lines[4].endswith(f"an accuracy of {metrics['classifier_accuracy']:.4f}")
+    assert lines[-1].endswith(f"an accuracy of {metrics['classifier_accuracy']:.4f}")
     assert json.loads(call("evaluate", quick, "--json").out) == metrics
     file = Run(quick).stage_file(1)
     alone = call("evaluate", file)
@@ -498,3 +499,33 @@ def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(track([1, 2], "counting")) == [1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_gets_lines_of_what_takes_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    for _ in track(range(200), "counting"):
+        now += 1.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "counting: 10 of 200, 3 min left",
+        "counting: 70 of 200, 2 min left",
+        "counting: 130 of 200, 70 s left",
+        "counting: 190 of 200, 10 s left",
+        "counting: done in 3 min",
+    ]
+
+
+def test_a_run_that_learns_nothing_says_so(call: Call) -> None:
+    trained = call("train", "debug", "--set", "stages.adam.lr=1000", "--stages", 1, "--out", "run")
+    assert trained.code == 0
+    noted = [line for line in trained.out.splitlines() if line.startswith("warning: stage")]
+    assert len(noted) == 1 and "it reconstructs no better than the mean image (MSE" in noted[0]
+    judged = call("evaluate", "run")
+    assert "warning: it reconstructs no better than the mean image" in judged.out
+    warning = json.loads(Path("run/metrics.json").read_text())["warning"]
+    assert warning.endswith("train for longer, or lower the learning rate")
+    call("report", "run")
+    assert "Warning: it reconstructs no better" in Path("run/report/index.html").read_text()

@@ -36,6 +36,7 @@ NUMBERS = {
     "ssim",
     "code_size",
     "num_parameters",
+    "mse_of_mean_image",
     "swap_classifier",
     "swap_label",
     "classifier_accuracy",
@@ -71,10 +72,11 @@ def test_metrics_json_is_what_evaluate_returns(run: Path, metrics: Any) -> None:
 
 
 def test_every_stage_has_all_keys(metrics: Any) -> None:
-    assert set(metrics) == NUMBERS | {*LISTS, "factor_scores", "stages"}
+    assert set(metrics) == NUMBERS | {*LISTS, "factor_scores", "warning", "stages"}
     assert [stage["name"] for stage in metrics["stages"]] == ["units-2", "units-3", "units-4"]
     for stage, units in zip(metrics["stages"], (2, 3, 4), strict=True):
-        assert set(stage) == NUMBERS | {*LISTS, "factor_scores", "name"}
+        assert set(stage) == NUMBERS | {*LISTS, "factor_scores", "warning", "name"}
+        assert (stage["warning"] is None) == (stage["mse"] < stage["mse_of_mean_image"])
         assert stage["code_size"] == units
         for name, more in LISTS.items():
             assert len(stage[name]) == units + more, name
@@ -91,6 +93,8 @@ def test_scores_are_those_of_each_stages_model(run: Path, metrics: Any) -> None:
     for number, (model, stage) in enumerate(zip(models, metrics["stages"], strict=True)):
         error = mse(reconstruct(model, test.images), test.images)
         assert stage["mse"] == error
+        pixels = test.images.double() / 255
+        assert stage["mse_of_mean_image"] == pytest.approx(float((pixels - pixels.mean(dim=0)).square().mean()))
         assert stage["psnr"] == pytest.approx(-10 * math.log10(error))
         assert stage["prefix_mse"][-1] == pytest.approx(error)
         assert stage["num_parameters"] == num_parameters(model)

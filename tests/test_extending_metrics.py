@@ -102,6 +102,8 @@ def test_results_have_the_keys_of_their_types(known: Dataset, of_attributes: Any
         "code_size",
         "num_parameters",
         "mse",
+        "mse_of_mean_image",
+        "warning",
         "psnr",
         "ssim",
         "jacobian_error",
@@ -110,7 +112,8 @@ def test_results_have_the_keys_of_their_types(known: Dataset, of_attributes: Any
     }
     assert keys_of(Scores) == keys_of(ModelScores) | {"stages"}
     assert set(of_attributes["stages"][0]) <= keys_of(StageScores) == keys_of(ModelScores) | {"name"}
-    assert set(of_attributes["edit"]) == keys_of(EditScores) == {*of_attributes["edit_all"], "strengths"}
+    assert set(of_attributes["edit_pasted"]) == keys_of(EditScores) == {*of_attributes["edit"], "change_outside"}
+    assert set(of_attributes["edit"]) == {*of_attributes["edit_all"], "strengths"}
     assert {frozenset(each) for each in of_attributes["attributes"].values()} == {frozenset(keys_of(AttributeScores))}
     assert set(of_units["factor_scores"]) == {name for name, metric in METRICS.items() if metric.of_factors}
 

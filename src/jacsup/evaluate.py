@@ -30,7 +30,7 @@ from jacsup.metrics.attributes import (
 from jacsup.metrics.description import describe, in_eval_mode
 from jacsup.metrics.factors import common_values
 from jacsup.metrics.identity import Recogniser, identity_drift, load_recogniser
-from jacsup.metrics.images import encode_factors, reconstruction_scores
+from jacsup.metrics.images import encode_factors, mean_image_mse, reconstruction_scores, reconstruction_warning
 from jacsup.metrics.jacobian import finite_difference_error, jacobian_error
 from jacsup.metrics.order import drop_per_unit, energy_per_unit, monotony, prefix_mse
 from jacsup.metrics.scores import Scores, StageScores
@@ -251,8 +251,9 @@ def _scores(
 
 def _model_scores(model: Autoencoder, images: torch.Tensor) -> dict[str, Any]:
     """The scores of any model."""
-    scores = reconstruction_scores(model, images)
-    return {**scores, "code_size": model.code_size, "num_parameters": num_parameters(model)}
+    scores, of_mean = reconstruction_scores(model, images), mean_image_mse(images)
+    of_mean_image = {"mse_of_mean_image": of_mean, "warning": reconstruction_warning(scores["mse"], of_mean)}
+    return {**scores, **of_mean_image, "code_size": model.code_size, "num_parameters": num_parameters(model)}
 
 
 def _unit_scores(

@@ -66,6 +66,8 @@ def evaluate(
         stages, shown, judged = lazy.stage_scores(stages), ATTRIBUTE_STAGE_SCORES, "edits"
         _print_attributes(lazy.attribute_scores(metrics))
     print_table(("stage", *_headings(shown)), [(stage["name"], *_cells(stage, shown)) for stage in stages])
+    if warning := metrics.get("warning"):
+        print(f"warning: {warning}")
     if drift := metrics.get("identity_drift"):
         print("identity drift: " + ", ".join(f"{name} {drift[name]:.3f}" for name in DRIFTS))
     if factor_scores := metrics.get("factor_scores"):

@@ -112,6 +112,36 @@ def reconstruction_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> 
     return sum(len(part) * mse(reconstruct(model, part), part) for part in parts) / len(images)
 
 
+def mean_image_mse(images: UInt8[Tensor, "n c h w"]) -> float:
+    """Return the mean squared error of the images' own mean, on pixels in [0, 1]: the best that ignores its input.
+
+    Args:
+        images: Images (n, c, h, w), uint8.
+    """
+    sums = squares = torch.zeros_like(images[0], dtype=torch.int64)
+    for part in images.split(chunk_size(images)):
+        sums, squares = sums + part.sum(dim=0), squares + part.long().square().sum(dim=0)
+    count = len(images)
+    return float((squares.double() / count - (sums.double() / count) ** 2).mean()) / 255**2
+
+
+def reconstruction_warning(error: float, mean_image_error: float) -> str | None:
+    """Return one line if a model reconstructs no better than the mean image: its other scores mean nothing then.
+
+    A model whose output hardly depends on its input, for one, keeps the judge's verdict in every swap.
+
+    Args:
+        error: The mean squared error of its reconstructions.
+        mean_image_error: That of the mean image.
+    """
+    if error < mean_image_error:
+        return None
+    return (
+        f"it reconstructs no better than the mean image (MSE {error:.3g}, the mean image {mean_image_error:.3g}), so "
+        "its other scores mean nothing; train for longer, or lower the learning rate"
+    )
+
+
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Return the mean squared error of pixels in [0, 1] against uint8 images; 0 is exact.
 

@@ -52,6 +52,8 @@ class _Scores(TypedDict):
     code_size: int
     num_parameters: int
     mse: float
+    mse_of_mean_image: float
+    warning: str | None
     psnr: float | None
     ssim: float | None
     jacobian_error: float | None

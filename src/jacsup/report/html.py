@@ -99,6 +99,8 @@ def headline(report: Report, numbers: dict[str, str], closing: str) -> str:
     if len(report.run.finished_stages()) < len(recipe.stages):
         lead += f" <b>Unfinished: {progress(report.run)}.</b> This page shows the last finished stage."
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>\n" for name, value in numbers.items() if value)
+    if warning := report.metrics.get("warning"):
+        lead += f" <b>Warning: {escape(warning)}.</b>"
     if not report.metrics:
         words = "The run has not been judged on the whole test set yet. To judge it, run:"
         closing = f"<p>{words}</p>\n{judge_command(report.run)}"

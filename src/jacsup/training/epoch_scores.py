@@ -7,7 +7,7 @@ import math
 from jacsup.data.dataset import Dataset
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
 from jacsup.metrics.attributes import attribute_means, edit_scores
-from jacsup.metrics.images import encode_factors, reconstruction_mse
+from jacsup.metrics.images import encode_factors, mean_image_mse, reconstruction_mse, reconstruction_warning
 from jacsup.metrics.jacobian import finite_difference_error
 from jacsup.metrics.swap import Judge, get_judge, swap_scores
 from jacsup.models import Model
@@ -56,6 +56,16 @@ def test_scores(model: Model, teacher: Model | None, data: Dataset, judge: Judge
         scores["test_jacobian"] = finite_difference_error(model, teacher, split.images)
     model.train()
     return scores
+
+
+def learning_warning(scores: dict[str, float], data: Dataset) -> str | None:
+    """Return one line if a model reconstructs no better than the mean image.
+
+    Args:
+        scores: What `test_scores` returned.
+        data: The run's data set.
+    """
+    return reconstruction_warning(scores["test_mse"], mean_image_mse(data.test.first(NUM_TEST_IMAGES).images))
 
 
 def _edit_accuracy(model: Model, data: Dataset, judge: AttributeJudge) -> float:

@@ -31,7 +31,7 @@ from jacsup.models.residual import ResidualAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
-from jacsup.training.epoch_scores import Judges, get_judges, test_scores
+from jacsup.training.epoch_scores import Judges, get_judges, learning_warning, test_scores
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.options import Options, TrainingOptions
 from jacsup.training.order import order_units
@@ -123,19 +123,17 @@ def _train_run(
     options: Options,
 ) -> None:
     """Train the stages that are not finished yet, up to `count`, in a locked run folder."""
-    checkpoint, judge, notes = load_checkpoint(run.checkpoint_file), None, []
+    checkpoint, judge = load_checkpoint(run.checkpoint_file), None
+    reporter = Reporter(run, recipe, count, tensorboard=options.tensorboard)
     if dist.is_main():
         notes = describe_session(run, data, device, options)
         notes += copy_stages(run, recipe, initial, count) if checkpoint is None else []
-        judge = get_judges(data, supervised=recipe.supervised)
-    dist.barrier()
-    with (
-        Reporter(run, recipe, count, tensorboard=options.tensorboard) as reporter,
-        _interruptible() as interrupted,
-        Saver(run.checkpoint_file) as saver,
-    ):
         for note in notes:
             reporter.note(note)
+        # Minutes, of a large set for the first time.
+        judge = get_judges(data, supervised=recipe.supervised)
+    dist.barrier()
+    with reporter, _interruptible() as interrupted, Saver(run.checkpoint_file) as saver:
         session = _Session(run, recipe, data, device, judge, reporter, saver, interrupted, options)
         _train_stages(session, count, checkpoint)
 
@@ -330,6 +328,8 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
     if hook:
         hook.finish(work.model)
     scores = scores or _test(session, work)
+    if warning := learning_warning(scores, session.data):
+        session.reporter.note(f"warning: stage {work.number + 1} ({work.stage.name}): {warning}")
     with as_they_will_be_used(work.model, work.teacher, compiled=session.options.compile):
         work.model.eval()
         if isinstance(work.model, ResidualAutoencoder):

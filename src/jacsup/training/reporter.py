@@ -117,7 +117,7 @@ class Reporter:
         if self._bar:
             self._bar.console.print(text, markup=False)
         elif not self._silent:
-            print(text)
+            print(text, flush=True)
 
 
 def _format(values: dict[str, float]) -> str:
