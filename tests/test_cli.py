@@ -30,8 +30,9 @@ from jacsup.cli.data import DATA_COMMANDS
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field, to_dict
 from jacsup.models import load_info
+from jacsup.models.fetch import shipped
 from jacsup.progress import track
-from jacsup.recipes import RECIPES, with_arm
+from jacsup.recipes import DURATIONS, RECIPES, with_arm
 from jacsup.run import Run
 from jacsup.training.state import load_checkpoint
 
@@ -201,6 +202,11 @@ def test_list_shows_recipes_arms_and_data(tmp_path: Path) -> None:
     assert (result.code, result.err) == (0, "")
     words = result.out.split()
     assert all(name in words for name in (*RECIPES, "plain", "plain-jump", "MNIST", "SVHN", "Digits"))
+    assert words[:2] == ["to", "edit"] and set(cli.SHIPPED) == set(shipped())
+    needs = {line.split()[0]: line for line in result.out.splitlines() if line}
+    assert "a download, once" in needs["mnist"] and "--images" in needs["folder"] and "--data-root" in needs["photos"]
+    assert "nothing" in needs["faces-mini"] and "3 min" in needs["faces-mini"]
+    assert set(DURATIONS) <= set(RECIPES)
 
 
 def test_train_says_what_comes_next_and_the_same_again_changes_nothing(call: Call, tmp_path: Path) -> None:

@@ -127,6 +127,18 @@ def _faces(
     return _recipe(name, data, stages, model, flips=not isinstance(data, Faces))
 
 
+# About how long training takes on 2 CPU cores, where it was measured: docs/LOG.md.
+DURATIONS = {
+    "mnist": "2 hours",
+    "mnist-author": "2 hours",
+    "mnist-fast": "10 min",
+    "mnist-residual": "2 min",
+    "faces": "35 min",
+    "faces-mini": "3 min",
+    "celeba64": "50 min",
+    "photos": "2 hours",
+    "debug": "1 s",
+}
 RECIPES = {
     recipe.name: recipe
     for recipe in (

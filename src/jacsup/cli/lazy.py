@@ -46,6 +46,7 @@ NAMES = {
     "search": "jacsup.tuning",
     "serve": "jacsup.serve",
     "side_by_side": "jacsup.edit",
+    "spec_of": "jacsup.data",
     "stage_scores": "jacsup.metrics.table",
     "table_rows": "jacsup.baselines.frontier",
     "train": "jacsup.training.loop",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from jacsup.data import cache_folder as cache_folder
     from jacsup.data import find_download as find_download
     from jacsup.data import load_dataset as load_dataset
+    from jacsup.data import spec_of as spec_of
     from jacsup.data.celeba import prepare_celeba as prepare_celeba
     from jacsup.data.download import download as download
     from jacsup.data.of_run import find_data as find_data

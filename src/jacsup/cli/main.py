@@ -42,6 +42,11 @@ REWORDED = {
     r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
     r"could not convert string to float: (.*)": r"\1 is not a number",
 }
+SHIPPED = {
+    "photos": "edits 40 attributes of photographs; for non-commercial research",
+    "faces": "edits 36 attributes of drawn faces",
+    "mnist": "decodes digits from an ordered code of 16 units",
+}
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -177,11 +182,17 @@ def _weights(stage: Stage) -> str:
 
 
 def show_list() -> None:
-    """List the recipes, arms and data sets."""
+    """List the shipped models, recipes, arms and data sets, and where to start."""
+    print("to edit a photo, without training: jacsup serve photos; to train a first model: jacsup train faces-mini")
+    print()
+    print_table(("shipped model", "what it does"), list(SHIPPED.items()))
+    print()
     rows = [
         (
             recipe.name,
             type(recipe.data).__name__,
+            _needs(recipe),
+            recipes.DURATIONS.get(recipe.name),
             type(recipe.model).__name__,
             len(recipe.stages),
             sum(stage.epochs for stage in recipe.stages),
@@ -189,7 +200,7 @@ def show_list() -> None:
         )
         for recipe in recipes.RECIPES.values()
     ]
-    print_table(("recipe", "data", "model", "stages", "epochs", "code"), rows)
+    print_table(("recipe", "data", "needs", "on 2 cores", "model", "stages", "epochs", "code"), rows)
     print()
     print_table(("arm of an ordered code", "description"), list(recipes.ARMS.items()))
     print()
@@ -197,6 +208,13 @@ def show_list() -> None:
     print()
     kinds = [(kind.__name__, (kind.__doc__ or "").strip().partition("\n")[0]) for kind in lazy.DATA_SETS]
     print_table(("data", "description"), kinds)
+
+
+def _needs(recipe: Recipe) -> str:
+    """What must be there before the recipe can be trained."""
+    if lazy.spec_of(recipe.data).download:
+        return "a download, once"
+    return {"CelebA": "--data-root", "Folder": "--images"}.get(type(recipe.data).__name__, "nothing")
 
 
 COMMANDS = {
