@@ -146,7 +146,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         (("report",), ("--data-root", "A run folder")),
         (("data",), ("download", "prepare")),
         (("data", "download"), ("--data-root", "mnist or svhn")),
-        (("list",), ("the recipes, arms and data sets",)),
+        (("list",), ("the shipped models, recipes, arms and data sets",)),
     ],
 )
 def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tuple[str, ...], call: Call) -> None:

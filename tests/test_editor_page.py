@@ -330,6 +330,57 @@ def test_the_divider_on_the_picture_is_dragged_and_pressing_shows_the_original(p
     assert page.locator("#result").evaluate(visible) == "visible"
 
 
+def test_a_map_shows_what_changed(page: Page) -> None:
+    def opaque() -> list[float]:
+        """How opaque the map is, on average and at most."""
+        return page.evaluate(
+            """() => { const canvas = document.getElementById('heat');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const alpha = data.filter((_, place) => place % 4 === 3);
+            return [alpha.reduce((sum, each) => sum + each, 0) / alpha.length, Math.max(...alpha)]; }"""
+        )
+
+    own = settled(page)
+    assert page.is_hidden("#heat")
+    page.check("#show-heat")
+    page.wait_for_selector("#heat:visible")
+    assert opaque()[0] < 10
+    move(page, "Smiling", 3)
+    wait_for_another(page, own)
+    page.wait_for_timeout(200)
+    mean, most = opaque()
+    assert mean > 10 and most == 255
+    page.uncheck("#show-heat")
+    assert page.is_hidden("#heat")
+
+
+def test_an_edit_of_a_drawn_face_is_compared_with_the_truth(page: Page, tmp_path: Path) -> None:
+    own = settled(page)
+    plain = page.evaluate(DIGEST, "original")
+    page.check("#truth")
+    assert page.inner_text("#reference-name") == "the true drawing" and page.input_value("#compare") == "50"
+    page.wait_for_selector("#truth[aria-busy=false]")
+    before = page.evaluate(DIGEST, "original")
+    move(page, "Smiling", 1)
+    wait_for_another(page, own)
+    page.wait_for_selector("#truth[aria-busy=false]")
+    assert page.evaluate(DIGEST, "original") != before
+    page.uncheck("#truth")
+    page.wait_for_selector("#truth[aria-busy=false]")
+    assert page.evaluate(DIGEST, "original") == plain and page.input_value("#compare") == "0"
+    page.check("#truth")
+    page.set_input_files("#file", photo(tmp_path))
+    page.wait_for_selector("#truth-label", state="hidden")
+    assert page.inner_text("#reference-name") == "the original"
+
+
+def test_another_face_is_drawn(page: Page) -> None:
+    own = settled(page)
+    page.click("#random")
+    wait_for_another(page, own)
+    page.wait_for_function("/start=[89]&/.test(location.hash)")
+
+
 def test_steps_are_undone_and_redone(page: Page) -> None:
     def steps() -> list[str]:
         page.wait_for_timeout(500)

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from jacsup.data.drawn import faces
+from jacsup.config import Faces
+from jacsup.data.drawn import counterfactual, faces, true_edit
+from jacsup.data.drawn import test_faces as first_faces
 from jacsup.data.drawn.canvas import Canvas, blank
 from jacsup.data.drawn.drawing import CHOICES
 from jacsup.data.drawn.faces import (
@@ -222,3 +224,20 @@ def test_a_damaged_file_is_drawn_again(tmp_path: Path, damage: Callable[[bytes],
 def test_another_drawing_has_another_version() -> None:
     means = render(*sample(4, seed=0), 16).float().mean((1, 2, 3)).tolist()
     assert (faces.VERSION, means) == (2, pytest.approx(MEANS, abs=0.02)), "raise VERSION, then renew MEANS"
+
+
+def test_the_truth_of_an_edit_is_the_counterfactual_of_its_attribute() -> None:
+    config = Faces(size=32, num_images=100)
+    plain = first_faces(config, 5, 32)
+    for name in ("Smiling", "Blond_Hair", "Bald"):
+        flipped_faces, turned_on = counterfactual(config, ATTRIBUTES.index(name), 5)
+        for number in range(5):
+            edited = true_edit(config, number, {name: 1.0 if turned_on[number] else -1.0}, 32)
+            assert torch.equal(edited, flipped_faces[number])
+            assert not torch.equal(edited, plain[number])
+    both = true_edit(config, 0, {"Bald": 1.0, "Blond_Hair": 1.0}, 32)
+    assert not torch.equal(both, true_edit(config, 0, {"Bald": 1.0}, 32)), "what is set itself is not taken off"
+    with pytest.raises(ValueError, match="the test face is 10; must be between 0 and 9"):
+        true_edit(config, 10, {}, 32)
+    with pytest.raises(ValueError, match="faces are not drawn with 'Smilling'; did you mean 'Smiling'"):
+        true_edit(config, 0, {"Smilling": 1.0}, 32)

@@ -163,9 +163,13 @@ def test_drawn_faces_to_start_from(editor: Served) -> None:
     assert editor.ask("/edit", {"session": opened["session"]}).image.size == (256, 256)
     assert opened["faces"] == [] and not opened["aligned"]
     assert editor.ask("/full?start=1&settings={}", b"").image.format == "PNG"
-    for wrong in ("start=8", "start=x", "start=-1", "face=x", "face=2"):
+    for wrong in ("start=10", "start=x", "start=-1", "face=x", "face=2"):
         assert editor.ask(f"/photo?{wrong}", photo()).status == 400
-    assert editor.ask("/starts/8").status == 400
+    assert editor.ask("/starts/9").status == 200 and editor.ask("/starts/10").status == 400
+    truth = editor.ask("/truth", {"start": 1, "strengths": {"Smiling": 1}})
+    assert truth.image.size == (256, 256) and truth.content != editor.ask("/truth", {"start": 1}).content
+    for asked in ({"start": 10}, {"start": "1"}, {}, {"start": 1, "strengths": {"Nobody": 1}}):
+        assert editor.ask("/truth", asked).status == 400
     assert editor.ask(f"/starts/{'9' * 5000}").status == 404
 
 

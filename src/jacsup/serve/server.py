@@ -44,13 +44,13 @@ SECONDS_BETWEEN_FORGETTING = 30.0
 NUM_UPLOADS = 16
 NUM_PHOTOS = 1
 NUM_CORES = os.cpu_count() or 1
-SMALL_NUMBER = "[0-9]{1,3}"
+SMALL_NUMBER = "[0-9]{1,5}"
 EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 WEB = files("jacsup.serve") / "web"
 KINDS = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
 STYLE = "page.css"
-PAGE = (STYLE, "camera.js", "page.js", "photos.js", "undo.js", "units.js", "view.js")
+PAGE = (STYLE, "camera.js", "heat.js", "page.js", "photos.js", "undo.js", "units.js", "view.js")
 # The shipped models that `choice.html` offers.
 OFFERED = ("photos", "faces")
 HEADERS = {
@@ -168,6 +168,7 @@ def application(
             handlers["/photo"] = "POST", partial(_open, studio, limits)
             handlers["/full"] = "POST", partial(_full, studio, limits)
             handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", limits)
+            handlers["/truth"] = "POST", partial(_picture, studio.truth, "image/jpeg", limits)
             handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", limits)
         case UnitStudio():
             handlers["/map"] = "GET", partial(_png, studio.map())

@@ -16,6 +16,7 @@ from jacsup.align import crop
 from jacsup.code import Code, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
+from jacsup.data.drawn import num_test, true_edit
 from jacsup.detect import NoFaceError, find_faces
 from jacsup.edit import DETAIL, Editor, preview
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
@@ -62,8 +63,8 @@ class AttributeStudio:
 
     def __init__(self, editor: Editor, name: str):
         self._editor, self._sessions, self._name = editor, Sessions(), name
-        self._drawn = spec_of(editor.info.data).drawn
-        self._starts = _start_images(self._editor)
+        self._drawn = editor.info.data if isinstance(editor.info.data, Faces) else None
+        self._starts = [] if self._drawn else _start_images(self._editor)
 
     def description(self) -> dict[str, Any]:
         """Return what the page shows before a photo is opened."""
@@ -71,11 +72,13 @@ class AttributeStudio:
         return {
             "name": self._name,
             "kind": "attributes",
-            "starts": len(self._starts),
+            "starts": NUM_STARTS if self._drawn else len(self._starts),
+            # Faces that can be drawn, the first starts among them.
+            "faces": num_test(self._drawn) if self._drawn else 0,
             # Of photos that were aligned as `find_faces` does it, and of drawn faces, which are framed alike; other
             # images are framed as they were given.
             "align": data_set.aligned or data_set.drawn,
-            "drawn": self._drawn,
+            "drawn": self._drawn is not None,
             "factors": sorted(map(self._described, self._editor.factors.values()), key=_place_on_page),
         }
 
@@ -128,7 +131,19 @@ class AttributeStudio:
         strengths, detail = _settings(asked)
         return _png(self._editor.render(self._editor.open(content, align=align, face=face), strengths, detail=detail))
 
+    def truth(self, asked: dict[str, Any]) -> bytes:
+        """Return the drawn face `start` with `strengths`, as its drawing has it, as JPEG."""
+        if not self._drawn:
+            raise ValueError("the truth of an edit is known of drawn faces only; use a model of drawn faces")
+        strengths, _ = _settings(asked)
+        start = asked.get("start")
+        if not isinstance(start, int) or isinstance(start, bool):
+            raise ValueError(f"start is {start!r:.40}; must be the number of a drawn face")
+        return _jpeg(_image(true_edit(self._drawn, start, strengths, START_SIDE)))
+
     def _start(self, number: int) -> Image.Image:
+        if self._drawn:
+            return _image(true_edit(self._drawn, number, {}, START_SIDE))
         if not 0 <= number < len(self._starts):
             raise ValueError(f"start is {number}; must be between 0 and {len(self._starts) - 1}")
         return self._starts[number]
@@ -216,11 +231,7 @@ def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: M
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
-    """Test images of the model's data set if it is available, as drawn faces always are; else, of faces, a portrait."""
-    if isinstance(editor.info.data, Faces):
-        from jacsup.data.drawn import test_faces
-
-        return [_image(pixels) for pixels in test_faces(editor.info.data, NUM_STARTS, START_SIDE)]
+    """Test images of the model's data set if it is available; else, of faces, a portrait."""
     from jacsup.data.of_run import find_data
 
     source: Path | None = getattr(editor.model, "source", None)

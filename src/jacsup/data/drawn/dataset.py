@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from jaxtyping import Bool, Float, UInt8
@@ -11,8 +12,9 @@ from jacsup.config import Faces, require_image_size
 from jacsup.data.attributes import Attribute
 from jacsup.data.cache import cache_folder
 from jacsup.data.dataset import Dataset, Split
-from jacsup.data.drawn.faces import ATTRIBUTES, draw_set, flipped, mutually_exclusive, render, sample
+from jacsup.data.drawn.faces import ATTRIBUTES, FLIPPED_ON, draw_set, flipped, mutually_exclusive, render, sample
 from jacsup.data.spec import DatasetSpec
+from jacsup.jsonable import suggestion
 
 SEED = 0
 FEWEST = 100
@@ -84,6 +86,39 @@ def test_faces(config: Faces, count: int, size: int) -> UInt8[Tensor, "n c h w"]
     """
     strengths, nuisance = (values[:count] for values in _test_people(config))
     return render(strengths, nuisance, size)
+
+
+def true_edit(config: Faces, number: int, strengths: Mapping[str, float], size: int) -> UInt8[Tensor, "c h w"]:
+    """Draw a test face again with attributes at strengths: what an edit of it should look like.
+
+    Args:
+        config: The data set's config.
+        number: Number of the test face, from 0.
+        strengths: By attribute, as an editor has them: -1 is without it, 1 is with it, and a drawing ends at 5/3.
+            Others stay as they are, but those that one above 0 excludes are taken off.
+        size: Side of the square image, at least 16 pixels.
+
+    Raises:
+        ValueError: There is no such face or attribute, or the size is below 16.
+    """
+    people, nuisance = _test_people(config)
+    if not 0 <= number < len(people):
+        raise ValueError(f"the test face is {number}; must be between 0 and {len(people) - 1}")
+    unknown = [name for name in strengths if name not in ATTRIBUTES]
+    if unknown:
+        raise ValueError(f"faces are not drawn with '{unknown[0]}'; {suggestion(unknown[0], ATTRIBUTES)}")
+    person = people[number].clone()
+    for name, strength in strengths.items():
+        if strength > 0:
+            person[mutually_exclusive(ATTRIBUTES.index(name))] = 0
+    for name, strength in strengths.items():
+        person[ATTRIBUTES.index(name)] = min(1.0, max(0.0, FLIPPED_ON * (strength + 1) / 2))
+    return render(person[None], nuisance[number : number + 1], size)[0]
+
+
+def num_test(config: Faces) -> int:
+    """Return the number of test images of a config."""
+    return config.num_images - num_train(config)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 // The editor of photos: the strengths read from a photo, those that the user has set, and the picture that they give.
 
 import { leaveCamera, takePhoto } from "./camera.js";
+import { drawChange } from "./heat.js";
 import { undoable } from "./undo.js";
 import { ask, byId, copyLink, element, fillGroups, latest, readable, save, say, showBlob, showLink, sliderRow } from "./view.js";
 
@@ -11,7 +12,7 @@ const LINK_PAUSE = 300;
 export function editPhotos(model, link) {
   const learned = model.factors.filter((factor) => factor.learned);
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
-  let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
+  let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {}, plain: null };
   let set = {}, swept = null, opening = 0, linking = null;
   const detail = byId("detail"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
@@ -90,6 +91,7 @@ export function editPhotos(model, link) {
     clearTimeout(linking);
     if (photo.session) {
       refresh();
+      if (byId("truth").checked) showReference();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
@@ -99,6 +101,23 @@ export function editPhotos(model, link) {
     const place = photo.start === null ? { "*align": Number(align.checked) } : { "*start": photo.start };
     return new URLSearchParams({ ...place, "*detail": detail.value, ...set });
   }
+
+  const original = byId("original"), result = byId("result"), heat = byId("heat");
+  function showHeat() {
+    heat.hidden = !byId("show-heat").checked || !original.naturalWidth || !result.naturalWidth;
+    if (!heat.hidden) drawChange(original, result, heat);
+  }
+  for (const image of [original, result]) image.addEventListener("load", showHeat);
+  byId("show-heat").addEventListener("change", showHeat);
+
+  // Drawn faces know the truth of an edit: it then takes the original's place.
+  const showReference = latest(byId("truth"), async () => {
+    const shown = photo, wanted = byId("truth").checked && shown.start !== null;
+    byId("reference-name").textContent = wanted ? "the true drawing" : "the original";
+    const blob = wanted ? await (await ask("truth", JSON.stringify({ start: shown.start, ...settings() }))).blob() : shown.plain;
+    if (shown === photo) showBlob(original, blob);
+  });
+  byId("truth").addEventListener("change", () => { compare(byId("truth").checked ? 50 : 0); showReference(); });
 
   // How much of the picture, from the left, shows the original, in percent.
   function compare(share) {
@@ -116,8 +135,10 @@ export function editPhotos(model, link) {
       const plain = await (await ask("edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
       // A newer photo may have been opened meanwhile.
       if (mine !== opening) return;
-      photo = { ...wanted, aligned: opened.aligned, session: opened.session, own: opened.strengths };
-      showBlob(byId("original"), plain);
+      photo = { ...wanted, aligned: opened.aligned, session: opened.session, own: opened.strengths, plain };
+      byId("truth-label").hidden = !model.faces || start === null;
+      byId("truth").checked &&= !byId("truth-label").hidden;
+      showReference();
       compare(0);
       const advice = model.drawn && start === null ? ` A model of photographs would do better: ${OF_PHOTOS}` : "";
       byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
@@ -243,8 +264,14 @@ export function editPhotos(model, link) {
     byId("empty").textContent = "Open your photo to apply the settings of this link.";
     fill();
   } else if (model.starts) {
-    open(null, "face-0.png", { start: Number.isInteger(first) && first >= 0 && first < model.starts ? first : 0 }).then(fill);
+    const known = Number.isInteger(first) && first >= 0 && first < Math.max(model.starts, model.faces) ? first : 0;
+    open(null, `face-${known}.png`, { start: known }).then(fill);
   }
+  byId("more-starts").hidden = model.faces <= model.starts;
+  byId("random").addEventListener("click", () => {
+    const number = model.starts + Math.floor(Math.random() * (model.faces - model.starts));
+    open(null, `face-${number}.png`, { start: number });
+  });
 }
 
 // The picture itself: dragging the divider compares, and pressing elsewhere shows the original for as long.
