@@ -44,11 +44,11 @@ def move(host: str, number: int, until: float) -> list[float]:
         factors = json.loads(ask(connection, "GET", "/model"))["factors"]
         names = [factor["name"] for factor in factors if factor["learned"]]
         face = ask(connection, "GET", f"/starts/{rng.randrange(8)}")
-        session = json.loads(ask(connection, "POST", "/photo", face))["session"]
+        session = json.loads(ask(connection, "POST", "/api/v1/photo", face))["session"]
         while time.monotonic() < until:
             asked = {"session": session, "strengths": {rng.choice(names): rng.uniform(-2, 2)}, "detail": 0.5}
             start = time.perf_counter()
-            ask(connection, "POST", "/edit", json.dumps(asked).encode())
+            ask(connection, "POST", "/api/v1/edit", json.dumps(asked).encode())
             times.append(time.perf_counter() - start)
             time.sleep(PAUSE * rng.uniform(0.5, 1.5))
     return times

@@ -234,7 +234,7 @@ def test_the_photo_that_was_opened_last_stays(page: Page, tmp_path: Path) -> Non
         else:
             route.continue_()
 
-    page.route("**/photo*", hold)
+    page.route("**/v1/photo*", hold)
     page.set_input_files("#file", slow)
     page.wait_for_function("document.getElementById('status').textContent.startsWith('Opening')")
     page.set_input_files("#file", quick)
@@ -538,7 +538,7 @@ def test_another_photos_attributes(page: Page, editor: Served, tmp_path: Path) -
     other = photo(tmp_path, seed=5)
     page.set_input_files("#like", other)
     page.wait_for_selector(".mark.theirs")
-    for name, value in editor.ask("/photo", other.read_bytes()).json["strengths"].items():
+    for name, value in editor.ask("/api/v1/photo", other.read_bytes()).json["strengths"].items():
         assert float(page.input_value(f"#factor-{name}")) == pytest.approx(value, abs=0.03)
 
 
@@ -573,7 +573,7 @@ def test_the_server_forgets_and_the_page_does_not(page: Page, editor: Served, mo
 
     own = settled(page)
     monkeypatch.setattr(sessions, "SESSION_SECONDS", -1)
-    editor.ask("/edit", {"session": "none"})
+    editor.ask("/api/v1/edit", {"session": "none"})
     monkeypatch.undo()
     move(page, "Smiling", 2)
     wait_for_another(page, own)

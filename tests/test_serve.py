@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import http.client
 import io
 import json
+import re
+import shlex
 import signal
 import socket
 import struct
@@ -87,7 +90,7 @@ def test_the_page_is_whole_and_its_own(editor: Served) -> None:
 
 
 def test_the_model_is_described(editor: Served) -> None:
-    model = editor.ask("/model").json
+    model = editor.ask("/api/v1/model").json
     assert (model["kind"], model["name"], model["drawn"], model["align"], model["starts"]) == (
         "attributes",
         "drawn",
@@ -104,15 +107,17 @@ def test_the_model_is_described(editor: Served) -> None:
 
 
 def test_a_photo_is_edited_as_the_library_does_it(editor: Served, model: Path) -> None:
-    opened = editor.ask("/photo", photo()).json
+    opened = editor.ask("/api/v1/photo", photo()).json
     library = Editor(model)
     face = library.open(photo(), align=False)
     assert opened["strengths"] == pytest.approx(library.read(face), abs=1e-3)
     strengths = {"Smiling": 2, "Bald": -1.5}
-    full = editor.ask(f"/full?settings={json.dumps({'strengths': strengths, 'detail': 0.5}).replace(' ', '')}", photo())
+    full = editor.ask(
+        f"/api/v1/full?settings={json.dumps({'strengths': strengths, 'detail': 0.5}).replace(' ', '')}", photo()
+    )
     assert np.array_equal(pixels(full.image), pixels(library.render(face, strengths, detail=0.5)))
     # The central square and what is around it: this photo is small enough to be shown as it is.
-    small = editor.ask("/edit", {"session": opened["session"], "strengths": strengths, "detail": 0.5})
+    small = editor.ask("/api/v1/edit", {"session": opened["session"], "strengths": strengths, "detail": 0.5})
     expected = io.BytesIO()
     full.image.save(expected, "JPEG", quality=90)
     assert small.headers["content-type"] == "image/jpeg" and small.content == expected.getvalue()
@@ -121,14 +126,14 @@ def test_a_photo_is_edited_as_the_library_does_it(editor: Served, model: Path) -
 def test_several_faces_are_offered(editor: Served, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = [Similarity(60 + 0j, 0j), Similarity(40 + 0j, 20j)]
     monkeypatch.setattr(edit, "find_faces", lambda _photo: places)
-    opened = [editor.ask(f"/photo?align=1&face={face}", photo()).json for face in (1, 2)]
+    opened = [editor.ask(f"/api/v1/photo?align=1&face={face}", photo()).json for face in (1, 2)]
     for face, each in enumerate(opened, start=1):
         assert each["aligned"] and len(each["faces"]) == 2
         library = Editor(model)
         assert each["strengths"] == pytest.approx(library.read(library.open(photo(), face=face)), abs=1e-3)
     thumbnail = Image.open(io.BytesIO(base64.b64decode(opened[0]["faces"][1].partition(",")[2])))
     assert thumbnail.size == (64, 64)
-    assert "the number of faces found is 2" in editor.ask("/photo?align=1&face=3", photo()).json["error"]
+    assert "the number of faces found is 2" in editor.ask("/api/v1/photo?align=1&face=3", photo()).json["error"]
 
 
 def test_a_photo_without_a_face_is_edited_in_its_middle_by_drawn_models_alone(
@@ -138,51 +143,106 @@ def test_a_photo_without_a_face_is_edited_in_its_middle_by_drawn_models_alone(
         raise NoFaceError("no face was found")
 
     monkeypatch.setattr(edit, "find_faces", nobody)
-    opened = editor.ask("/photo?align=1", photo()).json
-    assert not opened["aligned"] and opened["strengths"] == editor.ask("/photo", photo()).json["strengths"]
+    opened = editor.ask("/api/v1/photo?align=1", photo()).json
+    assert not opened["aligned"] and opened["strengths"] == editor.ask("/api/v1/photo", photo()).json["strengths"]
     assert opened["warnings"][0] == "no face was found, so the middle of the photo is edited"
     with running(attribute_model(tmp_path / "photos.safetensors", CelebA(size=32))) as other:
-        assert other.ask("/photo?align=1", photo()).json == {"error": "no face was found"}
+        assert other.ask("/api/v1/photo?align=1", photo()).json == {"error": "no face was found"}
+
+
+@pytest.mark.parametrize("kind", ["attributes", "units"])
+def test_the_examples_of_the_api_work(kind: str, editor: Served, tmp_path: Path) -> None:
+    """As a shell would run them, with curl's options in Python's words."""
+    with ExitStack() as stack:
+        if kind == "units":
+            editor = stack.enter_context(running(unit_model(tmp_path / "units.safetensors")))
+        described = editor.ask("/api/openapi.json").json
+        page = editor.ask("/api").content.decode()
+        token = "" if kind == "units" else editor.ask("/api/v1/photo", photo()).json["session"]
+        examples = [html.unescape(each) for each in re.findall("<pre><code>curl (.*)</code></pre>", page)]
+        assert len(examples) == len(described["paths"]) >= 3
+        for example, (path, operations) in zip(examples, described["paths"].items(), strict=True):
+            arguments = shlex.split(example.replace("TOKEN", token).replace("align=1", "align=0"))
+            address = next(argument for argument in arguments if argument.startswith(editor.address))
+            body = None
+            if "-d" in arguments:
+                body = arguments[arguments.index("-d") + 1].encode()
+            if "--data-binary" in arguments:
+                body = photo()
+            answer = editor.ask(address.removeprefix(editor.address), body)
+            ((method, operation),) = operations.items()
+            assert answer.status == 200, (example, answer.content)
+            assert method == ("get" if body is None else "post")
+            assert answer.headers["content-type"].partition(";")[0] in operation["responses"]["200"]["content"]
+            assert address.removeprefix(f"{editor.address}/api/v1").startswith(path.partition("{")[0])
+
+
+def test_strengths_may_be_given_one_by_one(editor: Served) -> None:
+    settings = json.dumps({"strengths": {"Smiling": 2, "Bald": -1.5}}).replace(" ", "")
+    at_once = editor.ask(f"/api/v1/full?settings={settings}", photo()).content
+    assert editor.ask("/api/v1/full?set=Smiling=2&set=Bald=-1.5", photo()).content == at_once
+    wrong = editor.ask("/api/v1/full?set=Smiling", photo())
+    assert wrong.status == 400 and wrong.json["error"] == "set is 'Smiling'; use NAME=NUMBER, such as Smiling=1.5"
+
+
+def test_the_api_alone(model: Path) -> None:
+    command = [sys.executable, "-m", "jacsup", "serve", model, "--port", "0", "--api-only"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        try:
+            address = process.stdout.readline().split()[4]
+            assert address.endswith("/api")
+            served = Served(address.removesuffix("/api"))
+            assert served.ask("/api").status == served.ask("/api/v1/model").status == 200
+            assert served.ask("/").status == served.ask("/page.js").status == 404
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0 and process.stderr.read() == ""
 
 
 def test_a_large_photo_is_kept_small(editor: Served) -> None:
-    opened = editor.ask("/photo", photo(2000, 1000, "JPEG")).json
-    shown = editor.ask("/edit", {"session": opened["session"], "strengths": {"Smiling": 1}}).image
+    opened = editor.ask("/api/v1/photo", photo(2000, 1000, "JPEG")).json
+    shown = editor.ask("/api/v1/edit", {"session": opened["session"], "strengths": {"Smiling": 1}}).image
     assert max(shown.size) == 384
-    strip = editor.ask("/sweep", {"session": opened["session"], "strengths": {}, "name": "Smiling"}).image
+    strip = editor.ask("/api/v1/sweep", {"session": opened["session"], "strengths": {}, "name": "Smiling"}).image
     assert strip.width / strip.height == pytest.approx(7 * shown.width / shown.height, rel=0.02)
 
 
 def test_drawn_faces_to_start_from(editor: Served) -> None:
-    faces = [editor.ask(f"/starts/{number}") for number in range(8)]
+    faces = [editor.ask(f"/api/v1/starts/{number}") for number in range(8)]
     assert all(face.image.size == (96, 96) and len(face.content) < 10_000 for face in faces)
     assert not np.array_equal(pixels(faces[0].image), pixels(faces[1].image))
-    large = editor.ask("/starts/1?large")
+    large = editor.ask("/api/v1/starts/1?large")
     assert large.image.size == (256, 256) and large.headers["content-type"] == "image/jpeg"
-    opened = editor.ask("/photo?start=1", b"").json
-    assert editor.ask("/edit", {"session": opened["session"]}).image.size == (256, 256)
+    opened = editor.ask("/api/v1/photo?start=1", b"").json
+    assert editor.ask("/api/v1/edit", {"session": opened["session"]}).image.size == (256, 256)
     assert opened["faces"] == [] and not opened["aligned"]
-    assert editor.ask("/full?start=1&settings={}", b"").image.format == "PNG"
+    assert editor.ask("/api/v1/full?start=1&settings={}", b"").image.format == "PNG"
     for wrong in ("start=10", "start=x", "start=-1", "face=x", "face=2"):
-        assert editor.ask(f"/photo?{wrong}", photo()).status == 400
-    assert editor.ask("/starts/9").status == 200 and editor.ask("/starts/10").status == 400
-    truth = editor.ask("/truth", {"start": 1, "strengths": {"Smiling": 1}})
-    assert truth.image.size == (256, 256) and truth.content != editor.ask("/truth", {"start": 1}).content
+        assert editor.ask(f"/api/v1/photo?{wrong}", photo()).status == 400
+    assert editor.ask("/api/v1/starts/9").status == 200 and editor.ask("/api/v1/starts/10").status == 400
+    truth = editor.ask("/api/v1/truth", {"start": 1, "strengths": {"Smiling": 1}})
+    assert truth.image.size == (256, 256) and truth.content != editor.ask("/api/v1/truth", {"start": 1}).content
     for asked in ({"start": 10}, {"start": "1"}, {}, {"start": 1, "strengths": {"Nobody": 1}}):
-        assert editor.ask("/truth", asked).status == 400
-    assert editor.ask(f"/starts/{'9' * 5000}").status == 404
+        assert editor.ask("/api/v1/truth", asked).status == 400
+    assert editor.ask(f"/api/v1/starts/{'9' * 5000}").status == 404
 
 
 def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
     with running(unit_model(tmp_path / "units.safetensors")) as editor:
-        assert editor.ask("/model").json["factors"][0] == {"name": "unit 0", "low": -2.0, "high": 2.0, "mean": 0.5}
-        first, other = (editor.ask("/decode", {"units": units}) for units in ([0, 0, 0], [2, 0, 0]))
+        assert editor.ask("/api/v1/model").json["factors"][0] == {
+            "name": "unit 0",
+            "low": -2.0,
+            "high": 2.0,
+            "mean": 0.5,
+        }
+        first, other = (editor.ask("/api/v1/decode", {"units": units}) for units in ([0, 0, 0], [2, 0, 0]))
         assert first.image.size == (280, 280) and first.content != other.content
-        assert editor.ask("/map").image.size == (12 * 8, 12 * 8)
+        assert editor.ask("/api/v1/map").image.size == (12 * 8, 12 * 8)
         for units in ([0, 0], [0, 0, "a"], [0, 0, None], "abc", None, [0, 0, 1e9], [0, 0, True]):
-            answer = editor.ask("/decode", {"units": units})
+            answer = editor.ask("/api/v1/decode", {"units": units})
             assert answer.status == 400 and "number" in answer.json["error"], units
-        assert editor.ask("/photo", photo()).status == 404
+        assert editor.ask("/api/v1/photo", photo()).status == 404
 
 
 def test_how_much_a_residual_student_adds_is_chosen(tmp_path: Path) -> None:
@@ -190,13 +250,13 @@ def test_how_much_a_residual_student_adds_is_chosen(tmp_path: Path) -> None:
     model = load(file)
     assert isinstance(model, ResidualAutoencoder)
     with running(file) as editor:
-        assert editor.ask("/model").json["amount"] == 1
+        assert editor.ask("/api/v1/model").json["amount"] == 1
         whole, same, half, none = (
-            pixels(editor.ask("/decode", {"units": [1, -1, 2], **extra}).image)
+            pixels(editor.ask("/api/v1/decode", {"units": [1, -1, 2], **extra}).image)
             for extra in ({}, {"amount": 1}, {"amount": 0.5}, {"amount": 0})
         )
         for amount in (2, -1, "much", None):
-            answer = editor.ask("/decode", {"units": [1, -1, 2], "amount": amount})
+            answer = editor.ask("/api/v1/decode", {"units": [1, -1, 2], "amount": amount})
             assert answer.status == 400 and "amount" in answer.json["error"], amount
     assert np.array_equal(whole, same)
     of_teacher = to_uint8(model.teacher.decode(Code.of_units(torch.tensor([[1.0, -1]]))), model.value_range)
@@ -209,18 +269,21 @@ def test_how_much_a_residual_student_adds_is_chosen(tmp_path: Path) -> None:
 def test_a_model_of_attributes_from_elsewhere() -> None:
     model = ForeignFaces().eval()
     with running(model, info=attribute_info(FACES)) as editor:
-        assert (editor.ask("/model").json["name"], editor.ask("/model").json["starts"]) == ("ForeignFaces", 8)
+        assert (editor.ask("/api/v1/model").json["name"], editor.ask("/api/v1/model").json["starts"]) == (
+            "ForeignFaces",
+            8,
+        )
         settings = json.dumps({"strengths": {"Smiling": 2}}).replace(" ", "")
-        full = editor.ask(f"/full?settings={settings}", photo()).image
+        full = editor.ask(f"/api/v1/full?settings={settings}", photo()).image
     library = Editor(model, info=attribute_info())(photo(), align=False, Smiling=2)
     assert np.array_equal(pixels(full), pixels(library))
 
 
 def test_a_model_of_units_from_elsewhere() -> None:
     with running(ForeignUnits().eval(), info=unit_info()) as editor:
-        assert editor.ask("/model").json["kind"] == "units"
-        first, other = (editor.ask("/decode", {"units": units}).content for units in ([0, 0, 0], [2, 0, 0]))
-        assert first != other and editor.ask("/map").status == 200
+        assert editor.ask("/api/v1/model").json["kind"] == "units"
+        first, other = (editor.ask("/api/v1/decode", {"units": units}).content for units in ([0, 0, 0], [2, 0, 0]))
+        assert first != other and editor.ask("/api/v1/map").status == 200
     with pytest.raises(ValueError, match=r"^ForeignUnits was not loaded from a file"):
         application(ForeignUnits())
 
@@ -246,7 +309,7 @@ def test_the_map_of_the_first_two_units(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_photo_is_refused_in_one_line(body: bytes, expected: str, editor: Served) -> None:
-    answer = editor.ask("/photo", body)
+    answer = editor.ask("/api/v1/photo", body)
     assert answer.status == 400 and expected in answer.json["error"] and "\n" not in answer.json["error"]
 
 
@@ -258,20 +321,20 @@ def test_a_decompression_bomb_is_refused_by_its_header(editor: Served) -> None:
         struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
         for kind, part in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
     )
-    answer = editor.ask("/photo", bomb)
+    answer = editor.ask("/api/v1/photo", bomb)
     assert answer.status == 400 and "megapixels" in answer.json["error"]
-    assert editor.ask("/photo", photo()).status == 200
+    assert editor.ask("/api/v1/photo", photo()).status == 200
 
 
 def test_animations_and_turned_photos(editor: Served) -> None:
     frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
     content = io.BytesIO()
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
-    assert editor.ask("/photo", content.getvalue()).status == 200
+    assert editor.ask("/api/v1/photo", content.getvalue()).status == 200
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = editor.ask("/photo", photo(160, 80, "JPEG", exif=exif)).json
-    shown = editor.ask("/edit", {"session": turned["session"], "strengths": {}}).image
+    turned = editor.ask("/api/v1/photo", photo(160, 80, "JPEG", exif=exif)).json
+    shown = editor.ask("/api/v1/edit", {"session": turned["session"], "strengths": {}}).image
     assert shown.height > shown.width
 
 
@@ -290,27 +353,27 @@ def test_animations_and_turned_photos(editor: Served) -> None:
     ],
 )
 def test_odd_settings_are_refused(asked: dict[str, object], expected: str, editor: Served) -> None:
-    session = editor.ask("/photo", photo()).json["session"]
-    answer = editor.ask("/edit", {"session": session, **asked})
+    session = editor.ask("/api/v1/photo", photo()).json["session"]
+    answer = editor.ask("/api/v1/edit", {"session": session, **asked})
     assert answer.status == 400 and expected in answer.json["error"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"a"', b"[" * 60_000])
 def test_settings_that_are_none(body: bytes, editor: Served) -> None:
-    answer = editor.ask("/edit", body)
+    answer = editor.ask("/api/v1/edit", body)
     assert answer.status == 400 and "must be a JSON object" in answer.json["error"]
 
 
 @pytest.mark.parametrize("session", [None, "x", 3, ["a"]])
 def test_a_photo_that_is_not_kept(session: object, editor: Served) -> None:
-    answer = editor.ask("/edit", {"session": session, "strengths": {}})
+    answer = editor.ask("/api/v1/edit", {"session": session, "strengths": {}})
     assert answer.status == 410 and "open it again" in answer.json["error"]
 
 
 def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     host = editor.address.removeprefix("http://")
     with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
-        connection.putrequest("POST", "/photo")
+        connection.putrequest("POST", "/api/v1/photo")
         connection.putheader("Content-Length", str(100 * 2**20))
         connection.endheaders()
         answer = connection.getresponse()
@@ -320,7 +383,7 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
     with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
         connection.request(
             "POST",
-            "/photo",
+            "/api/v1/photo",
             iter([bytes(600), bytes(600)]),
             encode_chunked=True,
             headers={
@@ -328,7 +391,7 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
             },
         )
         assert connection.getresponse().status == 413
-    assert editor.ask("/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
+    assert editor.ask("/api/v1/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
 
 
 def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
@@ -336,13 +399,15 @@ def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
     with ExitStack() as slow:
         for _ in range(server.NUM_PHOTOS + 1):
             connection = slow.enter_context(closing(http.client.HTTPConnection(host, timeout=20)))
-            connection.putrequest("POST", "/photo")
+            connection.putrequest("POST", "/api/v1/photo")
             connection.putheader("Content-Length", "1000")
             connection.endheaders(b"a beginning")
-        assert editor.ask("/photo", photo()).status == 200
+        assert editor.ask("/api/v1/photo", photo()).status == 200
 
 
-@pytest.mark.parametrize("path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/starts/../model", "/starts/x"])
+@pytest.mark.parametrize(
+    "path", ["/../secret", "/web/page.html", "/%2e%2e/edit.py", "/api/v1/starts/../model", "/api/v1/starts/x"]
+)
 def test_nothing_else_is_served(path: str, editor: Served) -> None:
     assert editor.ask(path).status == 404
     assert editor.ask(path, b"{}").json == {"error": "not found; open the editor's page at /"}
@@ -350,20 +415,20 @@ def test_nothing_else_is_served(path: str, editor: Served) -> None:
 
 
 def test_other_sites_are_kept_out(editor: Served) -> None:
-    assert editor.ask("/model", host="evil.example").status == 421
-    assert editor.ask("/model", host="evil.example:80").status == 421
-    assert editor.ask("/model", host="LOCALHOST:1").status == 200
-    assert editor.ask("/edit", b"{}", origin="http://evil.example").status == 403
-    assert editor.ask("/edit", b"{}", origin="null").status == 403
-    assert editor.ask("/edit", b"{}", origin=editor.address).status == 410
+    assert editor.ask("/api/v1/model", host="evil.example").status == 421
+    assert editor.ask("/api/v1/model", host="evil.example:80").status == 421
+    assert editor.ask("/api/v1/model", host="LOCALHOST:1").status == 200
+    assert editor.ask("/api/v1/edit", b"{}", origin="http://evil.example").status == 403
+    assert editor.ask("/api/v1/edit", b"{}", origin="null").status == 403
+    assert editor.ask("/api/v1/edit", b"{}", origin=editor.address).status == 410
 
 
 def test_other_sites_may_link_to_the_page_and_embed_nothing(editor: Served) -> None:
     def fetched(path: str, site: str, mode: str) -> int:
         return editor.ask(path, None, **{"sec-fetch-site": site, "sec-fetch-mode": mode}).status
 
-    assert fetched("/starts/0", "cross-site", "no-cors") == fetched("/model", "same-site", "cors") == 403
-    assert fetched("/starts/0", "same-origin", "no-cors") == fetched("/", "cross-site", "navigate") == 200
+    assert fetched("/api/v1/starts/0", "cross-site", "no-cors") == fetched("/api/v1/model", "same-site", "cors") == 403
+    assert fetched("/api/v1/starts/0", "same-origin", "no-cors") == fetched("/", "cross-site", "navigate") == 200
     assert fetched("/", "none", "navigate") == 200
 
 
@@ -385,7 +450,7 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(server, "_body", body)
     monkeypatch.setattr(AttributeStudio, "open", opened)
     with running(model) as editor, ThreadPoolExecutor(6) as senders:
-        answers = [senders.submit(editor.ask, "/photo", bytes(1000)) for _ in range(6)]
+        answers = [senders.submit(editor.ask, "/api/v1/photo", bytes(1000)) for _ in range(6)]
         try:
             deadline = time.monotonic() + 30
             while len(received) < 3 and time.monotonic() < deadline:
@@ -401,9 +466,9 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_another_address_is_answered_to_if_asked_for(model: Path) -> None:
     with running(model, "0.0.0.0") as editor:
-        assert editor.ask("/model", host="192.168.0.7:8000").status == 200
-        assert editor.ask("/model", host=socket.gethostname()).status == 200
-        assert editor.ask("/model", host="evil.example").status == 421
+        assert editor.ask("/api/v1/model", host="192.168.0.7:8000").status == 200
+        assert editor.ask("/api/v1/model", host=socket.gethostname()).status == 200
+        assert editor.ask("/api/v1/model", host="evil.example").status == 421
 
 
 def test_an_error_of_ours_is_told_and_survived(
@@ -411,10 +476,10 @@ def test_an_error_of_ours_is_told_and_survived(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Editor, "open", lambda *arguments, **options: 1 / 0)
-        answer = editor.ask("/photo", photo())
+        answer = editor.ask("/api/v1/photo", photo())
     assert answer.status == 500 and "terminal" in answer.json["error"]
     assert "ZeroDivisionError" in caplog.text
-    assert editor.ask("/photo", photo()).status == 200
+    assert editor.ask("/api/v1/photo", photo()).status == 200
 
 
 def test_sessions_are_few_and_short(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +510,7 @@ def test_photos_go_also_when_nobody_comes(model: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Sessions, "add", add)
     with running(model) as editor:
-        editor.ask("/photo", photo())
+        editor.ask("/api/v1/photo", photo())
         waited = time.monotonic() + 20
         while kept[0]._photos and time.monotonic() < waited:  # pyright: ignore[reportPrivateUsage]
             time.sleep(0.02)
@@ -456,12 +521,12 @@ def test_large_colour_profiles_stay_out_of_the_pictures(editor: Served) -> None:
     profile = bytearray(2**20)
     profile[16:20] = b"RGB "
     file = photo(200, 160, "JPEG", icc_profile=bytes(profile))
-    opened = editor.ask("/photo", file).json
-    assert len(editor.ask("/edit", {"session": opened["session"], "strengths": {}}).content) < 2**17
+    opened = editor.ask("/api/v1/photo", file).json
+    assert len(editor.ask("/api/v1/edit", {"session": opened["session"], "strengths": {}}).content) < 2**17
     # The result has it, and can be opened again.
-    assert editor.ask("/photo", editor.ask("/full", file).content).status == 200
+    assert editor.ask("/api/v1/photo", editor.ask("/api/v1/full", file).content).status == 200
     profile += b"x"
-    answer = editor.ask("/photo", photo(200, 160, "JPEG", icc_profile=bytes(profile)))
+    answer = editor.ask("/api/v1/photo", photo(200, 160, "JPEG", icc_profile=bytes(profile)))
     assert answer.status == 400 and "colour profile" in answer.json["error"]
 
 
@@ -476,7 +541,7 @@ def test_the_command(model: Path) -> None:
         assert process.stdout and process.stderr
         try:
             address = process.stdout.readline().split()[4]
-            name = Served(address).ask("/model").json["name"]
+            name = Served(address).ask("/api/v1/model").json["name"]
         finally:
             # Ctrl-C, which ends it and is no failure.
             process.send_signal(signal.SIGINT)
@@ -508,12 +573,12 @@ def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
             for name, title in (("photos", "A photograph"), ("faces", "A drawn face")):
                 assert title in page and f'href="{name}/"' in page
                 assert b'src="page.js"' in served.ask(f"/{name}/").content
-                assert served.ask(f"/{name}/model").json["name"] == name
-                assert f'src="{name}/starts/0?large"' in page
-                assert served.ask(f"/{name}/starts/0?large").image.size == (256, 256)
-                opened = served.ask(f"/{name}/photo?start=0", b"").json
+                assert served.ask(f"/{name}/api/v1/model").json["name"] == name
+                assert f'src="{name}/api/v1/starts/0?large"' in page
+                assert served.ask(f"/{name}/api/v1/starts/0?large").image.size == (256, 256)
+                opened = served.ask(f"/{name}/api/v1/photo?start=0", b"").json
                 asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
-                assert served.ask(f"/{name}/edit", asked).image.size == (256, 256)
+                assert served.ask(f"/{name}/api/v1/edit", asked).image.size == (256, 256)
             assert served.ask("/nothing").json["error"].startswith("not found")
             assert served.ask("/", host="evil.example").status == 421
         finally:

@@ -18,6 +18,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     browser: Flag = True,
+    api_only: Flag = False,
     device: str = "cpu",
 ) -> None:
     """Open the editor in the browser. Photos stay on this machine, in memory only.
@@ -28,6 +29,7 @@ def serve(
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 picks a free one.
         browser: Start the server without opening the browser.
+        api_only: Serve the HTTP interface alone, without the page; it is described at /api.
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
     """
     if not 0 <= port <= 65535:
@@ -36,7 +38,7 @@ def serve(
         run = lazy.serve
     except ModuleNotFoundError as error:
         raise ValueError(f"serve needs the library {error.name}; run `pip install 'jacsup[serve]'`") from None
-    run(model, host, port, browser=browser, device=device)
+    run(model, host, port, browser=browser, device=device, page=not api_only)
 
 
 def export(

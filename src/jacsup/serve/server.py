@@ -15,7 +15,7 @@ import re
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -33,6 +33,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from jacsup.models import Autoencoder, ModelInfo
+from jacsup.serve.api import PREFIX, Endpoint, Handler, openapi, reference
 from jacsup.serve.sessions import ForgottenError
 from jacsup.serve.studio import AttributeStudio, UnitStudio, open_studio
 
@@ -60,7 +61,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass
@@ -88,6 +88,7 @@ def serve(
     browser: bool = True,
     device: str = "cpu",
     info: ModelInfo | None = None,
+    page: bool = True,
 ) -> None:
     """Serve the editor of a model until interrupted.
 
@@ -98,18 +99,21 @@ def serve(
         browser: open the editor in a browser.
         device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
         info: the model's factors; needed for a model that was not loaded from a file.
+        page: serve the page; False serves the HTTP interface alone, and needs a model.
 
     Raises:
         ValueError: there is no such model, `info` is missing or does not fit, or the port is taken.
     """
+    if not page and model is None:
+        raise ValueError("the HTTP interface alone needs a model; pass one, such as photos")
     # One thread per request: requests share the cores, and no core idles while an image is encoded.
     torch.set_num_threads(1)
-    app = choice(host, device) if model is None else application(model, host, device, info=info)
+    app = choice(host, device) if model is None else application(model, host, device, info=info, page=page)
     with listening(host, port) as listener:
         name = "localhost" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"
-        print(f"the editor is at {address} (press Ctrl-C to stop)", flush=True)
-        if browser:
+        print(f"the editor is at {address if page else address + '/api'} (press Ctrl-C to stop)", flush=True)
+        if browser and page:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
         with contextlib.suppress(KeyboardInterrupt):
@@ -141,15 +145,21 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def application(
-    model: str | Path | Autoencoder, host: str = "127.0.0.1", device: str = "cpu", *, info: ModelInfo | None = None
+    model: str | Path | Autoencoder,
+    host: str = "127.0.0.1",
+    device: str = "cpu",
+    *,
+    info: ModelInfo | None = None,
+    page: bool = True,
 ) -> Starlette:
-    """Return the editor of a model as an ASGI application.
+    """Return the editor of a model as an ASGI application: its page, and its HTTP interface below /api.
 
     Args:
         model: what `jacsup.load` takes, or any model in eval mode.
         host: the name under which it may be reached, besides localhost; requests for other names are refused.
         device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
         info: the model's factors; needed for a model that was not loaded from a file.
+        page: include the page; False leaves the HTTP interface alone.
 
     Raises:
         ValueError: there is no such model, or `info` is missing or does not fit.
@@ -158,22 +168,119 @@ def application(
     description = studio.description()
     # A page opened with another model notices the change by this.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
-    handlers = _files("page.html", PAGE)
-    handlers["/model"] = "GET", partial(_json, description)
-    limits, lifespan = Limits(), None
-    match studio:
-        case AttributeStudio():
-            lifespan = partial(_forgetting, studio)
-            handlers["/starts/{number}"] = "GET", partial(_start, studio)
-            handlers["/photo"] = "POST", partial(_open, studio, limits)
-            handlers["/full"] = "POST", partial(_full, studio, limits)
-            handlers["/edit"] = "POST", partial(_picture, studio.edit, "image/jpeg", limits)
-            handlers["/truth"] = "POST", partial(_picture, studio.truth, "image/jpeg", limits)
-            handlers["/sweep"] = "POST", partial(_picture, studio.sweep, "image/jpeg", limits)
-        case UnitStudio():
-            handlers["/map"] = "GET", partial(_png, studio.map())
-            handlers["/decode"] = "POST", partial(_picture, studio.decode, "image/png", limits)
+    lifespan = partial(_forgetting, studio) if isinstance(studio, AttributeStudio) else None
+    endpoints, name = _endpoints(studio, description), description["name"]
+    handlers = _files("page.html", PAGE) if page else _files(None, (STYLE,))
+    handlers |= {f"{PREFIX}{each.path}": (each.method, each.handler) for each in endpoints}
+    handlers["/api"] = "GET", partial(_reference, endpoints, name)
+    handlers["/api/openapi.json"] = "GET", partial(_json, openapi(endpoints, name))
     return _guarding(handlers, host, headers, lifespan)
+
+
+def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]) -> list[Endpoint]:
+    """What the page and other programs ask of the studio."""
+    limits = Limits()
+    listed = [
+        Endpoint(
+            path="/model",
+            handler=partial(_json, description),
+            summary="Describes the model: its attributes or units, and the range of each.",
+            answer="application/json",
+            example="ADDRESS/model",
+        )
+    ]
+    if isinstance(studio, UnitStudio):
+        return [
+            *listed,
+            Endpoint(
+                path="/decode",
+                handler=partial(_picture, studio.decode, "image/png", limits),
+                summary="Decodes an image from the values of all units.",
+                answer="image/png",
+                method="POST",
+                body=("application/json", '{"units": [numbers]}; "amount" from 0 to 1 where the model has one'),
+                example=f"-d '{{\"units\": {[0] * len(description['factors'])}}}' ADDRESS/decode -o decoded.png",
+            ),
+            Endpoint(
+                path="/map",
+                handler=partial(_png, studio.map()),
+                summary="Returns a grid of images: the first unit changes from left to right, the second upwards.",
+                answer="image/png",
+                example="ADDRESS/map -o map.png",
+            ),
+        ]
+    framing = {
+        "align": "1 finds the face; 0, the default, takes the central square",
+        "face": "which of several faces to take, counted from 1, the largest",
+        "start": "the number of a start image, in place of a photo in the body",
+    }
+    photo = "image/*", "the photo: JPEG, PNG, WebP, GIF, TIFF or BMP, at most 30 MiB"
+    settings = '"strengths": {name: number}, "detail": number from 0 to 1'
+    listed += [
+        Endpoint(
+            path="/photo",
+            handler=partial(_open, studio, limits),
+            summary="Opens a photo, which stays in memory for ten minutes. Answers with the session, a token for other "
+            "requests, the strengths of all attributes, small pictures of all faces, and warnings.",
+            answer="application/json",
+            method="POST",
+            query=framing,
+            body=photo,
+            example="--data-binary @me.jpg 'ADDRESS/photo?align=1'",
+        ),
+        Endpoint(
+            path="/edit",
+            handler=partial(_picture, studio.edit, "image/jpeg", limits),
+            summary="Edits an opened photo, and returns a preview of at most 384 pixels per side.",
+            answer="image/jpeg",
+            method="POST",
+            body=("application/json", f'{{"session": token, {settings}}}'),
+            example="""-d '{"session": "TOKEN", "strengths": {"Smiling": 1.5}}' ADDRESS/edit -o edited.jpg""",
+        ),
+        Endpoint(
+            path="/sweep",
+            handler=partial(_picture, studio.sweep, "image/jpeg", limits),
+            summary="Returns an opened photo with one attribute at strengths from -3 to 3, side by side.",
+            answer="image/jpeg",
+            method="POST",
+            body=("application/json", f'{{"session": token, "name": attribute, {settings}}}'),
+            example="""-d '{"session": "TOKEN", "name": "Smiling"}' ADDRESS/sweep -o sweep.jpg""",
+        ),
+        Endpoint(
+            path="/full",
+            handler=partial(_full, studio, limits),
+            summary="Edits a photo in its own resolution, in one request.",
+            answer="image/png",
+            method="POST",
+            query=framing
+            | {
+                "set": "an attribute's strength, such as Smiling=1.5; may be given several times",
+                "settings": f"JSON: {{{settings}}}",
+            },
+            body=photo,
+            example="--data-binary @me.jpg 'ADDRESS/full?align=1&set=Smiling=1.5&set=Bald=-1' -o edited.png",
+        ),
+        Endpoint(
+            path="/starts/{number}",
+            handler=partial(_start, studio),
+            summary="Returns an image to start from, of 96 pixels.",
+            answer="image/jpeg",
+            query={"large": "if given, 256 pixels"},
+            example="ADDRESS/starts/0 -o start.jpg",
+        ),
+    ]
+    if description["drawn"]:
+        truth = Endpoint(
+            path="/truth",
+            handler=partial(_picture, studio.truth, "image/jpeg", limits),
+            summary="Draws a start image with strengths, as an edit of it should look.",
+            answer="image/jpeg",
+            method="POST",
+            body=("application/json", '{"start": number, "strengths": {name: number}}'),
+            example="""-d '{"start": 0, "strengths": {"Smiling": 1}}' ADDRESS/truth -o truth.jpg""",
+        )
+        listed.append(truth)
+    return listed
 
 
 def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
@@ -196,12 +303,10 @@ def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
     return _guarding(_files("choice.html", (STYLE,)), host, HEADERS, lifespan, mounts)
 
 
-def _files(page: str, others: Sequence[str]) -> dict[str, tuple[str, Handler]]:
-    """What answers requests for a page and for the files that it needs, by path."""
-    return {
-        path: ("GET", partial(_file, name))
-        for path, name in {"/": page, **{f"/{name}": name for name in others}}.items()
-    }
+def _files(page: str | None, others: Sequence[str]) -> dict[str, tuple[str, Handler]]:
+    """What answers requests for a page, if there is one, and for the files that it needs, by path."""
+    paths = {f"/{name}": name for name in others} | ({"/": page} if page else {})
+    return {path: ("GET", partial(_file, name)) for path, name in paths.items()}
 
 
 def _guarding(
@@ -291,6 +396,11 @@ async def _json(content: Any, _request: Request) -> Response:
     return JSONResponse(content)
 
 
+async def _reference(endpoints: Sequence[Endpoint], name: str, request: Request) -> Response:
+    address = str(request.base_url).rstrip("/")
+    return Response(reference(endpoints, name, address), media_type="text/html")
+
+
 async def _png(content: bytes, _request: Request) -> Response:
     return Response(content, media_type="image/png")
 
@@ -309,6 +419,9 @@ async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Re
 
 async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     asked = _parsed(request.query_params.get("settings", "{}"))
+    for assignment in request.query_params.getlist("set"):
+        name, _, value = assignment.rpartition("=")
+        asked["strengths"] = {**asked.get("strengths", {}), name: _parsed_number(value, assignment)}
     work = partial(studio.full, asked=asked, **_framing(request))
     return await _png(await _with_photo(request, studio, limits, work), request)
 
@@ -333,6 +446,13 @@ def _framing(request: Request) -> dict[str, Any]:
     """Whether a photo's face is to be found, and which."""
     asked = request.query_params
     return {"align": asked.get("align") == "1", "face": _whole(asked.get("face", "1"), "face")}
+
+
+def _parsed_number(text: str, assignment: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"set is '{assignment:.60}'; use NAME=NUMBER, such as Smiling=1.5") from None
 
 
 def _whole(text: str, name: str) -> int:

@@ -3,7 +3,7 @@
 import { leaveCamera, takePhoto } from "./camera.js";
 import { drawChange } from "./heat.js";
 import { undoable } from "./undo.js";
-import { ask, byId, copyLink, element, fillGroups, latest, readable, save, say, showBlob, showLink, sliderRow } from "./view.js";
+import { addressOf, ask, byId, copyLink, element, fillGroups, latest, readable, save, say, showBlob, showLink, sliderRow } from "./view.js";
 
 const OF_PHOTOS = "jacsup serve photos";
 const LOWEST_SWEPT = -3, NUM_SWEPT = 7;
@@ -258,7 +258,7 @@ export function editPhotos(model, link) {
     pictures.push(image);
   }
   // The small pictures come after the first large one.
-  const fill = () => pictures.forEach((image, number) => { image.src = `starts/${number}`; });
+  const fill = () => pictures.forEach((image, number) => { image.src = addressOf(`starts/${number}`); });
   const first = Number(link.get("*start"));
   if (link.has("*align") && !link.has("*start")) {
     byId("empty").textContent = "Open your photo to apply the settings of this link.";

@@ -201,13 +201,16 @@ export function latest(area, run) {
   };
 }
 
+const API = "api/v1/";
 let model = null;
+
+export const addressOf = (path) => API + path;
 
 // Returns the server's answer; throws its message as an error.
 export async function ask(path, body) {
   let response;
   try {
-    response = await fetch(path, body === undefined ? {} : { method: "POST", body });
+    response = await fetch(addressOf(path), body === undefined ? {} : { method: "POST", body });
   } catch {
     throw new Error("The editor does not respond; is it still running?");
   }
