@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import final
 
@@ -103,11 +104,12 @@ class DiffusionEditor(Model):
         own = self.encode(x).y
         wanted = code.y - own
         if torch.compiler.is_compiling():
-            return self._edited(x, own, wanted)
-        changes = wanted.abs().amax(dim=1) > LEAST_CHANGE
+            return self._edited(x, own, wanted, range(self.num_units))
+        changed = wanted.abs() > LEAST_CHANGE
+        photos, factors = changed.any(dim=1), changed.any(dim=0).nonzero()[:, 0].tolist()
         edited = x.clone()
-        if changes.any():
-            edited[changes] = self._edited(x[changes], own[changes], wanted[changes])
+        if factors:
+            edited[photos] = self._edited(x[photos], own[photos], wanted[photos], factors)
         return edited
 
     def denoise(
@@ -123,25 +125,27 @@ class DiffusionEditor(Model):
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
 
-    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
-        """The photographs x with factors that differ by `wanted` from their `own`."""
+    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor, factors: Sequence[int]) -> Tensor:
+        """The photographs x with factors that differ by `wanted` from their `own`, in the columns `factors`."""
         levels = [*self.config.noise_levels, 0.0]
         most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
         direction = wanted / most
         # The largest change becomes that between -1 and 1, where the denoiser has learned it; what it changes in the
         # image then counts as often as was asked for.
-        share = direction.abs() / direction.abs().sum(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
-        guidance = (share * torch.where(direction > 0, self.guidance[1], self.guidance[0])).sum(dim=1, keepdim=True)
         kept = own.clamp(-1, 1) * (1 - direction.abs())
         source, target = kept - direction, kept + direction
-        weight = (guidance * most / 2)[:, :, None, None]
-        conditions = torch.cat([source, source, target])
+        weights = torch.where(direction > 0, self.guidance[1], self.guidance[0]) * most / 2
+        # Each factor is changed by itself, so that it counts as it does alone.
+        columns = torch.eye(self.num_units, dtype=torch.bool, device=x.device)
+        conditions = torch.cat([source, source, *(torch.where(columns[factor], target, source) for factor in factors)])
         edited = x
         for noise, (level, following) in zip(self.noise, pairwise(levels), strict=True):
-            noisy = torch.cat([x, edited, edited]) + level * noise
+            noisy = torch.cat([x, *[edited] * (1 + len(factors))]) + level * noise
             sigma = torch.full_like(conditions[:, 0], level)
-            of_photo, before, after = self.denoise(noisy, sigma, conditions).unflatten(0, (3, -1)).unbind()
-            change = before - of_photo + weight * (after - before)
+            of_photo, before, *after = self.denoise(noisy, sigma, conditions).unflatten(0, (2 + len(factors), -1))
+            change = before - of_photo
+            for factor, changed in zip(factors, after, strict=True):
+                change = change + weights[:, factor, None, None, None] * (changed - before)
             edited = edited + (1 - following / level) * (x + change - edited)
         return edited
 
