@@ -41,10 +41,10 @@ def move(host: str, number: int, until: float) -> list[float]:
     """One user opens a face and moves one slider after the other; seconds for each answer."""
     rng, times = random.Random(number), []
     with closing(HTTPConnection(host, timeout=30)) as connection:
-        factors = json.loads(ask(connection, "GET", "/model"))["factors"]
+        factors = json.loads(ask(connection, "GET", "/api/v1/model"))["factors"]
         names = [factor["name"] for factor in factors if factor["learned"]]
-        face = ask(connection, "GET", f"/starts/{rng.randrange(8)}")
-        session = json.loads(ask(connection, "POST", "/api/v1/photo", face))["session"]
+        opened = ask(connection, "POST", f"/api/v1/photo?start={rng.randrange(8)}", b"")
+        session = json.loads(opened)["session"]
         while time.monotonic() < until:
             asked = {"session": session, "strengths": {rng.choice(names): rng.uniform(-2, 2)}, "detail": 0.5}
             start = time.perf_counter()

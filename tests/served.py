@@ -46,7 +46,7 @@ class Served:
     def ask(self, path: str, body: bytes | dict[str, Any] | None = None, **headers: str) -> Answer:
         content = json.dumps(body).encode() if isinstance(body, dict) else body
         request = urllib.request.Request(
-            self.address + path, content, {name.title(): headers[name] for name in headers}
+            self.address + path, content, {name.replace("_", "-").title(): headers[name] for name in headers}
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as response:

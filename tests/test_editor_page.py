@@ -628,6 +628,24 @@ def test_text_can_be_read(scheme: Any, browser: Browser, editor: Served) -> None
         assert abs(ink - paper) > 180 and (paper > ink) == (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_assistive_technology_finds_no_fault(scheme: Any, browser: Browser, editor: Served, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def faults(address: str, ready: str) -> list[str]:
+        page = browser.new_page(bypass_csp=True, color_scheme=scheme)
+        page.goto(address)
+        page.wait_for_selector(ready)
+        found = [fault["id"] for fault in axe.run(page).response["violations"]]
+        page.close()
+        return found
+
+    assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own") == []
+    assert faults(f"{editor.address}/api", "pre") == []
+    with running(unit_model(tmp_path / "units.safetensors")) as units:
+        assert faults(units.address, "#unit-rows .row") == []
+
+
 def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: Path) -> None:
     def shows(page: Page) -> int:
         return settled(page, "decoded", "decoded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import html
 import http.client
 import io
@@ -603,3 +604,16 @@ def test_small_answers_are_sent_at_once() -> None:
                 return await done
 
     assert asyncio.run(no_delay())
+
+
+def test_text_is_compressed_for_those_who_take_it_so(editor: Served) -> None:
+    for path in ("/", "/page.js", "/api/v1/model"):
+        plain, packed = editor.ask(path), editor.ask(path, accept_encoding="gzip")
+        assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+        assert gzip.decompress(packed.content) == plain.content and len(packed.content) < len(plain.content)
+
+
+def test_the_page_asks_early_for_all_that_it_needs(editor: Served) -> None:
+    """Else one file after the other would wait for the network."""
+    page = editor.ask("/").content.decode()
+    assert set(re.findall(r'(?:src|href)="([a-z]+\.(?:js|css))"', page)) == set(server.PAGE)

@@ -108,8 +108,10 @@ def reference(endpoints: Sequence[Endpoint], name: str, address: str) -> str:
 </head>
 <body>
 <header><h1>jacsup</h1><p>The API of the editor of {escape(name)}</p></header>
+<main class="text">
 <p>Errors are JSON, such as {{"error": "..."}}, with a status of 400 or above. The same for programs, in OpenAPI:
 <a href="api/openapi.json">openapi.json</a>.</p>
-{"".join(parts)}</body>
+{"".join(parts)}</main>
+</body>
 </html>
 """
