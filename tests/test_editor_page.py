@@ -664,6 +664,14 @@ def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: P
             assert shows(page) != moved
             page.click("#units-reset")
             assert shows(page) == own
+            page.click("#units-random")
+            random = shows(page)
+            assert random != own and page.locator(".row.changed").count() == 3
+            assert page.locator(".unit-strip").count() == 3
+            strip = page.locator(".unit-strip").nth(2)
+            width = (strip.bounding_box() or {})["width"]
+            strip.click(position={"x": width * 0.75, "y": 3})
+            assert float(page.input_value("#factor-unit-2")) == pytest.approx(1, abs=0.05)
 
 
 def test_the_sharpness_of_a_residual_student_is_a_slider(browser: Browser, tmp_path: Path) -> None:

@@ -231,12 +231,14 @@ def test_drawn_faces_to_start_from(editor: Served) -> None:
 
 def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:
     with running(unit_model(tmp_path / "units.safetensors")) as editor:
-        assert editor.ask("/api/v1/model").json["factors"][0] == {
-            "name": "unit 0",
-            "low": -2.0,
-            "high": 2.0,
-            "mean": 0.5,
-        }
+        units = editor.ask("/api/v1/model").json["factors"]
+        assert units[0].items() >= {"name": "unit 0", "low": -2.0, "high": 2.0, "mean": 0.5}.items()
+        assert sum(unit["effect"] for unit in units) == pytest.approx(1, abs=1e-3)
+        strip = editor.ask("/api/v1/units/2").image
+        assert strip.size == (9 * 8, 8)
+        lowest = pixels(editor.ask("/api/v1/decode", {"units": [0.5, 0.5, -2]}).image)[::35, ::35]
+        assert np.array_equal(pixels(strip)[:, :8], lowest)
+        assert editor.ask("/api/v1/units/3").status == editor.ask("/api/v1/units/x").status == 400
         first, other = (editor.ask("/api/v1/decode", {"units": units}) for units in ([0, 0, 0], [2, 0, 0]))
         assert first.image.size == (280, 280) and first.content != other.content
         assert editor.ask("/api/v1/map").image.size == (12 * 8, 12 * 8)

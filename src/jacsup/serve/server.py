@@ -203,6 +203,13 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
                 example=f"-d '{{\"units\": {[0] * len(description['factors'])}}}' ADDRESS/decode -o decoded.png",
             ),
             Endpoint(
+                path="/units/{number}",
+                handler=partial(_strip, studio),
+                summary="Returns images side by side in which one unit goes from its lowest to its highest value.",
+                answer="image/png",
+                example="ADDRESS/units/0 -o unit.png",
+            ),
+            Endpoint(
                 path="/map",
                 handler=partial(_png, studio.map()),
                 summary="Returns a grid of images: the first unit changes from left to right, the second upwards.",
@@ -420,6 +427,10 @@ async def _start(studio: AttributeStudio, request: Request) -> Response:
         raise RefusedError(404, "there is no start image of this number")
     picture = studio.picture_of_start(int(number), large="large" in request.query_params)
     return Response(picture, media_type="image/jpeg")
+
+
+async def _strip(studio: UnitStudio, request: Request) -> Response:
+    return await _png(studio.strip(_whole(request.path_params["number"], "unit")), request)
 
 
 async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:

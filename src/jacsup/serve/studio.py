@@ -30,6 +30,9 @@ PREVIEW_SIDE = 384
 STRIP_SIDE = 128
 UNITS_SIDE = 280
 MAP_TILES = 12
+STRIP_TILES = 9
+# Units without any effect have equal shares.
+LEAST_EFFECT = 1e-9
 FACE_SIDE = 64
 NUM_STARTS = 8
 START_SIDE = 256
@@ -170,9 +173,17 @@ class UnitStudio:
 
     def description(self) -> dict[str, Any]:
         """Return what the page shows."""
+        effects = self._effects()
         factors = [
-            {"name": factor.name, "low": factor.p01, "high": factor.p99, "mean": factor.mean}
-            for factor in self._info.factors
+            {
+                "name": factor.name,
+                "low": factor.p01,
+                "high": factor.p99,
+                "mean": factor.mean,
+                "std": factor.std,
+                "effect": round(effect / sum(effects), 4),
+            }
+            for factor, effect in zip(self._info.factors, effects, strict=True)
         ]
         amount = self._model.config.amount if isinstance(self._model, ResidualAutoencoder) else None
         return {"name": self._name, "kind": "units", "factors": factors, "amount": amount}
@@ -192,12 +203,30 @@ class UnitStudio:
         pixels = _decoded(model, torch.tensor([[_number(value, "a unit") for value in units]]))
         return _png(_image(pixels[0]).resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
 
+    def strip(self, number: int) -> bytes:
+        """Return, as PNG, images side by side in which unit `number` goes from its lowest to its highest value."""
+        if not 0 <= number < len(self._info.factors):
+            raise ValueError(f"unit is {number}; must be between 0 and {len(self._info.factors) - 1}")
+        factor = self._info.factors[number]
+        units = self._means().repeat(STRIP_TILES, 1)
+        units[:, number] = torch.linspace(factor.p01, factor.p99, STRIP_TILES)
+        return _png(_image(_decoded(self._model, units).permute(1, 2, 0, 3).flatten(2)))
+
+    def _means(self) -> Float[Tensor, " u"]:
+        return torch.tensor([factor.mean for factor in self._info.factors])
+
+    def _effects(self) -> list[float]:
+        """The mean squared change of pixels between a standard deviation below and above each unit's mean."""
+        spread = torch.tensor([factor.std for factor in self._info.factors]).diag()
+        low, high = (_decoded(self._model, self._means() + sign * spread).double() for sign in (-1, 1))
+        return [max(float(each), LEAST_EFFECT) for each in (high - low).square().flatten(1).mean(dim=1)]
+
     def map(self) -> bytes:
         """Return, as PNG, a grid of images: the first unit varies from left to right, the second upwards."""
         across, up = (
             torch.linspace(factor.p01, factor.p99, 2 * MAP_TILES + 1)[1::2] for factor in self._info.factors[:2]
         )
-        units = torch.tensor([factor.mean for factor in self._info.factors]).repeat(MAP_TILES**2, 1)
+        units = self._means().repeat(MAP_TILES**2, 1)
         units[:, 0], units[:, 1] = across.repeat(MAP_TILES), up.flip(0).repeat_interleave(MAP_TILES)
         tiles = _decoded(self._model, units).unflatten(0, (MAP_TILES, MAP_TILES))
         return _png(_image(tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)))

@@ -1,6 +1,6 @@
 // The page of an ordered code: a slider for each unit, and a pad for the first two.
 
-import { ask, byId, clamp, copyLink, latest, pad, save, showBlob, sliderRow } from "./view.js";
+import { addressOf, ask, byId, clamp, copyLink, element, latest, pad, save, showBlob, shown, sliderRow } from "./view.js";
 
 export function moveUnits(model, link) {
   // A residual student has one slider more: how much it adds to its teacher's image.
@@ -25,7 +25,21 @@ export function moveUnits(model, link) {
     row.mark("own", means[place], place < count ? "the mean" : "as trained");
     row.enable(true);
     row.sweep.remove();
+    if (place < count) describe(row.row, place);
     byId("unit-rows").append(row.row);
+  });
+  // Below a slider, what the unit changes from its lowest to its highest value, and how much of all changes that is.
+  function describe(row, place) {
+    const { name, low, high, effect } = sliders[place];
+    const share = element("span", { className: "effect", title: `${(100 * effect).toFixed(1)} % of all changes` });
+    share.style.setProperty("--share", `${100 * effect}%`);
+    const strip = element("img", { className: "unit-strip", loading: "lazy", src: addressOf(`units/${place}`), alt: `Images with ${name} from ${shown(low)} to ${shown(high)}` });
+    strip.addEventListener("click", ({ offsetX }) => { values[place] = low + (high - low) * clamp({ low: 0, high: 1 }, offsetX / strip.clientWidth); update(); });
+    row.append(share, strip);
+  }
+  byId("units-random").addEventListener("click", () => {
+    model.factors.forEach((factor, place) => { values[place] = clamp(factor, factor.mean + factor.std * normal()); });
+    update();
   });
   byId("units-reset").addEventListener("click", () => { values.splice(0, values.length, ...means); update(); });
   byId("units-download").addEventListener("click", async () => save(await decode(), "decoded.png"));
@@ -33,4 +47,9 @@ export function moveUnits(model, link) {
     copyLink(new URLSearchParams(sliders.flatMap(({ name }, place) => values[place] === means[place] ? [] : [[name, values[place]]]))));
   byId("units").hidden = false;
   update();
+}
+
+// A random number of a normal distribution (Box and Muller).
+function normal() {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
