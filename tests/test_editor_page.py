@@ -542,6 +542,49 @@ def test_another_photos_attributes(page: Page, editor: Served, tmp_path: Path) -
         assert float(page.input_value(f"#factor-{name}")) == pytest.approx(value, abs=0.03)
 
 
+def test_less_is_copied_from_another_photo(page: Page, editor: Served, tmp_path: Path) -> None:
+    other = photo(tmp_path, seed=5)
+    own = float(page.input_value(".row[data-name=Smiling] .value"))
+    assert page.is_hidden("#like-row")
+    page.set_input_files("#like", other)
+    page.wait_for_selector("#like-row:visible")
+    page.click("[aria-label='Reset Bald']")
+    slide(page, "#like-amount", 0.5)
+    theirs = editor.ask("/api/v1/photo", other.read_bytes()).json["strengths"]["Smiling"]
+    assert float(page.input_value(".row[data-name=Smiling] .value")) == pytest.approx((own + theirs) / 2, abs=0.02)
+    # What was reset stays as it is.
+    assert page.locator(".row.changed[data-name=Bald]").count() == 0
+    page.click("#reset")
+    assert page.is_hidden("#like-row")
+
+
+def test_a_sweep_is_saved_as_an_animation(page: Page) -> None:
+    page.click("[aria-label='Sweep Smiling']")
+    page.wait_for_selector("#strip:visible")
+    with page.expect_download() as download:
+        page.click("#animate")
+    assert download.value.suggested_filename == "face-0-Smiling.gif"
+    with Image.open(download.value.path()) as moving:
+        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 48
+
+
+def test_more_photos_are_edited_alike(page: Page, editor: Served, tmp_path: Path) -> None:
+    move(page, "Smiling", 2)
+    settled(page)
+    saved = list[Any]()
+    page.on("download", lambda each: saved.append(each))
+    broken = tmp_path / "broken.png"
+    broken.write_text("no photo")
+    files = [photo(tmp_path, "a.png", seed=1), photo(tmp_path, "b.png", seed=2), broken]
+    page.set_input_files("#more", files)
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('2 of 3 photos are edited')")
+    assert "broken.png: the photo cannot be read as a photo" in page.inner_text("#status")
+    page.wait_for_timeout(300)
+    assert [each.suggested_filename for each in saved] == ["a-edited.png", "b-edited.png"]
+    full = editor.ask("/api/v1/full?set=Smiling=2&align=0", files[1].read_bytes())
+    assert np.array_equal(np.asarray(Image.open(saved[1].path())), np.asarray(full.image))
+
+
 def test_the_keyboard_is_enough(page: Page) -> None:
     own = settled(page)
     page.focus("#search")
@@ -607,7 +650,7 @@ def test_on_a_phone(browser: Browser, editor: Served) -> None:
 def test_every_slider_can_be_reached(width: int, height: int, browser: Browser, editor: Served) -> None:
     for page in opened(browser, editor.address, viewport={"width": width, "height": height}):
         tracks = page.evaluate(
-            """() => [...document.querySelectorAll('.controls input[type=range]')].map(slider => {
+            """() => [...document.querySelectorAll('.controls .row:not([hidden]) input[type=range]')].map(slider => {
             slider.scrollIntoView({block: 'center'});
             const box = slider.getBoundingClientRect();
             const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);

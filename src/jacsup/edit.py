@@ -19,8 +19,8 @@ from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.photo import encoded, opaque, read_photo
 from jacsup.photo import name_of as name_of_photo
-from jacsup.photo import read_photo
 
 Photo = str | Path | bytes | Image.Image
 Number = int | float
@@ -29,6 +29,9 @@ MOST_STRENGTH = 100
 DETAIL = 0.5
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+# Of an animated sweep: the difference in strength between two images, and how long one is shown.
+GIF_STEP = 0.25
+GIF_MILLISECONDS = 80
 # A slider spans at least -LEAST_REACH to LEAST_REACH, even if training images rarely are so far from typical.
 LEAST_REACH = 2.0
 # The margin that a preview shows around the crop, as a share of the crop's side.
@@ -241,6 +244,29 @@ class Editor:
         # The photo is shrunk before it is edited: many edits of a large one would fill the memory.
         small = _within(opened, (0, 0, *opened.photo.size), side)
         return [self.render(small, {**strengths, name: value}, detail=detail) for value in values]
+
+    def animation(
+        self, opened: OpenedPhoto, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL
+    ) -> bytes:
+        """Return a GIF in which attribute `name` goes from the lowest strength of SWEPT to the highest and back.
+
+        Args:
+            opened: The opened photo.
+            name: The attribute to sweep.
+            strengths: Strengths of other attributes.
+            side: The longest side, in pixels.
+            detail: The share of the photo's own detail to preserve, in [0, 1].
+
+        Raises:
+            ValueError: as `__call__`.
+        """
+        there = [SWEPT[0] + step * GIF_STEP for step in range(round((SWEPT[-1] - SWEPT[0]) / GIF_STEP) + 1)]
+        images = self.swept(opened, name, strengths, there + there[-2:0:-1], side=side, detail=detail)
+        # One palette and no dithering: one for each frame would make the still parts flicker, and the file larger.
+        frames = [opaque(image) for image in images]
+        palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
+        first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+        return encoded(first, "GIF", save_all=True, append_images=others, duration=GIF_MILLISECONDS, loop=0)
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """Return the code with attributes set to strengths.

@@ -38,10 +38,7 @@ KINDS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-# An animated sweep goes from the lowest strength to the highest and back.
 GIF = ".gif"
-GIF_STEP = 0.25
-GIF_MILLISECONDS = 80
 
 
 def edit(
@@ -142,8 +139,7 @@ def _write(
         return
     small = lazy.preview(face, SWEEP_SIDE)
     if target.suffix.lower() == GIF:
-        frames = editor.swept(small, sweep, strengths, _there_and_back(), side=SWEEP_SIDE, detail=detail)
-        _save_animation(frames, target)
+        write_atomically(target, editor.animation(small, sweep, strengths, side=SWEEP_SIDE, detail=detail))
     else:
         _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
 
@@ -261,19 +257,3 @@ def _save(image: Image, path: Path) -> None:
         sys.stdout.buffer.write(content)
     else:
         write_atomically(path, content)
-
-
-def _there_and_back() -> list[float]:
-    lowest, highest = lazy.SWEPT[0], lazy.SWEPT[-1]
-    steps = round((highest - lowest) / GIF_STEP)
-    there = [lowest + step * GIF_STEP for step in range(steps + 1)]
-    return there + there[-2:0:-1]
-
-
-def _save_animation(images: Sequence[Image], path: Path) -> None:
-    # One palette and no dithering: a palette for each frame would make the still parts flicker, and the file larger.
-    frames = [lazy.opaque(image) for image in images]
-    palette = lazy.side_by_side(frames[:: len(frames) // 6]).quantize(256)
-    first, *others = (frame.quantize(palette=palette, dither=lazy.Dither.NONE) for frame in frames)
-    options = {"save_all": True, "append_images": others, "duration": GIF_MILLISECONDS, "loop": 0}
-    write_atomically(path, lazy.encoded(first, "GIF", **options))

@@ -11,11 +11,9 @@ NAMES = {
     "find_download": "jacsup.data",
     "COMPARISONS": "jacsup.baselines.compare",
     "DETAIL": "jacsup.edit",
-    "Dither": "PIL.Image",
     "Editor": "jacsup.edit",
     "GRID": "jacsup.tuning",
     "SUPERVISED_GRID": "jacsup.tuning",
-    "SWEPT": "jacsup.edit",
     "all_results": "jacsup.baselines.compare",
     "attribute_scores": "jacsup.metrics.table",
     "cache_folder": "jacsup.data",
@@ -45,7 +43,6 @@ NAMES = {
     "run_comparison": "jacsup.baselines.compare",
     "search": "jacsup.tuning",
     "serve": "jacsup.serve",
-    "side_by_side": "jacsup.edit",
     "spec_of": "jacsup.data",
     "stage_scores": "jacsup.metrics.table",
     "table_rows": "jacsup.baselines.frontier",
@@ -56,8 +53,6 @@ NAMES = {
 
 if TYPE_CHECKING:
     # The same names once more, for type checkers and editors.
-    from PIL.Image import Dither as Dither
-
     from jacsup.baselines.compare import COMPARISONS as COMPARISONS
     from jacsup.baselines.compare import all_results as all_results
     from jacsup.baselines.compare import run_comparison as run_comparison
@@ -78,10 +73,8 @@ if TYPE_CHECKING:
     from jacsup.data.prepared import read_manifest as read_manifest
     from jacsup.distributed import num_started as num_started
     from jacsup.edit import DETAIL as DETAIL
-    from jacsup.edit import SWEPT as SWEPT
     from jacsup.edit import Editor as Editor
     from jacsup.edit import preview as preview
-    from jacsup.edit import side_by_side as side_by_side
     from jacsup.evaluate import current_metrics as current_metrics
     from jacsup.evaluate import evaluate as evaluate
     from jacsup.export import export as export

@@ -255,6 +255,15 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
             example="""-d '{"session": "TOKEN", "name": "Smiling"}' ADDRESS/sweep -o sweep.jpg""",
         ),
         Endpoint(
+            path="/animation",
+            handler=partial(_picture, studio.animation, "image/gif", limits),
+            summary="Returns an opened photo as an animation, in which one attribute goes from -3 to 3 and back.",
+            answer="image/gif",
+            method="POST",
+            body=("application/json", f'{{"session": token, "name": attribute, {settings}}}'),
+            example="""-d '{"session": "TOKEN", "name": "Smiling"}' ADDRESS/animation -o moving.gif""",
+        ),
+        Endpoint(
             path="/full",
             handler=partial(_full, studio, limits),
             summary="Edits a photo in its own resolution, in one request.",

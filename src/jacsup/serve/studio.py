@@ -18,7 +18,7 @@ from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.data.drawn import num_test, true_edit
 from jacsup.detect import NoFaceError, find_faces
-from jacsup.edit import DETAIL, Editor, preview
+from jacsup.edit import DETAIL, Editor, OpenedPhoto, preview
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
 from jacsup.models.fetch import PORTRAIT
 from jacsup.models.residual import ResidualAutoencoder
@@ -28,6 +28,7 @@ from jacsup.serve.sessions import Sessions
 # Longest sides in pixels: of a preview, of an image in a sweep, of a decoded image.
 PREVIEW_SIDE = 384
 STRIP_SIDE = 128
+ANIMATION_SIDE = 256
 UNITS_SIDE = 280
 MAP_TILES = 12
 STRIP_TILES = 9
@@ -95,17 +96,10 @@ class AttributeStudio:
         return _jpeg(image if large else image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS))
 
     def open(self, content: bytes, *, align: bool, face: int = 1) -> dict[str, Any]:
-        """Open a photo and return its token, its strengths, whether its face was found, all faces, and warnings.
-
-        A model of drawn faces takes the middle of a photo in which it finds none: drawings are hard to find.
-        """
-        try:
-            opened, warnings = self._editor.open(content, align=align, face=face), ()
-        except NoFaceError:
-            if not self._drawn:
-                raise
-            opened = self._editor.open(content, align=False)
-            warnings = ("no face was found, so the middle of the photo is edited",)
+        """Open a photo and return its token, its strengths, whether its face was found, all faces, and warnings."""
+        opened = self._opened(content, align=align, face=face)
+        without_face = align and not opened.faces
+        warnings = ["no face was found, so the middle of the photo is edited"] if without_face else []
         return {
             "session": self._sessions.add(preview(opened, PREVIEW_SIDE)),
             "strengths": {name: round(value, 4) for name, value in self._editor.read(opened).items()},
@@ -129,10 +123,16 @@ class AttributeStudio:
         face = self._sessions.get(asked.get("session"))
         return _jpeg(self._editor.sweep(face, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
 
+    def animation(self, asked: dict[str, Any]) -> bytes:
+        """Return the same as a GIF, in which attribute `name` goes from little to much and back."""
+        strengths, detail = _settings(asked)
+        face = self._sessions.get(asked.get("session"))
+        return self._editor.animation(face, str(asked.get("name")), strengths, side=ANIMATION_SIDE, detail=detail)
+
     def full(self, content: bytes, asked: dict[str, Any], *, align: bool, face: int = 1) -> bytes:
         """Return a photo edited to `strengths` with `detail`, at full resolution, as PNG."""
         strengths, detail = _settings(asked)
-        return _png(self._editor.render(self._editor.open(content, align=align, face=face), strengths, detail=detail))
+        return _png(self._editor.render(self._opened(content, align=align, face=face), strengths, detail=detail))
 
     def truth(self, asked: dict[str, Any]) -> bytes:
         """Return the drawn face `start` with `strengths`, as its drawing has it, as JPEG."""
@@ -143,6 +143,15 @@ class AttributeStudio:
         if not isinstance(start, int) or isinstance(start, bool):
             raise ValueError(f"start is {start!r:.40}; must be the number of a drawn face")
         return _jpeg(_image(true_edit(self._drawn, start, strengths, START_SIDE)))
+
+    def _opened(self, content: bytes, *, align: bool, face: int) -> OpenedPhoto:
+        """The opened photo; of one without a face, drawn models take the middle, as drawings are hard to find."""
+        try:
+            return self._editor.open(content, align=align, face=face)
+        except NoFaceError:
+            if not self._drawn:
+                raise
+            return self._editor.open(content, align=False)
 
     def _start(self, number: int) -> Image.Image:
         if self._drawn:

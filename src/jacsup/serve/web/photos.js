@@ -60,7 +60,7 @@ export function editPhotos(model, link) {
     if (!blob || name !== swept) return;
     showBlob(byId("strip"), blob);
     byId("strip").alt = `${readable(name)} at strengths from -3 to 3`;
-    byId("sweep").lastElementChild.textContent = `${readable(name)}: strengths -3, -2, -1, 0, 1, 2, 3. Click one to set it.`;
+    byId("sweep").querySelector("figcaption span").textContent = `${readable(name)}: strengths -3, -2, -1, 0, 1, 2, 3. Click one to set it.`;
     byId("sweep").hidden = false;
   });
 
@@ -148,7 +148,7 @@ export function editPhotos(model, link) {
         rows[name].mark("own", photo.own[name], "value in this photo");
         rows[name].mark("theirs");
       }
-      for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like"]) byId(id).disabled = false;
+      for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like", "more"]) byId(id).disabled = false;
       stage.classList.add("full");
       byId("empty").hidden = true;
       say("");
@@ -201,15 +201,26 @@ export function editPhotos(model, link) {
       const other = await send({ file, start: null, aligned: align.checked, face: 1 });
       for (const { name } of learned) {
         rows[name].mark("theirs", other.strengths[name], "value in the other photo");
-        set[name] = other.strengths[name];
       }
+      theirs = other.strengths;
+      byId("like-amount").value = 1;
+      copyTheirs(learned.map(({ name }) => name));
       const doubts = other.warnings.map((warning) => ` About the other photo: ${warning}.`);
       say(`All attributes are copied from the other photo; ↺ resets one.${doubts.join("")}`);
-      update();
     } catch (error) {
       say(error.message, true);
     }
   });
+  // How much of the way to the other photo the copied attributes go: those that are still set.
+  let theirs = {};
+  function copyTheirs(names) {
+    const amount = Number(byId("like-amount").value);
+    for (const name of names) set[name] = photo.own[name] + amount * (theirs[name] - photo.own[name]);
+    byId("like-amount").nextElementSibling.textContent = amount;
+    byId("like-row").hidden = false;
+    update();
+  }
+  byId("like-amount").addEventListener("input", () => copyTheirs(Object.keys(set).filter((name) => name in theirs)));
   align.addEventListener("change", () => { if (photo.file) open(photo.file, photo.name); });
   for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
     document.addEventListener(kind, (event) => { event.preventDefault(); stage.classList.toggle("over", over); });
@@ -226,6 +237,8 @@ export function editPhotos(model, link) {
     set = {};
     sweepOf(null);
     compare(0);
+    theirs = {};
+    byId("like-row").hidden = true;
     detail.value = detail.defaultValue;
     for (const { name } of learned) rows[name].mark("theirs");
     update();
@@ -234,12 +247,39 @@ export function editPhotos(model, link) {
   for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
   byId("strip").addEventListener("click", ({ offsetX, target }) =>
     move(swept, LOWEST_SWEPT + Math.min(NUM_SWEPT - 1, Math.floor(offsetX / target.clientWidth * NUM_SWEPT))));
+  byId("animate").addEventListener("click", async () => {
+    const name = swept;
+    say("Drawing the animation …");
+    try {
+      const blob = await picture("animation", { name });
+      if (blob) save(blob, `${photo.name.replace(/\.[^.]*$/, "")}-${name}.gif`);
+      say("");
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  byId("more").addEventListener("change", async ({ target }) => {
+    const files = [...target.files], wrong = [];
+    target.value = "";
+    for (const [number, file] of files.entries()) {
+      say(`Editing photo ${number + 1} of ${files.length} …`);
+      try {
+        await download({ file, name: file.name, start: null, aligned: align.checked, face: 1 });
+      } catch (error) {
+        wrong.push(`${file.name}: ${error.message}`);
+      }
+    }
+    say([`${files.length - wrong.length} of ${files.length} photos are edited and saved.`, ...wrong].join(" "), wrong.length > 0);
+  });
+  // Saves a photo with the settings of now, in its own resolution.
+  async function download(shown) {
+    const query = new URLSearchParams({ settings: JSON.stringify(settings()), ...framing(shown) });
+    save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${shown.name.replace(/\.[^.]*$/, "")}-edited.png`);
+  }
   byId("download").addEventListener("click", async () => {
     say("Rendering at full resolution …");
-    const shown = photo;
     try {
-      const query = new URLSearchParams({ settings: JSON.stringify(settings()), ...framing(shown) });
-      save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${shown.name.replace(/\.[^.]*$/, "")}-edited.png`);
+      await download(photo);
       say("");
     } catch (error) {
       say(error.message, true);
