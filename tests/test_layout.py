@@ -19,6 +19,7 @@ SOURCE = Path(jacsup.__file__).parent
 LAYERS = (
     "jsonable",
     "atomic",
+    "bounded",
     "progress",
     "renamed",
     "config",

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from jacsup.bounded import require_regular
+
 Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
@@ -28,6 +30,20 @@ def photo_endings() -> set[str]:
     """Return the endings of file names that photos have, in lower case."""
     Image.init()
     return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+
+
+def open_image(file: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
+    """Open an image of the formats that photos come in, whatever its name says.
+
+    Args:
+        file: A file's path or content.
+
+    Raises:
+        PIL.UnidentifiedImageError: It is of another format.
+        Exception: Whatever Pillow raises for damaged files.
+    """
+    Image.init()
+    return Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
 
 
 def read_photo(source: Source) -> Image.Image:
@@ -50,10 +66,10 @@ def read_photo(source: Source) -> Image.Image:
         warnings.simplefilter("ignore")
         if isinstance(source, Image.Image):
             return _decoded(source, name, own=False)
-        Image.init()
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        if not isinstance(source, bytes):
+            require_regular(source)
         try:
-            image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
+            image = open_image(io.BytesIO(source) if isinstance(source, bytes) else source)
         except Image.UnidentifiedImageError:
             raise _unreadable(name, "it is damaged or of an unknown format") from None
         except Image.DecompressionBombError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jacsup.photo import MOST_PIXELS, open_image
 
 SMALLEST_SIDE = 8
 
@@ -28,9 +31,11 @@ def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
         OSError: The image is damaged.
     """
     try:
-        image = Image.open(io.BytesIO(content))
+        image = open_image(io.BytesIO(content))
     except UnidentifiedImageError:
         raise ValueError("it is not an image") from None
+    if math.prod(image.size) > MOST_PIXELS:
+        raise ValueError(f"it has {image.width}x{image.height} pixels; must have at most {MOST_PIXELS:,}")
     # A JPEG may be decoded at a half, a quarter or an eighth of its size if that is still twice the size needed.
     image.draft(None, (2 * size, 2 * size))
     ImageOps.exif_transpose(image, in_place=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jacsup.bounded import read_file, read_member
 from jacsup.data.attributes import signed
 from jacsup.data.tables import IMAGE_SUFFIXES, Table
 from jacsup.models.fetch import HUB
@@ -58,11 +59,11 @@ def open_images(where: str | Path) -> Iterator[Images]:
     elif path.is_dir():
         files = list_files(path, IMAGE_SUFFIXES)
         names = [name for name, *_ in files]
-        yield _checked(where, Images(names, lambda i: (path / names[i]).read_bytes(), repr(files)))
+        yield _checked(where, Images(names, lambda i: read_file(path / names[i]), repr(files)))
     else:
         with _open_zip(path) as archive:
             names = sorted(name for name in {*archive.namelist()} if _is_image(name))
-            yield _checked(where, Images(names, lambda i: archive.read(names[i]), state_of(path)))
+            yield _checked(where, Images(names, lambda i: read_member(archive, names[i]), state_of(path)))
 
 
 def state_of(where: str | Path) -> str:
@@ -143,7 +144,7 @@ def _hub_images(where: str) -> Images:
         names = [f"{split}-{row:07d}" for split, rows in splits.items() for row in range(len(rows))]
 
     def read(number: int) -> bytes:
-        return contents[number].as_py() or Path(paths[number].as_py()).read_bytes()
+        return contents[number].as_py() or read_file(_beside(where, paths[number].as_py()))
 
     partition = [PARTITIONS.get(split, 0) for split, rows in splits.items() for _ in range(len(rows))]
     # A single split is no partition. If there is no test split, the validation split replaces it.
@@ -152,6 +153,17 @@ def _hub_images(where: str) -> Images:
     table = _hub_table(where, names, list(splits.values()))
     state = state_of(where) or where
     return _checked(where, Images(names, read, state, table, partition if {0, 2} <= {*partition} else None))
+
+
+def _beside(where: str, name: str) -> Path:
+    """The image that a row names in place of holding it: beside the Parquet files, not elsewhere on this machine."""
+    if where.startswith(HUB):
+        raise ValueError("its row holds no image; the Hub's data must hold their images")
+    folder = Path(where) if Path(where).is_dir() else Path(where).parent
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ValueError(f"its row names '{name}', which lies outside of {folder}; put the image there")
+    return file
 
 
 def _load_splits(where: str) -> dict[str, Any]:

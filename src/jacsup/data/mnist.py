@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from jacsup.bounded import MOST_FILE_BYTES, read_file, unpack_gzip
 from jacsup.config import MNIST
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.download import Download, downloaded, find_file
@@ -117,12 +116,12 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
+    content = read_file(path, MOST_FILE_BYTES)
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        return unpack_gzip(content)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); download it again") from None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
+from jacsup.bounded import require_regular
 from jacsup.data.attributes import signed
 from jacsup.jsonable import suggestion
 
@@ -71,6 +72,7 @@ def read_table(path: Path) -> Table:
     Raises:
         ValueError: The file is missing or has another format; the message has the line.
     """
+    require_regular(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             first = file.readline()

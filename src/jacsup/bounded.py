@@ -1,0 +1,96 @@
+"""Files of strangers, read within limits: neither a device nor a bomb fills the memory, and no pipe hangs."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+# The most bytes of an encoded image, and of a file of a data set.
+MOST_IMAGE_BYTES = 2**28
+MOST_FILE_BYTES = 2**30
+GZIP = 16 + zlib.MAX_WBITS
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Check that a path, if there is something, is a regular file: pipes would wait, and devices never end.
+
+    Args:
+        path: The path.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        # Whoever opens it says what is wrong.
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{os.fspath(path)} is no regular file; pass a file")
+
+
+def read_file(path: Path, most: int = MOST_IMAGE_BYTES) -> bytes:
+    """Return the bytes of a regular file.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have.
+
+    Raises:
+        ValueError: It is no regular file, or larger.
+        OSError: It cannot be read.
+    """
+    require_regular(path)
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} has more than {most // 2**20:,} MiB; use a smaller file")
+    return content
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most: int = MOST_IMAGE_BYTES) -> bytes:
+    """Return the bytes of a file in an archive, whatever size its directory states.
+
+    Args:
+        archive: The archive.
+        name: The file's name in it.
+        most: The most bytes that it may have.
+
+    Raises:
+        ValueError: It is larger.
+    """
+    with archive.open(name) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most // 2**20:,} MiB")
+    return content
+
+
+def unpack_gzip(content: bytes, most: int = MOST_FILE_BYTES) -> bytes:
+    """Return what a gzip file holds.
+
+    Args:
+        content: The file's bytes.
+        most: The most bytes that it may unpack to.
+
+    Raises:
+        ValueError: It is truncated or damaged, or unpacks to more.
+    """
+    parts, size = list[bytes](), 0
+    while content:
+        unpacker = zlib.decompressobj(GZIP)
+        try:
+            part = unpacker.decompress(content, most + 1 - size)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise ValueError(f"it unpacks to more than {most:,} bytes")
+        if not unpacker.eof:
+            raise ValueError("it ends too early")
+        content = unpacker.unused_data.lstrip(b"\0")
+    return b"".join(parts)
