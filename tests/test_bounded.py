@@ -94,7 +94,7 @@ def test_damaged_gzip_files_are_refused(kept: int) -> None:
     content = gzip.compress(os.urandom(5000))
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 1
-    with pytest.raises(ValueError, match=r"Error|too early"):
+    with pytest.raises(ValueError, match=r"Error|CRC|ended before|Not a gzipped"):
         unpack_gzip(content[:kept] or bytes(damaged))
 
 

@@ -535,3 +535,10 @@ def test_a_run_that_learns_nothing_says_so(call: Call) -> None:
     assert warning.endswith("train for longer, or lower the learning rate")
     call("report", "run")
     assert "Warning: it reconstructs no better" in Path("run/report/index.html").read_text()
+
+
+def test_an_error_is_short_and_cannot_write_to_the_terminal(call: Call) -> None:
+    result = call("edit", "faces", "a\x1b[31mb\x07.png", "--set", "Smiling=1")
+    assert result.code == 2 and "a?[31mb?.png" in result.err and "\x1b" not in result.err
+    result = call("train", "x" * 100_000)
+    assert result.code == 2 and len(result.err) < 700 and result.err.count("\n") == 1

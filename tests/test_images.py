@@ -206,6 +206,28 @@ def write_parquet(hub: Any, path: Path, rows: range, name_of: Callable[[int], st
     hub.Dataset.from_dict(content, features=hub.Features(kinds)).to_parquet(path)
 
 
+def test_parquet_with_images_alone_has_no_table(hub: Any, tmp_path: Path) -> None:
+    content = {"image": [{"bytes": b"1", "path": None}], "note": ["a face"]}
+    kinds = hub.Features({"image": hub.Image(), "note": hub.Value("string")})
+    hub.Dataset.from_dict(content, features=kinds).to_parquet(tmp_path / "faces.parquet")
+    with open_images(tmp_path / "faces.parquet") as images:
+        assert images.table is None and images.read(0) == b"1"
+
+
+def test_a_row_may_name_an_image_beside_it(hub: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"inside")
+    (tmp_path.parent / "secret.png").write_bytes(b"secret")
+    paths = ["a.png", "../secret.png", str(tmp_path.parent / "secret.png")]
+    kinds = hub.Features({"image": {"bytes": hub.Value("binary"), "path": hub.Value("string")}})
+    content = {"image": [{"bytes": None, "path": path} for path in paths]}
+    hub.Dataset.from_dict(content, features=kinds).to_parquet(tmp_path / "faces.parquet")
+    with open_images(tmp_path / "faces.parquet") as images:
+        assert images.read(0) == b"inside"
+        for row in (1, 2):
+            with pytest.raises(ValueError, match="lies outside of"):
+                images.read(row)
+
+
 def test_parquet_with_its_own_attributes(hub: Any, tmp_path: Path) -> None:
     write_parquet(hub, tmp_path / "faces.parquet", range(3), lambda row: f"{row}.jpg")
     with open_images(tmp_path / "faces.parquet") as images:

@@ -413,7 +413,7 @@ def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
 )
 def test_nothing_else_is_served(path: str, editor: Served) -> None:
     assert editor.ask(path).status == 404
-    assert editor.ask(path, b"{}").json == {"error": "not found; open the editor's page at /"}
+    assert editor.ask(path, b"{}").status in (404, 405)
     assert editor.ask(path, host="evil.example").status == 421
 
 
@@ -619,3 +619,31 @@ def test_the_page_asks_early_for_all_that_it_needs(editor: Served) -> None:
     """Else one file after the other would wait for the network."""
     page = editor.ask("/").content.decode()
     assert set(re.findall(r'(?:src|href)="([a-z]+\.(?:js|css))"', page)) == set(server.PAGE)
+
+
+def test_sessions_are_bounded_by_their_bytes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    face, kept = Editor(model).open(photo(), align=False), Sessions()
+    monkeypatch.setattr(sessions, "MOST_BYTES", 3 * sessions.size_of(face))
+    tokens = [kept.add(face) for _ in range(5)]
+    for token in tokens[:2]:
+        with pytest.raises(ForgottenError):
+            kept.get(token)
+    assert all(kept.get(token) is face for token in tokens[2:])
+    # 200 x 160 pixels in three colours, and what the model reads and decodes at 32 x 32.
+    assert sessions.size_of(face) > 200 * 160 * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/api/v1/edit", None), ("/", b"{}"), ("/api/v1/model", b"{}"), ("/page.js", b"x")]
+)
+def test_a_wrong_method_is_one_line_with_the_same_headers(path: str, body: bytes | None, editor: Served) -> None:
+    answer = editor.ask(path, body)
+    assert answer.status == 405 and "does not take" in answer.json["error"]
+    assert answer.headers["content-security-policy"] == server.HEADERS["Content-Security-Policy"]
+
+
+def test_half_a_character_is_answered_in_a_line(editor: Served) -> None:
+    session = editor.ask("/api/v1/photo", photo()).json["session"]
+    asked = b'{"session": "%s", "strengths": {"\\ud800": 1}}' % session.encode()
+    answer = editor.ask("/api/v1/edit", asked)
+    assert answer.status == 400 and "the model has no attribute '?'" in answer.json["error"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import stat
 import zipfile
@@ -11,7 +13,6 @@ from pathlib import Path
 # The most bytes of an encoded image, and of a file of a data set.
 MOST_IMAGE_BYTES = 2**28
 MOST_FILE_BYTES = 2**30
-GZIP = 16 + zlib.MAX_WBITS
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
@@ -79,18 +80,11 @@ def unpack_gzip(content: bytes, most: int = MOST_FILE_BYTES) -> bytes:
     Raises:
         ValueError: It is truncated or damaged, or unpacks to more.
     """
-    parts, size = list[bytes](), 0
-    while content:
-        unpacker = zlib.decompressobj(GZIP)
-        try:
-            part = unpacker.decompress(content, most + 1 - size)
-        except zlib.error as error:
-            raise ValueError(str(error)) from None
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            raise ValueError(f"it unpacks to more than {most:,} bytes")
-        if not unpacker.eof:
-            raise ValueError("it ends too early")
-        content = unpacker.unused_data.lstrip(b"\0")
-    return b"".join(parts)
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            unpacked = file.read(most + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(str(error)) from None
+    if len(unpacked) > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
+    return unpacked

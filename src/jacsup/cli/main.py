@@ -47,6 +47,8 @@ SHIPPED = {
     "faces": "edits 36 attributes of drawn faces",
     "mnist": "decodes digits from an ordered code of 16 units",
 }
+# Of an error.
+MOST_LETTERS = 600
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -311,5 +313,14 @@ def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"jacsup: {' '.join(message.split())}", file=sys.stderr)
+    print(f"jacsup: {_in_short(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _in_short(message: str) -> str:
+    """One line of printable characters: names of files and columns may have any, and be of any number."""
+    words = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    # What to do stands last.
+    return (
+        words if len(words) <= MOST_LETTERS else f"{words[: 2 * MOST_LETTERS // 3]} ... {words[-MOST_LETTERS // 3 :]}"
+    )

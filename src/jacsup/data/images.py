@@ -189,14 +189,14 @@ def _holds_images(kind: Any) -> bool:
     return type(kind).__name__ == "Image" or (isinstance(kind, dict) and {*kind} == {"bytes", "path"})
 
 
-def _hub_table(where: str, names: list[str], splits: list[Any]) -> Table:
+def _hub_table(where: str, names: list[str], splits: list[Any]) -> Table | None:
     columns = tuple(name for name, kind in splits[0].features.items() if _is_attribute(kind))
     cells = [[split.data.column(name).cast("float64", safe=False).to_numpy() for split in splits] for name in columns]
     values = np.array([np.concatenate(parts) for parts in cells], np.float32).reshape(len(columns), len(names)).T
     # On the Hub, -1 in a column of classes is a missing label.
     classes = [type(splits[0].features[name]).__name__ == "ClassLabel" for name in columns]
     values[(values < 0) & np.array(classes, bool)] = np.nan
-    return Table(where, names, columns, signed(values))
+    return Table(where, names, columns, signed(values)) if columns else None
 
 
 def _is_attribute(kind: Any) -> bool:

@@ -47,7 +47,7 @@ NUM_UPLOADS = 16
 NUM_PHOTOS = 1
 NUM_CORES = os.cpu_count() or 1
 SMALL_NUMBER = "[0-9]{1,5}"
-EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 WEB = files("jacsup.serve") / "web"
 KINDS = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
@@ -335,11 +335,17 @@ def _guarding(
 ) -> Starlette:
     """An application that guards its handlers, and answers every other path with one line."""
     routes = [
-        Route(path, partial(_guarded, handler, host, headers), methods=[method])
+        Route(path, partial(_guarded, partial(_of_method, method, handler), host, headers), methods=EVERY_METHOD)
         for path, (method, handler) in handlers.items()
     ]
     others = Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)
     return Starlette(lifespan=lifespan, routes=[*routes, *mounts, others])
+
+
+async def _of_method(method: str, handler: Handler, request: Request) -> Response:
+    if request.method not in (method, *(("HEAD",) if method == "GET" else ())):
+        raise RefusedError(405, f"{request.url.path} does not take {request.method}; use {method}")
+    return await handler(request)
 
 
 @contextlib.asynccontextmanager
@@ -363,18 +369,24 @@ async def _guarded(handler: Handler, host: str, headers: dict[str, str], request
         _require_own_page(request, host)
         response = await handler(request)
     except RefusedError as error:
-        response = JSONResponse({"error": str(error)}, error.status)
+        response = _error(str(error), error.status)
     except ForgottenError as error:
-        response = JSONResponse({"error": str(error)}, 410)
+        response = _error(str(error), 410)
     except ValueError as error:
-        response = JSONResponse({"error": " ".join(str(error).split())}, 400)
+        response = _error(str(error), 400)
     except (ClientDisconnect, TimeoutError):
-        response = JSONResponse({"error": f"the photo did not arrive within {UPLOAD_SECONDS} seconds"}, 408)
+        response = _error(f"the photo did not arrive within {UPLOAD_SECONDS} seconds", 408)
     except Exception:
         logging.getLogger("jacsup").exception("a request failed")
-        response = JSONResponse({"error": "internal error; see the terminal for details"}, 500)
+        response = _error("internal error; see the terminal for details", 500)
     response.headers.update(headers)
     return response
+
+
+def _error(message: str, status: int) -> Response:
+    # A message may name what was sent; half a character, as JSON can hold it, cannot be sent back.
+    words = " ".join(message.encode("utf-8", "replace").decode().split())
+    return JSONResponse({"error": words}, status)
 
 
 def _require_own_page(request: Request, host: str) -> None:

@@ -1,4 +1,4 @@
-"""The photos opened in the browser: a few, for ten minutes, in memory only."""
+"""The photos opened in the browser: for ten minutes, in memory only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from jacsup.edit import OpenedPhoto
 
-MOST_SESSIONS = 64
+MOST_SESSIONS = 1000
+MOST_BYTES = 2**30
 SESSION_SECONDS = 600
 
 
@@ -23,6 +24,7 @@ class Sessions:
     """Opened photos by unguessable tokens; the least recently used are dropped first. Safe to use from many threads."""
 
     _photos: OrderedDict[str, tuple[float, OpenedPhoto]] = field(default_factory=OrderedDict)
+    _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, photo: OpenedPhoto) -> str:
@@ -30,6 +32,7 @@ class Sessions:
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._photos[token] = time.monotonic(), photo
+            self._bytes += size_of(photo)
             self._forget_old()
         return token
 
@@ -55,5 +58,17 @@ class Sessions:
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - SESSION_SECONDS
-        while self._photos and (len(self._photos) > MOST_SESSIONS or next(iter(self._photos.values()))[0] < oldest):
-            self._photos.popitem(last=False)
+        while self._photos and (
+            len(self._photos) > MOST_SESSIONS
+            or self._bytes > MOST_BYTES
+            or next(iter(self._photos.values()))[0] < oldest
+        ):
+            _, (_, photo) = self._photos.popitem(last=False)
+            self._bytes -= size_of(photo)
+
+
+def size_of(opened: OpenedPhoto) -> int:
+    """Return about how many bytes an opened photo takes."""
+    tensors = opened.code.y, opened.code.z, opened.x_hat
+    width, height = opened.photo.size
+    return width * height * len(opened.photo.getbands()) + sum(tensor.nbytes for tensor in tensors)
