@@ -39,6 +39,15 @@ def take(page: Page, name: str) -> None:
     page.screenshot(path=IMAGES / f"{name}.png")
 
 
+def take_photos(browser: Browser, address: str) -> None:
+    with opened(browser, address, "#stage") as page:
+        move(page, Smiling=-1)
+        page.wait_for_timeout(700)
+        move(page, Blond_Hair=1)
+        slide(page, "#compare", 50)
+        take(page, "editor-photos")
+
+
 def take_faces(browser: Browser, address: str) -> None:
     stage = "#stage"
     with opened(browser, f"{address}/#*start=3", stage) as page:
@@ -49,6 +58,10 @@ def take_faces(browser: Browser, address: str) -> None:
         page.wait_for_selector("#strip:visible")
         slide(page, "#compare", 0)
         take(page, "editor-sweep")
+        page.click("[aria-label='Sweep Smiling']")
+        move(page, Smiling=1, Eyeglasses=1)
+        page.check("#truth")
+        take(page, "editor-truth")
     with opened(browser, f"{address}/#*start=2", stage, color_scheme="dark") as page:
         page.fill("#search", "hair")
         move(page, Blond_Hair=1.5)
@@ -69,6 +82,8 @@ def take_faces(browser: Browser, address: str) -> None:
 def main(faces: str = "faces", units: str = "mnist") -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        with running(Path("photos")) as served:
+            take_photos(browser, served.address)
         with running(Path(faces)) as served:
             take_faces(browser, served.address)
         with running(Path(units)) as served, opened(browser, served.address, "#decoded") as page:

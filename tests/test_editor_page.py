@@ -563,7 +563,7 @@ def test_a_sweep_is_saved_as_an_animation(page: Page) -> None:
     page.wait_for_selector("#strip:visible")
     with page.expect_download() as download:
         page.click("#animate")
-    assert download.value.suggested_filename == "face-0-Smiling.gif"
+    assert download.value.suggested_filename == "face-3-Smiling.gif"
     with Image.open(download.value.path()) as moving:
         assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 48
 

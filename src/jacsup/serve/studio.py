@@ -36,6 +36,8 @@ STRIP_TILES = 9
 LEAST_EFFECT = 1e-9
 FACE_SIDE = 64
 NUM_STARTS = 8
+# The most charming of the drawn ones.
+FIRST_FACE = 3
 START_SIDE = 256
 THUMBNAIL_SIDE = 96
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -77,6 +79,7 @@ class AttributeStudio:
             "name": self._name,
             "kind": "attributes",
             "starts": NUM_STARTS if self._drawn else len(self._starts),
+            "first": FIRST_FACE if self._drawn else 0,
             # Faces that can be drawn, the first starts among them.
             "faces": num_test(self._drawn) if self._drawn else 0,
             # Of photos that were aligned as `find_faces` does it, and of drawn faces, which are framed alike; other

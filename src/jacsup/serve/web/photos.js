@@ -299,12 +299,12 @@ export function editPhotos(model, link) {
   }
   // The small pictures come after the first large one.
   const fill = () => pictures.forEach((image, number) => { image.src = addressOf(`starts/${number}`); });
-  const first = Number(link.get("*start"));
+  const first = Number(link.get("*start") ?? model.first);
   if (link.has("*align") && !link.has("*start")) {
     byId("empty").textContent = "Open your photo to apply the settings of this link.";
     fill();
   } else if (model.starts) {
-    const known = Number.isInteger(first) && first >= 0 && first < Math.max(model.starts, model.faces) ? first : 0;
+    const known = Number.isInteger(first) && first >= 0 && first < Math.max(model.starts, model.faces) ? first : model.first;
     open(null, `face-${known}.png`, { start: known }).then(fill);
   }
   byId("more-starts").hidden = model.faces <= model.starts;
