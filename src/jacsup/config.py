@@ -326,6 +326,12 @@ class ResidualStudent(ModelConfig):
         super().require_valid(supervised=supervised)
         if not 0 <= self.amount <= 1:
             raise ValueError(f"amount is {self.amount}; it must be between 0 and 1")
+        if self.teacher_units < 1:
+            raise ValueError(f"teacher_units is {self.teacher_units}; it must be at least 1")
+        if self.moments:
+            _require_widths("moments", self.moments)
+        for part in (self.teacher, self.addition):
+            part.require_valid(supervised=supervised)
 
 
 @dataclass(frozen=True, kw_only=True)

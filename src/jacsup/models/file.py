@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,19 @@ FORMAT = "jacsup-model-1"
 LEARNED = 0.2
 # Edits of an attribute are weak if a judge sees fewer than this share of them.
 WEAK = 0.5
+# The numbers that a factor has.
+NUMBERS = ("mean", "std", "p01", "p99", "m_minus", "m_plus", "seen")
+# What a damaged or hostile file may lead to.
+UNFIT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+)
 # Prefix of the names of tensors that are not weights.
 TYPICAL = "typical."
 
@@ -198,14 +215,24 @@ def load_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is not a model.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"{path}: not a jacsup model: {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: not a jacsup model: its format is {metadata.get('format')!r}, not '{FORMAT}'")
+    with _refusing(path), safe_open(path, "pt") as file:
+        metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
+        stated = metadata.get("format")
+        if stated != FORMAT:
+            raise ValueError(f"its format is {stated!r:.40}, not '{FORMAT}'")
     return metadata
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turns whatever a stranger's file leads to into one line."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: not a jacsup model: {' '.join(str(error).split())}") from None
+    except UNFIT as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: not a jacsup model: {words[:300]}") from None
 
 
 def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -219,16 +246,39 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
         ValueError: there is no such model or device.
     """
     path = model_file(where)
-    metadata = load_metadata(path)
-    config = from_dict(ModelConfig, metadata["model"], "model")
-    shape = tuple(metadata["image_shape"])
-    sizes = metadata["num_units"], metadata.get("z_channels", 0)
-    model = build(config, shape, *sizes, normalized=metadata["normalized"])
-    with safe_open(path, "pt") as file:
-        weights = [name for name in file.keys() if not name.startswith(TYPICAL)]
-        model.load_state_dict({name: file.get_tensor(name) for name in weights})
+    metadata, place = load_metadata(path), pick_device(str(device))
+    with _refusing(path):
+        config = from_dict(ModelConfig, metadata["model"], "model")
+        shape, sizes = tuple(metadata["image_shape"]), (metadata["num_units"], metadata.get("z_channels", 0))
+        if len(shape) != 3 or not all(type(size) is int for size in (*shape, *sizes)) or min(*shape, sizes[0]) < 1:
+            raise ValueError(f"it makes {shape!r:.60} images of {sizes!r:.60} factors and channels of z")
+        config.require_valid(supervised=sizes[1] > 0)
+        build_it = partial(build, config, shape, *sizes, normalized=metadata["normalized"])
+        # Costs nothing, whatever sizes a stranger's file states.
+        with torch.device("meta"):
+            expected = build_it().state_dict()
+        weights = _weights(path, expected)
+        model = build_it()
+        model.load_state_dict(weights)
     model.source = path
-    return model.to(pick_device(str(device))).eval()
+    return model.to(place).eval()
+
+
+def _weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in a file; ValueError unless they are as expected and finite."""
+    with safe_open(path, "pt") as file:
+        shapes = {name: (*file.get_slice(name).get_shape(),) for name in file.keys() if not name.startswith(TYPICAL)}
+        wanted = {name: (*weight.shape,) for name, weight in expected.items()}
+        for name, size in wanted.items():
+            # What older files have besides is up to the layers.
+            if shapes.get(name) != size:
+                stored = shapes.get(name, "missing")
+                raise ValueError(f"its weights '{name}' are {stored}, but its description makes them {size}")
+        weights = {name: file.get_tensor(name) for name in shapes}
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"its weights '{name}' are not all finite")
+    return weights
 
 
 def load_info(where: str | Path | Autoencoder) -> ModelInfo:
@@ -248,14 +298,15 @@ def load_info(where: str | Path | Autoencoder) -> ModelInfo:
             "info=jacsup.metrics.description.describe(model, data)"
         )
     metadata = load_metadata(path)
-    factors = tuple(map(_factor, metadata["factors"]))
-    data = from_dict(DataConfig, metadata["data"], "data")
-    typical = None
-    if "typical" in metadata:
-        with safe_open(path, "pt") as file:
-            mean, std = (file.get_tensor(TYPICAL + name).float() for name in ("mean", "std"))
-        typical = Typical(mean=mean, std=std, **metadata["typical"])
-    recipe, metrics = metadata["recipe"], metadata["metrics"]
+    with _refusing(path):
+        factors = tuple(map(_factor, metadata["factors"]))
+        if len(factors) != metadata["num_units"]:
+            raise ValueError(f"it describes {len(factors)} factors of {metadata['num_units']!r:.20}")
+        data = from_dict(DataConfig, metadata["data"], "data")
+        typical = _typical(path, metadata["typical"]) if "typical" in metadata else None
+        recipe, metrics = metadata["recipe"], metadata["metrics"]
+        if not isinstance(recipe, str) or not isinstance(metrics, dict):
+            raise ValueError("its recipe must be a name, and its metrics must be named")
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
 
 
@@ -263,4 +314,19 @@ def _factor(stored: dict[str, Any]) -> Factor:
     """A factor from a model file; files of version 0.1 call mutually exclusive attributes rivals."""
     others = {name: value for name, value in stored.items() if name not in ("mutually_exclusive", "rivals")}
     excluded = stored.get("mutually_exclusive", stored.get("rivals", ()))
-    return Factor(**others, mutually_exclusive=tuple(excluded))
+    factor = Factor(**others, mutually_exclusive=tuple(excluded))
+    if not all(isinstance(name, str) for name in (factor.name, *factor.mutually_exclusive)):
+        raise ValueError(f"the name of a factor is {factor.name!r:.40}; it must be text")
+    known = {name: value for name, value in asdict(factor).items() if name in NUMBERS and value is not None}
+    for name, value in known.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} of factor '{factor.name:.40}' is {value!r:.40}; it must be a finite number")
+    return factor
+
+
+def _typical(path: Path, stored: dict[str, Any]) -> Typical:
+    with safe_open(path, "pt") as file:
+        mean, std = (file.get_tensor(TYPICAL + name).float() for name in ("mean", "std"))
+    if mean.shape != std.shape or mean.dim() != 1 or not (mean.isfinite() & std.isfinite()).all():
+        raise ValueError("what is typical of its codes is not two rows of finite numbers")
+    return Typical(mean=mean, std=std, distance=float(stored["distance"]), mse=float(stored["mse"]))
