@@ -19,6 +19,7 @@ SIDE, STEPS, MILLISECONDS, HOLD = 224, 7, 70, 900
 
 
 def main(target: str, model: str = "photos") -> None:
+    """Draw the animation."""
     editor = Editor(model)
     opened = preview(editor.open(PORTRAIT), SIDE)
     own = editor.read(opened)

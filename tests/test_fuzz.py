@@ -11,6 +11,7 @@ import random
 import struct
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from known_models import attribute_model, residual_unit_model, unit_model
 
 import jacsup
 from jacsup.config import CelebA, Faces
+from jacsup.evaluate import current_metrics, evaluate
+from jacsup.jsonable import set_field
 from jacsup.models import load_info
+from jacsup.recipes import RECIPES
+from jacsup.run import Run
 from jacsup.serve.studio import open_studio
 
 NUM_TRIES = 150 * int(os.environ.get("JACSUP_FUZZ", "1"))
@@ -135,18 +140,53 @@ def test_an_altered_model_works_or_is_refused_in_one_line(
         rng = random.Random(seed)
         path = tmp_path / "m.safetensors"
         path.write_bytes(mutation(rng.choice(models), rng))
-        line = refusal(path, seed)
+        line = refusal(partial(use, path), seed)
         refused += line is not None
         assert line is None or ("\n" not in line and len(line) < 800), f"seed {seed}: {line}"
     assert refused
 
 
-def refusal(path: Path, seed: int) -> str | None:
+def refusal(use: Callable[[], object], seed: int) -> str | None:
     """Why a file is refused; None if it works."""
     try:
-        use(path)
+        use()
     except ValueError as error:
         return str(error)
     except Exception as error:
         raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
     return None
+
+
+def altered_text(content: bytes, rng: random.Random) -> bytes:
+    """JSON with other values, or damaged as a disk or an editor does it."""
+    match rng.randrange(4):
+        case 0:
+            return cut(content, rng)
+        case 1:
+            return with_other_bytes(content, rng)
+        case 2:
+            return b"[" * 100_000 + content
+    lines = [json.loads(line) for line in content.decode().splitlines()] if b"\n{" in content else [json.loads(content)]
+    alter(lines, rng)
+    return b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = jacsup.train(set_field(RECIPES["debug"], "stages.epochs", 1), out=tmp_path_factory.mktemp("runs") / "run")
+    evaluate(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "run.json", "stats.jsonl", "metrics.json"])
+def test_an_altered_file_of_a_run_is_read_or_refused_in_one_line(name: str, run: Path) -> None:
+    file = run / name
+    content = file.read_bytes()
+    try:
+        for seed in range(NUM_TRIES):
+            file.write_bytes(altered_text(content, random.Random(seed)))
+            for read in (lambda: Run(run).recipe, Run(run).stats, Run(run).sessions, lambda: current_metrics(Run(run))):
+                line = refusal(read, seed)
+                assert line is None or ("\n" not in line and len(line) < 800), f"seed {seed}: {line}"
+    finally:
+        file.write_bytes(content)

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 # The most bytes of an encoded image, and of a file of a data set.
 MOST_IMAGE_BYTES = 2**28
 MOST_FILE_BYTES = 2**30
+# What a damaged or hostile file may lead to, and the most letters of it that are passed on.
+UNFIT = ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, SafetensorError, TypeError
+MOST_WORDS = 400
+
+
+@contextlib.contextmanager
+def refusing(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Turn whatever reading a stranger's file leads to into a ValueError of one line; a missing file stays one.
+
+    Args:
+        path: The file.
+        what: What it is refused as, such as "not a recipe".
+
+    Raises:
+        ValueError: Something went wrong.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {what}: {' '.join(str(error).split())[:MOST_WORDS]}") from None
+    except UNFIT as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{os.fspath(path)}: {what}: {words[:MOST_WORDS]}") from None
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from jacsup import renamed
+from jacsup.bounded import refusing
 from jacsup.jsonable import from_dict
 
 # Sides of the square images that the convolutional model takes.
@@ -641,8 +642,7 @@ def read_recipe(path: Path) -> Recipe:
         ValueError: The file is missing or does not hold a recipe.
     """
     try:
-        return from_dict(Recipe, renamed.current_recipe(json.loads(path.read_text())))
+        with refusing(path, "not a recipe"):
+            return from_dict(Recipe, renamed.current_recipe(json.loads(path.read_text())))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a recipe.json") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a recipe: {error}") from None

@@ -199,8 +199,13 @@ def current_metrics(run: Run) -> Scores | None:
     path, newest = run.path / "metrics.json", run.newest_model()
     if not path.exists() or newest is None or path.stat().st_mtime < newest.stat().st_mtime:
         return None
-    metrics = json.loads(path.read_text())
-    return metrics if len(metrics["stages"]) == len(run.finished_stages()) else None
+    try:
+        metrics = json.loads(path.read_text())
+        complete = len(metrics["stages"]) == len(run.finished_stages())
+    # A damaged file is measured again.
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return metrics if complete else None
 
 
 def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Instruments:

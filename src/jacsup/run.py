@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jacsup.atomic import write_atomically
+from jacsup.bounded import refusing
 from jacsup.config import Recipe, read_recipe
 from jacsup.jsonable import to_dict
 
@@ -111,18 +112,26 @@ class Run:
             write_atomically(self.model_file, content)
 
     def stats(self) -> list[dict[str, Any]]:
-        """The lines of stats.jsonl, oldest first, without one that a crash left incomplete."""
+        """The lines of stats.jsonl, oldest first, without those that a crash or a disk has damaged."""
         lines: list[dict[str, Any]] = []
         if self.stats_file.exists():
-            for line in self.stats_file.read_text().splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    lines.append(json.loads(line))
+            for text in self.stats_file.read_text(errors="replace").splitlines():
+                with contextlib.suppress(ValueError, RecursionError):
+                    line = json.loads(text)
+                    if isinstance(line, dict) and all(type(line.get(name)) is int for name in ("stage", "epoch")):
+                        lines.append(line)
         return lines
 
     def sessions(self) -> list[dict[str, Any]]:
         """Where and how each session of this run ran, oldest first."""
         path = self.path / "run.json"
-        return json.loads(path.read_text())["sessions"] if path.exists() else []
+        if not path.exists():
+            return []
+        with refusing(path, "not a list of sessions; delete it, and the run goes on"):
+            sessions = json.loads(path.read_text())["sessions"]
+            if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+                raise ValueError("sessions must be a list of objects")
+        return sessions
 
     def add_session(self, session: dict[str, Any]) -> None:
         """Append a session to run.json.

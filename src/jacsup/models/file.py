@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from jacsup.atomic import write_atomically
+from jacsup.bounded import refusing
 from jacsup.config import DataConfig, ModelConfig
 from jacsup.jsonable import from_dict, to_dict
 from jacsup.models.autoencoder import Autoencoder, Model, build, name_of, pick_device
@@ -31,17 +30,8 @@ LEARNED = 0.2
 WEAK = 0.5
 # The numbers that a factor has.
 NUMBERS = ("mean", "std", "p01", "p99", "m_minus", "m_plus", "seen")
-# What a damaged or hostile file may lead to.
-UNFIT = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-)
+# What a file is refused as.
+WHAT = "not a jacsup model"
 # Prefix of the names of tensors that are not weights.
 TYPICAL = "typical."
 
@@ -215,24 +205,12 @@ def load_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is not a model.
     """
-    with _refusing(path), safe_open(path, "pt") as file:
+    with refusing(path, WHAT), safe_open(path, "pt") as file:
         metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
         stated = metadata.get("format")
         if stated != FORMAT:
             raise ValueError(f"its format is {stated!r:.40}, not '{FORMAT}'")
     return metadata
-
-
-@contextlib.contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turns whatever a stranger's file leads to into one line."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: not a jacsup model: {' '.join(str(error).split())}") from None
-    except UNFIT as error:
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"{path}: not a jacsup model: {words[:300]}") from None
 
 
 def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -247,7 +225,7 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
     """
     path = model_file(where)
     metadata, place = load_metadata(path), pick_device(str(device))
-    with _refusing(path):
+    with refusing(path, WHAT):
         config = from_dict(ModelConfig, metadata["model"], "model")
         shape, sizes = tuple(metadata["image_shape"]), (metadata["num_units"], metadata.get("z_channels", 0))
         if len(shape) != 3 or not all(type(size) is int for size in (*shape, *sizes)) or min(*shape, sizes[0]) < 1:
@@ -298,7 +276,7 @@ def load_info(where: str | Path | Autoencoder) -> ModelInfo:
             "info=jacsup.metrics.description.describe(model, data)"
         )
     metadata = load_metadata(path)
-    with _refusing(path):
+    with refusing(path, WHAT):
         factors = tuple(map(_factor, metadata["factors"]))
         if len(factors) != metadata["num_units"]:
             raise ValueError(f"it describes {len(factors)} factors of {metadata['num_units']!r:.20}")
