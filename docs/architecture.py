@@ -7,16 +7,13 @@ from pathlib import Path
 PICTURE = Path(__file__).parent / "images" / "architecture.svg"
 # From the lowest layer to the highest; each module or package may import those before it.
 BANDS = (
-    (
-        "values",
-        "what a run is, as data; no torch",
-        ("jsonable", "atomic", "progress", "renamed", "config", "hooks", "curricula", "recipes"),
-    ),
+    ("files", "whole, within limits, in words", ("jsonable", "atomic", "bounded", "progress")),
+    ("values", "what a run is, as data; no torch", ("renamed", "config", "hooks", "curricula", "recipes")),
     ("tensors", "codes, the paper's equations, ranks", ("code", "losses", "distributed")),
-    ("files and photos", "run folders, aligned faces", ("run", "photo", "align")),
+    ("runs and photos", "run folders, faces in photos", ("run", "photo", "align", "cascades", "detect")),
     ("networks and images", "autoencoders, model files, data sets", ("models", "data")),
     ("learning and judging", "what is optimised, what is measured", ("objectives", "metrics")),
-    ("runs", "the curriculum, metrics.json", ("training", "evaluate")),
+    ("training", "the curriculum, metrics.json", ("training", "evaluate")),
     (
         "uses",
         "what people do with models",

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "bench.py": (ALONE, ["--threads", "1", "--device", "cpu"], "memory64_vs_twin"),
     "growth.py": (ALONE, ["--threads", "1"], "channels of z"),
     "linear_layers.py": (ALONE, ["--threads", "1"], "ratio"),
+    "page.py": (ALONE, ["faces"], "slider to picture"),
     "messages.py": (ON_TWO_RANKS, ["--device", "cpu"], "MiB of gradients"),
     "streaming.py": (ALONE, ["--threads", "1"], "waiting for images"),
     "users.py": (ALONE, ["faces"], "none failed"),

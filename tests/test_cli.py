@@ -368,7 +368,7 @@ def test_the_version_is_told(call: Call) -> None:
 def test_a_pipe_may_be_closed_early() -> None:
     command = f"{sys.executable} -c 'from jacsup.cli.main import main; main()' list | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("recipe")
+    assert done.stdout.startswith("to edit a photo") and done.stdout.count("\n") == 1
     assert "Error" not in done.stderr
 
 
