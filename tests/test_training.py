@@ -460,6 +460,24 @@ def test_the_same_recipe_beside_a_run_is_trained_again(tmp_path: Path, capsys: p
     assert "copied from" not in capsys.readouterr().out
 
 
+def test_damaged_stages_are_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = jacsup.train(DEBUG, out=tmp_path / "a")
+    other = set_field(DEBUG, "stages.2.epochs", DEBUG.stages[2].epochs + 1)
+    damaged = Run(whole).stage_file(1)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    jacsup.train(other, out=tmp_path / "b", num_stages=1)
+    told = capsys.readouterr().out
+    assert "note: not copied, as it is damaged: " in told and f"copied from {whole}: units-2\n" in told
+    Run(whole).stage_file(0).write_bytes(b"nothing")
+    (whole / "recipe.json").with_name("stats.jsonl").write_text("[[[\n")
+    jacsup.train(other, out=tmp_path / "c", num_stages=1)
+    told = capsys.readouterr().out
+    assert "note: not copied, as it is damaged: " in told and "copied from" not in told
+    assert Run(tmp_path / "c").finished_stages() == [0]
+    with pytest.raises(ValueError, match="not a jacsup model"):
+        jacsup.train(other, out=tmp_path / "d", init=whole)
+
+
 def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").touch()

@@ -148,28 +148,47 @@ def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: i
         most: Largest number of stages to copy.
 
     Returns:
-        A note of what was copied, if anything.
+        A note of what was copied, if anything, and of damaged stages that were not.
+
+    Raises:
+        ValueError: A stage of `initial` is damaged.
     """
-    initial = initial or _best_sibling(run, recipe)
+    notes: list[str] = []
+    if initial:
+        for number in range(min(initial.count, most)):
+            load(initial.run.stage_file(number))
+    else:
+        initial = _best_sibling(run, recipe, notes)
     count = min(initial.count, most) if initial else 0
     if initial is None or count <= len(run.finished_stages(recipe)):
-        return []
+        return notes
     lines = [line for line in initial.run.stats() if line["stage"] < count]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
     for number in range(count):
         write_atomically(run.stage_file(number, recipe), initial.run.stage_file(number).read_bytes())
     names = ", ".join(stage.name for stage in recipe.stages[:count])
-    return [f"copied from {initial.run.path}: {names}"]
+    return [*notes, f"copied from {initial.run.path}: {names}"]
 
 
-def _best_sibling(run: Run, recipe: Recipe) -> InitialStages | None:
-    """An identical recipe's run is left alone: training it again is how one checks or times it."""
+def _best_sibling(run: Run, recipe: Recipe, notes: list[str]) -> InitialStages | None:
+    """The run that shares the most intact stages; notes say which are damaged.
+
+    An identical recipe's run is left alone: training it again is how one checks or times it.
+    """
     best = None
     for sibling, theirs in run.neighbours():
         count = 0 if theirs == recipe else len(sibling.finished_stages(theirs))
         while count and theirs.prefix(count) != recipe.prefix(count):
             count -= 1
-        if count > (best.count if best else 0):
+        most = best.count if best else 0
+        for number in range(count if count > most else 0):
+            try:
+                load(sibling.stage_file(number, theirs))
+            except ValueError as error:
+                notes.append(f"note: not copied, as it is damaged: {error}")
+                count = number
+                break
+        if count > most:
             best = InitialStages(sibling, count)
     return best
 
