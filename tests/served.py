@@ -19,6 +19,7 @@ from PIL import Image
 
 from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve import application
+from jacsup.serve.connections import BoundedProtocol
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -66,7 +67,9 @@ def slide(page: Page, slider: str, value: float) -> None:
 def running(
     model: Path | Autoencoder, host: str = "127.0.0.1", port: int = 0, *, info: ModelInfo | None = None
 ) -> Iterator[Served]:
-    config = uvicorn.Config(application(model, host, info=info), host="127.0.0.1", port=port, log_level="warning")
+    config = uvicorn.Config(
+        application(model, host, info=info), host="127.0.0.1", port=port, log_level="warning", http=BoundedProtocol
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -50,7 +50,7 @@ from jacsup.detect import NoFaceError
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
 from jacsup.models.residual import ResidualAutoencoder
-from jacsup.serve import application, sessions
+from jacsup.serve import application, connections, sessions
 from jacsup.serve import server as server
 from jacsup.serve.sessions import ForgottenError, Sessions
 from jacsup.serve.studio import UnitStudio, open_studio
@@ -438,11 +438,11 @@ def test_other_sites_may_link_to_the_page_and_embed_nothing(editor: Served) -> N
 def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jacsup.serve.studio import AttributeStudio
 
-    monkeypatch.setattr(server, "NUM_UPLOADS", 3)
+    monkeypatch.setattr(server, "MOST_WAITING_BYTES", 3999)
     go, received, read = threading.Event(), list[int](), server._body
 
-    async def body(request: Request, most: int) -> bytes:
-        content = await read(request, most)
+    async def body(request: Request, *arguments: Any) -> bytes:
+        content = await read(request, *arguments)
         received.append(len(content))
         return content
 
@@ -465,6 +465,67 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
             go.set()
         assert [answer.result().status for answer in answers] == [200] * 6
     assert received == [1000] * 6
+
+
+def test_senders_that_stop_halfway_do_not_hold_up_the_others(editor: Served) -> None:
+    host = editor.address.removeprefix("http://")
+    with ExitStack() as slow:
+        for _ in range(40):
+            connection = slow.enter_context(closing(http.client.HTTPConnection(host, timeout=20)))
+            connection.putrequest("POST", "/api/v1/photo")
+            connection.putheader("Content-Length", "1000000")
+            connection.endheaders(bytes(1000))
+        assert editor.ask("/api/v1/photo", photo()).status == 200
+
+
+def closed_by_the_other_side(connection: socket.socket) -> bool:
+    connection.settimeout(20)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def address_of(editor: Served) -> tuple[str, int]:
+    host, _, port = editor.address.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+def test_a_silent_connection_is_closed_and_another_is_not(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SECONDS_TO_REQUEST", 0.2)
+    with ExitStack() as stack:
+        editor = stack.enter_context(running(model))
+        silent = stack.enter_context(socket.create_connection(address_of(editor)))
+        talking = stack.enter_context(closing(http.client.HTTPConnection(*address_of(editor), timeout=20)))
+        talking.request("GET", "/api/v1/model")
+        assert talking.getresponse().read()
+        assert closed_by_the_other_side(silent)
+        talking.request("GET", "/api/v1/model")
+        assert talking.getresponse().status == 200
+
+
+def test_no_more_connections_than_there_are_sockets_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "most_connections", lambda: 8)
+    with running(model) as editor, ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(address_of(editor))) for _ in range(12)]
+        # One address may have half of all.
+        assert all(closed_by_the_other_side(each) for each in idle[4:])
+        idle[0].close()
+        time.sleep(0.2)
+        assert editor.ask("/api/v1/model").status == 200
+
+
+def test_the_process_may_have_as_many_files_as_the_machine_allows() -> None:
+    code = """if True:
+        import resource
+        from jacsup.serve.connections import *
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        assert most_connections() == 256 - OTHER_FILES
+        raise_file_limit()
+        assert most_connections() == (min(hard, MOST_FILES) if hard > 0 else MOST_FILES) - OTHER_FILES
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_another_address_is_answered_to_if_asked_for(model: Path) -> None:

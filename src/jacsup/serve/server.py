@@ -35,6 +35,7 @@ from starlette.routing import Mount, Route
 
 from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve.api import PREFIX, Endpoint, Handler, openapi, reference
+from jacsup.serve.connections import BoundedProtocol, Budget, raise_file_limit
 from jacsup.serve.sessions import ForgottenError
 from jacsup.serve.studio import AttributeStudio, UnitStudio, open_studio
 
@@ -42,8 +43,8 @@ MOST_BYTES = 30 * 2**20
 MOST_JSON_BYTES = 2**16
 UPLOAD_SECONDS = 60
 SECONDS_BETWEEN_FORGETTING = 30.0
-# Slow uploads run side by side, but photos are decoded one at a time: 100 megapixels take nearly a gigabyte.
-NUM_UPLOADS = 16
+# Of uploads that are on their way or wait; photos are decoded one at a time: 100 megapixels take nearly a gigabyte.
+MOST_WAITING_BYTES = 16 * MOST_BYTES
 NUM_PHOTOS = 1
 NUM_CORES = os.cpu_count() or 1
 SMALL_NUMBER = "[0-9]{1,5}"
@@ -66,9 +67,9 @@ HEADERS = {
 
 @dataclass
 class Limits:
-    """How many uploads, opened photos and other computations run at once."""
+    """How many bytes of uploads, opened photos and other computations there are at once."""
 
-    uploads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_UPLOADS))
+    uploads: Budget = field(default_factory=lambda: Budget(MOST_WAITING_BYTES))
     photos: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_PHOTOS))
     cores: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_CORES))
 
@@ -116,7 +117,9 @@ def serve(
         print(f"the editor is at {address if page else address + '/api'} (press Ctrl-C to stop)", flush=True)
         if browser and page:
             threading.Timer(0.5, webbrowser.open, [address]).start()
-        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_keep_alive=30)
+        raise_file_limit()
+        settings: dict[str, Any] = {"log_level": "warning", "server_header": False, "timeout_keep_alive": 30}
+        config = uvicorn.Config(app, http=BoundedProtocol, **settings)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
 
@@ -468,19 +471,24 @@ async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Re
 
 
 async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: Limits, request: Request) -> Response:
-    asked = _parsed(await _body(request, MOST_JSON_BYTES))
+    asked = _parsed(await _body(request, MOST_JSON_BYTES, bytearray()))
     return Response(await run_sync(make, asked, limiter=limits.cores), media_type=kind)
 
 
 async def _with_photo(request: Request, studio: AttributeStudio, limits: Limits, work: Callable[[bytes], Any]) -> Any:
     """Apply `work` to the photo that is sent, or to the start image that is named.
 
-    The limits bound the photos in memory, waiting ones included.
+    The limits bound the photos in memory, waiting ones included; a slow sender holds what has arrived.
     """
-    async with limits.uploads:
-        start = request.query_params.get("start")
-        photo = await _body(request, MOST_BYTES) if start is None else studio.start(_whole(start, "start"))
+    start = request.query_params.get("start")
+    if start is not None:
+        return await run_sync(work, studio.start(_whole(start, "start")), limiter=limits.photos)
+    arrived = bytearray()
+    try:
+        photo = await _body(request, MOST_BYTES, arrived, limits.uploads)
         return await run_sync(work, photo, limiter=limits.photos)
+    finally:
+        limits.uploads.give_back(len(arrived))
 
 
 def _framing(request: Request) -> dict[str, Any]:
@@ -512,15 +520,16 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
     return asked
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The request's body; refused by its announced length, or as soon as it is too long."""
+async def _body(request: Request, most: int, arrived: bytearray, budget: Budget | None = None) -> bytes:
+    """The request's body, collected in `arrived`; refused by its announced length, or as soon as it is too long."""
     too_long = RefusedError(413, f"the upload is larger than {most // 1024} KiB; send a smaller file")
     if int(request.headers.get("content-length") or 0) > most:
         raise too_long
-    content = bytearray()
     with fail_after(UPLOAD_SECONDS):
         async for chunk in request.stream():
-            content += chunk
-            if len(content) > most:
+            if budget:
+                await budget.take(len(chunk))
+            arrived += chunk
+            if len(arrived) > most:
                 raise too_long
-    return bytes(content)
+    return bytes(arrived)

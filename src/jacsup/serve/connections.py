@@ -1,0 +1,78 @@
+"""The editor's connections and uploads, within what the machine has sockets and memory for."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any
+
+from anyio import Event
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+# Files that the process may have open, where the machine allows it, and those that are no connections.
+MOST_FILES = 8192
+OTHER_FILES = 128
+# A connection that has sent no request by then is closed.
+SECONDS_TO_REQUEST = 10.0
+# The share of all connections that one address may have.
+SHARE_OF_AN_ADDRESS = 0.5
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the machine does, up to MOST_FILES."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections() -> int:
+    """Return how many connections the process has files for."""
+    return max(1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_FILES) - OTHER_FILES)
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP, without connections that there are no sockets for, and without silent ones."""
+
+    _until_request: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection, or close it at once."""
+        most, others = most_connections(), list[Any](self.connections)
+        address = (transport.get_extra_info("peername") or ("",))[0]
+        of_address = sum(bool(other.client) and other.client[0] == address for other in others)
+        if len(others) >= most or of_address >= most * SHARE_OF_AN_ADDRESS:
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self._until_request = self.loop.call_later(SECONDS_TO_REQUEST, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection; one that was not taken is not known."""
+        if self._until_request:
+            self._until_request.cancel()
+            super().connection_lost(exc)
+
+    def _close_if_silent(self) -> None:
+        # Known since the first request's header.
+        if self.scope is None:
+            self.transport.abort()
+
+
+class Budget:
+    """Bytes of uploads in memory. Whoever wants more waits until others are done with theirs."""
+
+    def __init__(self, most: int):
+        self._left, self._freed = most, Event()
+
+    async def take(self, count: int) -> None:
+        """Wait until there are `count` bytes left, and take them."""
+        while self._left < count:
+            await self._freed.wait()
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """Let others have `count` bytes."""
+        self._left += count
+        self._freed.set()
+        self._freed = Event()
