@@ -17,9 +17,9 @@ import jacsup
 from jacsup import edit
 from jacsup.align import Similarity
 from jacsup.cli import main as cli
-from jacsup.config import Arrays, Conv
+from jacsup.config import Conv
 from jacsup.edit import Editor
-from jacsup.models import ModelInfo, save_model
+from jacsup.models import save_model
 from jacsup.models.conv import ConvAutoencoder
 
 
@@ -176,6 +176,19 @@ def test_one_of_several_faces_is_opened(editor: Editor, monkeypatch: pytest.Monk
         editor.open(photo(), align=False, face=2)
 
 
+def test_a_grey_photo_stays_grey(editor: Editor, tmp_path: Path) -> None:
+    colours = photo()
+    colours.convert("L").save(tmp_path / "grey.png")
+    colours.convert("L").convert("RGB").save(tmp_path / "grey.jpg")
+    colours.save(tmp_path / "colours.png")
+    for name in ("grey.png", "grey.jpg"):
+        plain, edited = (np.asarray(editor(tmp_path / name, align=False, **set)) for set in ({}, {"Smiling": 3}))
+        assert np.ptp(edited.astype(int), axis=2).max() == 0
+        assert not np.array_equal(edited, plain)
+    edited = np.asarray(editor(tmp_path / "colours.png", align=False, Smiling=3))
+    assert np.ptp(edited.astype(int), axis=2).max() > 50
+
+
 def test_detail_has_a_range(editor: Editor) -> None:
     with pytest.raises(ValueError, match=r"detail is 1\.5; must be between 0 and 1"):
         editor(photo(), align=False, detail=1.5, Smiling=1)
@@ -193,7 +206,7 @@ def test_a_photo_unlike_the_training_images_is_named(editor: Editor) -> None:
 
 def test_models_without_attributes_are_refused(tmp_path: Path) -> None:
     model = ConvAutoencoder(Conv(channels=(4, 4)), (3, 32, 32), 3, 0).eval()
-    save_model(tmp_path / "m.safetensors", model, ModelInfo(factors=(), recipe="r", data=Arrays(sha256=""), metrics={}))
+    save_model(tmp_path / "m.safetensors", model, unit_info())
     with pytest.raises(ValueError, match="ordered code without attributes"):
         Editor(tmp_path / "m.safetensors")
 

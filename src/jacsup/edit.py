@@ -19,7 +19,7 @@ from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
-from jacsup.photo import encoded, opaque, read_photo
+from jacsup.photo import encoded, is_grey, opaque, read_photo
 from jacsup.photo import name_of as name_of_photo
 
 Photo = str | Path | bytes | Image.Image
@@ -50,6 +50,7 @@ class OpenedPhoto:
         x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
         warnings: What is unusual about the photo, compared with the training images.
         faces: The crops of all faces found in it, the largest first; none if it was not aligned.
+        grey: Whether the photo has no colours; edits then give it none.
     """
 
     photo: Image.Image
@@ -58,6 +59,7 @@ class OpenedPhoto:
     x_hat: Float[Tensor, "c h w"]
     warnings: tuple[str, ...]
     faces: tuple[Similarity, ...] = ()
+    grey: bool = False
 
 
 class Editor:
@@ -146,7 +148,7 @@ class Editor:
             code = self.model.encode(to_float(pixels, self.model.value_range))
             x_hat = self._decode(code)
         error = float((x_hat - to_float(pixels, UNIT)).square().mean())
-        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error), tuple(faces))
+        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error), tuple(faces), is_grey(image))
 
     def read(self, opened: OpenedPhoto) -> dict[str, float]:
         """Return the strengths of all learned attributes of an opened photo.
@@ -202,7 +204,8 @@ class Editor:
         if not strengths:
             return opened.photo
         edited = self._decode(self.changed(opened.code, strengths))[0]
-        return paste(opened.photo, opened.place, opened.x_hat, edited, detail=float(detail))
+        result = paste(opened.photo, opened.place, opened.x_hat, edited, detail=float(detail))
+        return result.convert("L").convert(result.mode) if opened.grey and result.mode == "RGB" else result
 
     def sweep(
         self, opened: OpenedPhoto, name: str, strengths: Mapping[str, Number], *, side: int, detail: Number = DETAIL

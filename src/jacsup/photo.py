@@ -87,6 +87,17 @@ def opaque(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def is_grey(photo: Image.Image) -> bool:
+    """Return whether a photo has no colours, whatever its mode.
+
+    Args:
+        photo: RGB or RGBA, as `read_photo` returns it.
+    """
+    factor = max(1, min(photo.size) // 128)
+    pixels = np.asarray(photo.reduce(factor).convert("RGB"))
+    return bool((pixels == pixels[..., :1]).all())
+
+
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     """Return the bytes of a file of Pillow's format `kind`, with the image's colour profile."""
     content = io.BytesIO()
