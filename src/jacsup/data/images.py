@@ -90,23 +90,37 @@ def state_of(where: str | Path) -> str:
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, int, int]]:
-    """List the files of a folder and its subfolders.
+    """List the files of a folder and its subfolders. Links are followed, each folder once.
 
     Args:
         folder: The folder.
         suffixes: What the files' names end in, in lower case.
 
     Returns:
-        Path inside the folder, size and modification time of each file, sorted.
+        Path inside the folder, size and modification time of each file, or of what it links to, sorted.
     """
-    found = []
-    for parent, _, files in os.walk(folder):
+    found, visited = [], set[str]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        # A link to a folder above would never end.
+        if (place := os.path.realpath(parent)) in visited:
+            folders.clear()
+            continue
+        visited.add(place)
         inside = Path(parent).relative_to(folder)
         for file in files:
             if _is_image(file, suffixes):
-                status = os.lstat(os.path.join(parent, file))
+                status = _status(os.path.join(parent, file))
                 found.append(((inside / file).as_posix(), status.st_size, status.st_mtime_ns))
     return sorted(found)
+
+
+def _status(path: str) -> os.stat_result:
+    """Of a link, what it links to; of one to nothing, the link itself, which reading finds damaged."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)
 
 
 def _is_image(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:

@@ -17,8 +17,10 @@ from jaxtyping import Float32, Int
 from jacsup.bounded import require_regular
 from jacsup.data.attributes import signed
 from jacsup.jsonable import suggestion
+from jacsup.photo import photo_endings
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+# What images are called; their content decides.
+IMAGE_SUFFIXES = tuple(sorted(photo_endings()))
 
 
 @dataclass(frozen=True)
