@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from jacsup.photo import read_photo
+from jacsup.data.crop import read_square
+from jacsup.photo import photo_endings, read_photo
 
 ORIENTATION = 0x0112
 SIZE = (24, 17)
@@ -264,3 +265,33 @@ def test_damage_never_surfaces_as_anything_but_a_value_error(format: str) -> Non
         except ValueError:
             refused += 1
     assert refused > 30
+
+
+def heic_photo() -> bytes:
+    heif = pytest.importorskip("pillow_heif", reason="needs the extra heic")
+    heif.register_heif_opener()
+    file = io.BytesIO()
+    Image.new("RGB", (40, 32), (200, 30, 60)).save(file, "HEIF", quality=95)
+    return file.getvalue()
+
+
+def test_photos_of_phones_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(heic_photo())
+    photo = read_photo(tmp_path / "a.heic")
+    assert photo.size == (40, 32) and np.abs(np.asarray(photo).astype(int) - (200, 30, 60)).max() < 6
+    assert ".heic" in photo_endings()
+    assert read_square(heic_photo(), 8).shape == (3, 8, 8)
+
+
+def test_photos_of_phones_say_what_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = heic_photo()
+    (tmp_path / "a.heic").write_bytes(content)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    for source in (content, tmp_path / "a.heic"):
+        with pytest.raises(
+            ValueError, match=r"it is a HEIC photo, as phones take them; `pip install 'jacsup\[heic\]'`"
+        ):
+            read_photo(source)
+    with pytest.raises(ValueError, match=r"not an image of a known format; it is a HEIC photo"):
+        read_square(content, 8)

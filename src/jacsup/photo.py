@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import io
 import os
 import warnings
@@ -18,7 +21,9 @@ MOST_PIXELS = 100_000_000
 # The most that Pillow reads back from a PNG; profiles of screens and cameras have a few kilobytes.
 MOST_PROFILE = 2**20
 # The formats that photos come in; some of Pillow's others start another program.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# Phones' own format, which Pillow reads with the extra `heic`: its files say so after their first four bytes.
+HEIC = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 
 
 def name_of(source: Source) -> str:
@@ -28,7 +33,7 @@ def name_of(source: Source) -> str:
 
 def photo_endings() -> set[str]:
     """Return the endings of file names that photos have, in lower case."""
-    Image.init()
+    _prepare_pillow()
     return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
@@ -42,7 +47,7 @@ def open_image(file: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
         PIL.UnidentifiedImageError: It is of another format.
         Exception: Whatever Pillow raises for damaged files.
     """
-    Image.init()
+    _prepare_pillow()
     return Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
 
 
@@ -71,7 +76,7 @@ def read_photo(source: Source) -> Image.Image:
         try:
             image = open_image(io.BytesIO(source) if isinstance(source, bytes) else source)
         except Image.UnidentifiedImageError:
-            raise _unreadable(name, "it is damaged or of an unknown format") from None
+            raise _unreadable(name, _kind_of_unknown(source)) from None
         except Image.DecompressionBombError:
             raise _wrong_size(name, "far too many") from None
         except Exception as error:  # Pillow raises all kinds of errors for damaged files
@@ -85,6 +90,24 @@ def opaque(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _prepare_pillow() -> None:
+    """Let Pillow know its formats, and that of phones where its package is installed."""
+    Image.init()
+    if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _kind_of_unknown(source: str | os.PathLike[str] | bytes) -> str:
+    """What is known of an image that Pillow does not know."""
+    start = source[:12] if isinstance(source, bytes) else b""
+    if not isinstance(source, bytes):
+        with contextlib.suppress(OSError), open(source, "rb") as file:
+            start = file.read(12)
+    if start[4:] in HEIC:
+        return "it is a HEIC photo, as phones take them; `pip install 'jacsup[heic]'` reads it"
+    return "it is damaged or of an unknown format"
 
 
 def is_grey(photo: Image.Image) -> bool:

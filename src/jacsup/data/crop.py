@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jacsup.photo import MOST_PIXELS, open_image
+from jacsup.photo import HEIC, MOST_PIXELS, open_image
 
 SMALLEST_SIDE = 8
 
@@ -33,7 +33,8 @@ def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
     try:
         image = open_image(io.BytesIO(content))
     except UnidentifiedImageError:
-        raise ValueError("it is not an image") from None
+        heic = "; it is a HEIC photo: run `pip install 'jacsup[heic]'`" if content[4:12] in HEIC else ""
+        raise ValueError(f"it is not an image of a known format{heic}") from None
     if math.prod(image.size) > MOST_PIXELS:
         raise ValueError(f"it has {image.width}x{image.height} pixels; must have at most {MOST_PIXELS:,}")
     # A JPEG may be decoded at a half, a quarter or an eighth of its size if that is still twice the size needed.
