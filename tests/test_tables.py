@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) 
         ("file,age\n1.jpg,31,5\n", "line 2: 3 cells; the header has 2"),
         ("file,age,age\n1.jpg,31,5\n", "columns are 'age', 'age'; names of columns must be unique"),
         ("file,\n1.jpg,31\n", "columns are ''; names of columns must be unique and not empty"),
-        ("file\n1.jpg\n", "has one column; it must have file names"),
+        ("file\n1.jpg\n", "has no attributes; it must have file names"),
         ("file,age\n", "has no rows"),
         ("", "has no rows"),
         (b"file,age\n\xff.jpg,1\n", "save it as CSV in UTF-8"),
@@ -187,3 +188,32 @@ def test_no_columns_are_fine() -> None:
     attributes, values = learnable((), np.empty((4, 0), np.float32), 3)
     assert attributes == ()
     assert values.shape == (4, 0)
+
+
+def test_a_column_of_two_words_is_an_attribute(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("file,gender,Glasses,Smiling\n1.jpg,Male,No,1\n2.jpg,Female,Yes,0\n3.jpg,, Yes,\n")
+    table = read_table(file)
+    assert table.columns == ("gender=Male", "Glasses", "Smiling")
+    nan = math.nan
+    np.testing.assert_array_equal(table.values, [[1, -1, 1], [-1, 1, -1], [nan, 1, nan]])
+    assert table.without(["gender"]).columns == ("Glasses", "Smiling")
+    assert table.without(["gender=Male"]).columns == ("Glasses", "Smiling")
+
+
+def test_a_column_of_many_words_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("file,photographer,Smiling\n1.jpg,Ann,1\n2.jpg,Bob,0\n3.jpg,Cid,0\n")
+    with pytest.warns(UserWarning, match="column 'photographer' has 3 different words and is left out"):
+        table = read_table(file)
+    assert table.columns == ("Smiling",)
+    # It may be dropped by name all the same.
+    assert table.without(["photographer"]).columns == ("Smiling",)
+    with pytest.raises(ValueError, match="has no column 'photo'"):
+        table.without(["photo"])
+    file.write_text("file,photographer\n1.jpg,Ann\n2.jpg,Bob\n3.jpg,Cid\n")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match="has no attributes; it must have"),
+    ):
+        read_table(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import warnings
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from jacsup.photo import photo_endings
 # What images are called; their content decides.
 IMAGE_SUFFIXES = tuple(sorted(photo_endings()))
 
+# Words for without and with an attribute.
+YES_AND_NO = (("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present"), ("without", "with"), ("off", "on"))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -32,12 +36,14 @@ class Table:
         names: Name of the image of each row.
         columns: Names of the columns.
         values: The numbers; nan where one is missing.
+        left_out: Names of the columns of words, which hold no attribute.
     """
 
     source: str
     names: list[str]
     columns: tuple[str, ...]
     values: Float32[np.ndarray, "n k"]
+    left_out: tuple[str, ...] = ()
 
     def without(self, columns: Sequence[str]) -> Table:
         """Return the table without some columns.
@@ -52,9 +58,9 @@ class Table:
             ValueError: There is no such column, or none is left.
         """
         for name in columns:
-            if name not in self.columns:
+            if not any(_is_called(column, name) for column in (*self.columns, *self.left_out)):
                 raise ValueError(f"{self.source} has no column '{name}'; {suggestion(name, self.columns)}")
-        kept = [i for i, name in enumerate(self.columns) if name not in columns]
+        kept = [i for i, column in enumerate(self.columns) if not any(_is_called(column, name) for name in columns)]
         if not kept:
             raise ValueError(f"{self.source}: all of its columns are dropped; keep one, or pass no table")
         return replace(self, columns=tuple(self.columns[i] for i in kept), values=self.values[:, kept])
@@ -66,7 +72,8 @@ def read_table(path: Path) -> Table:
     Args:
         path: A file in CelebA's format (a count, the names of the columns, rows of -1 and 1), or a CSV: a header, file
             names in the first column, numbers, True, False or nothing in the others, separated by commas, semicolons
-            or tabs.
+            or tabs. A column of two words is an attribute too: one of yes and no keeps its name, one of Female and Male
+            is called `gender=Male`, after the later word in the alphabet. One of more words is left out with a warning.
 
     Returns:
         The table, with columns of 0 and 1 turned into -1 and 1.
@@ -87,7 +94,7 @@ def read_table(path: Path) -> Table:
     if not table.names:
         raise ValueError(f"{path} has no rows; it must have one per image")
     if not table.columns:
-        raise ValueError(f"{path} has one column; it must have file names, and attributes in other columns")
+        raise ValueError(f"{path} has no attributes; it must have file names, and attributes in other columns")
     if len({*table.columns}) < len(table.columns) or "" in table.columns:
         raise ValueError(
             f"{path}: columns are {', '.join(map(repr, table.columns))}; names of columns must be unique and not empty"
@@ -116,37 +123,80 @@ def _csv_table(path: Path, first: str, lines: Iterable[str]) -> Table:
     header = next(reader, [""])
     columns = tuple(name.strip() for name in header[1:])
     names, cells = [], array("f")
+    # By column and row: the line, and the word.
+    words: dict[int, dict[int, tuple[int, str]]] = {}
     for row in reader:
         if not row:
             continue
         if len(row) != len(header):
             raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
+        for column, text in enumerate(row[1:]):
+            number = _number(text)
+            if number is None:
+                words.setdefault(column, {})[len(names)] = reader.line_num, text.strip()
+            cells.append(math.nan if number is None else number)
         names.append(row[0].strip())
-        try:
-            cells.extend(map(_number, row[1:]))
-        except ValueError:
-            column, text = next((c, t) for c, t in zip(columns, row[1:], strict=True) if not _is_number(t))
+    values, called = np.array(cells, np.float32).reshape(len(names), len(columns)), dict(enumerate(columns))
+    for column, found in words.items():
+        # A word among numbers is a mistake, and so is a number that does not fit.
+        wrong = (
+            found
+            if np.isfinite(values[:, column]).any()
+            else {row: cell for row, cell in found.items() if _does_not_fit(cell[1])}
+        )
+        if wrong:
+            line, text = next(iter(wrong.values()))
             raise ValueError(
-                f"{path}, line {reader.line_num}: column '{column}' is '{text}'; must be a number, True, False or "
+                f"{path}, line {line}: column '{columns[column]}' is '{text}'; must be a number, True, False or "
                 "empty (missing)"
-            ) from None
-    return Table(str(path), names, columns, signed(np.array(cells, np.float32).reshape(len(names), len(columns))))
+            )
+        meant = _attribute_of(columns[column], {text for _, text in found.values()})
+        if meant is None:
+            several = len({text for _, text in found.values()})
+            left = f"column '{columns[column]}' has {several} different words and is left out"
+            warnings.warn(f"{path}: {left}", stacklevel=4)
+            del called[column]
+        else:
+            called[column], with_it = meant
+            values[[*found], column] = [text == with_it for _, text in found.values()]
+    left_out = tuple(name for column, name in enumerate(columns) if column not in called)
+    return Table(str(path), names, tuple(called.values()), signed(values[:, [*called]]), left_out)
+
+
+def _attribute_of(column: str, words: set[str]) -> tuple[str, str] | None:
+    """The name of the attribute that a column of words is, and the word of images with it; None if they are not two."""
+    if len(words) != 2:
+        return None
+    plain = {word.lower(): word for word in words}
+    for without, with_it in YES_AND_NO:
+        if plain.keys() == {without, with_it}:
+            return column, plain[with_it]
+    return f"{column}={max(words)}", max(words)
+
+
+def _is_called(column: str, name: str) -> bool:
+    """Whether a user means a column by a name: that of a column of words is longer in the table."""
+    return column == name or column.startswith(f"{name}=")
 
 
 @lru_cache(4096)
-def _number(text: str) -> float:
+def _number(text: str) -> float | None:
+    """The number in a cell, nan if there is nothing, None if it is a word."""
     plain = text.strip().lower()
     if plain in ("", "nan", "na", "null", "none"):
         return math.nan
-    value = float({"true": "1", "false": "0"}.get(plain, plain))
-    if abs(value) > 1e38:
-        raise ValueError(f"{value} does not fit into float32")
-    return value
-
-
-def _is_number(text: str) -> bool:
     try:
-        _number(text)
+        value = float({"true": "1", "false": "0"}.get(plain, plain))
+    except ValueError:
+        return None
+    # Larger ones do not fit into float32.
+    return value if abs(value) <= 1e38 else None
+
+
+def _does_not_fit(text: str) -> bool:
+    """Whether a cell is a number that is infinite or too large."""
+    try:
+        float(text)
     except ValueError:
         return False
     return True
