@@ -516,10 +516,9 @@ def test_a_log_gets_lines_of_what_takes_long(
         now += 1.0
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "counting: 10 of 200, 3 min left",
-        "counting: 70 of 200, 2 min left",
-        "counting: 130 of 200, 70 s left",
-        "counting: 190 of 200, 10 s left",
+        "counting: 30 of 200, 3 min left",
+        "counting: 90 of 200, 2 min left",
+        "counting: 150 of 200, 50 s left",
         "counting: done in 3 min",
     ]
 

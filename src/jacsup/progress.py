@@ -13,7 +13,7 @@ from rich.progress import track as rich_track
 Item = TypeVar("Item")
 
 # Where there is no terminal, seconds until the first line, and between lines.
-SECONDS_TO_FIRST_LINE = 10.0
+SECONDS_TO_FIRST_LINE = 30.0
 SECONDS_BETWEEN_LINES = 60.0
 
 
