@@ -21,7 +21,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,19 +186,25 @@ def test_strengths_may_be_given_one_by_one(editor: Served) -> None:
     assert wrong.status == 400 and wrong.json["error"] == "set is 'Smiling'; use NAME=NUMBER, such as Smiling=1.5"
 
 
-def test_the_api_alone(model: Path) -> None:
-    command = [sys.executable, "-m", "jacsup", "serve", model, "--port", "0", "--api-only"]
+@contextmanager
+def started(*arguments: str | Path) -> Iterator[str]:
+    """The address that `jacsup serve` prints; Ctrl-C, which is no failure, ends it."""
+    command = [sys.executable, "-m", "jacsup", "serve", *arguments, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         try:
-            address = process.stdout.readline().split()[4]
-            assert address.endswith("/api")
-            served = Served(address.removesuffix("/api"))
-            assert served.ask("/api").status == served.ask("/api/v1/model").status == 200
-            assert served.ask("/").status == served.ask("/page.js").status == 404
+            yield process.stdout.readline().split()[4]
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0 and process.stderr.read() == ""
+
+
+def test_the_api_alone(model: Path) -> None:
+    with started(model, "--api-only") as address:
+        assert address.endswith("/api")
+        served = Served(address.removesuffix("/api"))
+        assert served.ask("/api").status == served.ask("/api/v1/model").status == 200
+        assert served.ask("/").status == served.ask("/page.js").status == 404
 
 
 def test_a_large_photo_is_kept_small(editor: Served) -> None:
@@ -600,17 +606,8 @@ def test_any_device_will_do_for_units(tmp_path: Path) -> None:
 
 
 def test_the_command(model: Path) -> None:
-    command = [sys.executable, "-m", "jacsup", "serve", model, "--port", "0", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
-        try:
-            address = process.stdout.readline().split()[4]
-            name = Served(address).ask("/api/v1/model").json["name"]
-        finally:
-            # Ctrl-C, which ends it and is no failure.
-            process.send_signal(signal.SIGINT)
-        assert name == "drawn"
-        assert process.wait(20) == 0 and process.stderr.read() == ""
+    with started(model, "--no-browser") as address:
+        assert Served(address).ask("/api/v1/model").json["name"] == "drawn"
 
 
 @pytest.mark.parametrize(
@@ -628,26 +625,20 @@ def test_wrong_options(options: list[str], expected: str, model: Path) -> None:
 
 
 def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
-    command = [sys.executable, "-m", "jacsup", "serve", "--port", "0", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
-        try:
-            served = Served(process.stdout.readline().split()[4])
-            page = served.ask("/").content.decode()
-            for name, title in (("photos", "A photograph"), ("faces", "A drawn face")):
-                assert title in page and f'href="{name}/"' in page
-                assert b'src="page.js"' in served.ask(f"/{name}/").content
-                assert served.ask(f"/{name}/api/v1/model").json["name"] == name
-                (shown,) = re.findall(f'src="({name}/api/v1/starts/[0-9][?]large)"', page)
-                assert served.ask(f"/{shown}").image.size == (256, 256)
-                opened = served.ask(f"/{name}/api/v1/photo?start=0", b"").json
-                asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
-                assert served.ask(f"/{name}/api/v1/edit", asked).image.size == (256, 256)
-            assert served.ask("/nothing").json["error"].startswith("not found")
-            assert served.ask("/", host="evil.example").status == 421
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0 and process.stderr.read() == ""
+    with started("--no-browser") as address:
+        served = Served(address)
+        page = served.ask("/").content.decode()
+        for name, title in (("photos", "A photograph"), ("faces", "A drawn face")):
+            assert title in page and f'href="{name}/"' in page
+            assert b'src="page.js"' in served.ask(f"/{name}/").content
+            assert served.ask(f"/{name}/api/v1/model").json["name"] == name
+            (shown,) = re.findall(f'src="({name}/api/v1/starts/[0-9][?]large)"', page)
+            assert served.ask(f"/{shown}").image.size == (256, 256)
+            opened = served.ask(f"/{name}/api/v1/photo?start=0", b"").json
+            asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
+            assert served.ask(f"/{name}/api/v1/edit", asked).image.size == (256, 256)
+        assert served.ask("/nothing").json["error"].startswith("not found")
+        assert served.ask("/", host="evil.example").status == 421
 
 
 def test_small_answers_are_sent_at_once() -> None:

@@ -196,18 +196,18 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
     if isinstance(studio, UnitStudio):
         return [
             *listed,
-            Endpoint(
-                path="/decode",
-                handler=partial(_picture, studio.decode, "image/png", limits),
+            _of_json(
+                "/decode",
+                studio.decode,
+                "image/png",
+                limits,
                 summary="Decodes an image from the values of all units.",
-                answer="image/png",
-                method="POST",
-                body=("application/json", '{"units": [numbers]}; "amount" from 0 to 1 where the model has one'),
+                body='{"units": [numbers]}; "amount" from 0 to 1 where the model has one',
                 example=f"-d '{{\"units\": {[0] * len(description['factors'])}}}' ADDRESS/decode -o decoded.png",
             ),
             Endpoint(
                 path="/units/{number}",
-                handler=partial(_strip, studio),
+                handler=partial(_strip, studio, limits),
                 summary="Returns images side by side in which one unit goes from its lowest to its highest value.",
                 answer="image/png",
                 example="ADDRESS/units/0 -o unit.png",
@@ -239,31 +239,31 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
             body=photo,
             example="--data-binary @me.jpg 'ADDRESS/photo?align=1'",
         ),
-        Endpoint(
-            path="/edit",
-            handler=partial(_picture, studio.edit, "image/jpeg", limits),
+        _of_json(
+            "/edit",
+            studio.edit,
+            "image/jpeg",
+            limits,
             summary="Edits an opened photo, and returns a preview of at most 384 pixels per side.",
-            answer="image/jpeg",
-            method="POST",
-            body=("application/json", f'{{"session": token, {settings}}}'),
+            body=f'{{"session": token, {settings}}}',
             example="""-d '{"session": "TOKEN", "strengths": {"Smiling": 1.5}}' ADDRESS/edit -o edited.jpg""",
         ),
-        Endpoint(
-            path="/sweep",
-            handler=partial(_picture, studio.sweep, "image/jpeg", limits),
+        _of_json(
+            "/sweep",
+            studio.sweep,
+            "image/jpeg",
+            limits,
             summary="Returns an opened photo with one attribute at strengths from -3 to 3, side by side.",
-            answer="image/jpeg",
-            method="POST",
-            body=("application/json", f'{{"session": token, "name": attribute, {settings}}}'),
+            body=f'{{"session": token, "name": attribute, {settings}}}',
             example="""-d '{"session": "TOKEN", "name": "Smiling"}' ADDRESS/sweep -o sweep.jpg""",
         ),
-        Endpoint(
-            path="/animation",
-            handler=partial(_picture, studio.animation, "image/gif", limits),
+        _of_json(
+            "/animation",
+            studio.animation,
+            "image/gif",
+            limits,
             summary="Returns an opened photo as an animation, in which one attribute goes from -3 to 3 and back.",
-            answer="image/gif",
-            method="POST",
-            body=("application/json", f'{{"session": token, "name": attribute, {settings}}}'),
+            body=f'{{"session": token, "name": attribute, {settings}}}',
             example="""-d '{"session": "TOKEN", "name": "Smiling"}' ADDRESS/animation -o moving.gif""",
         ),
         Endpoint(
@@ -282,7 +282,7 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
         ),
         Endpoint(
             path="/starts/{number}",
-            handler=partial(_start, studio),
+            handler=partial(_start, studio, limits),
             summary="Returns an image to start from, of 96 pixels.",
             answer="image/jpeg",
             query={"large": "if given, 256 pixels"},
@@ -290,17 +290,39 @@ def _endpoints(studio: AttributeStudio | UnitStudio, description: dict[str, Any]
         ),
     ]
     if description["drawn"]:
-        truth = Endpoint(
-            path="/truth",
-            handler=partial(_picture, studio.truth, "image/jpeg", limits),
+        truth = _of_json(
+            "/truth",
+            studio.truth,
+            "image/jpeg",
+            limits,
             summary="Draws a start image with strengths, as an edit of it should look.",
-            answer="image/jpeg",
-            method="POST",
-            body=("application/json", '{"start": number, "strengths": {name: number}}'),
+            body='{"start": number, "strengths": {name: number}}',
             example="""-d '{"start": 0, "strengths": {"Smiling": 1}}' ADDRESS/truth -o truth.jpg""",
         )
         listed.append(truth)
     return listed
+
+
+def _of_json(
+    path: str,
+    make: Callable[[dict[str, Any]], bytes],
+    kind: str,
+    limits: Limits,
+    *,
+    summary: str,
+    body: str,
+    example: str,
+) -> Endpoint:
+    """An endpoint that makes a picture of what JSON asks for."""
+    return Endpoint(
+        path=path,
+        handler=partial(_picture, make, kind, limits),
+        summary=summary,
+        answer=kind,
+        method="POST",
+        body=("application/json", body),
+        example=example,
+    )
 
 
 def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
@@ -445,16 +467,17 @@ async def _png(content: bytes, _request: Request) -> Response:
     return Response(content, media_type="image/png")
 
 
-async def _start(studio: AttributeStudio, request: Request) -> Response:
+async def _start(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     number = request.path_params["number"]
     if not re.fullmatch(SMALL_NUMBER, number):
         raise RefusedError(404, "there is no start image of this number")
-    picture = studio.picture_of_start(int(number), large="large" in request.query_params)
-    return Response(picture, media_type="image/jpeg")
+    make = partial(studio.picture_of_start, int(number), large="large" in request.query_params)
+    return Response(await run_sync(make, limiter=limits.cores), media_type="image/jpeg")
 
 
-async def _strip(studio: UnitStudio, request: Request) -> Response:
-    return await _png(studio.strip(_whole(request.path_params["number"], "unit")), request)
+async def _strip(studio: UnitStudio, limits: Limits, request: Request) -> Response:
+    number = _whole(request.path_params["number"], "unit")
+    return await _png(await run_sync(studio.strip, number, limiter=limits.cores), request)
 
 
 async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
@@ -482,7 +505,8 @@ async def _with_photo(request: Request, studio: AttributeStudio, limits: Limits,
     """
     start = request.query_params.get("start")
     if start is not None:
-        return await run_sync(work, studio.start(_whole(start, "start")), limiter=limits.photos)
+        number = _whole(start, "start")
+        return await run_sync(lambda: work(studio.start(number)), limiter=limits.photos)
     arrived = bytearray()
     try:
         photo = await _body(request, MOST_BYTES, arrived, limits.uploads)

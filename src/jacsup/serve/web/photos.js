@@ -247,17 +247,21 @@ export function editPhotos(model, link) {
   for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
   byId("strip").addEventListener("click", ({ offsetX, target }) =>
     move(swept, LOWEST_SWEPT + Math.min(NUM_SWEPT - 1, Math.floor(offsetX / target.clientWidth * NUM_SWEPT))));
-  byId("animate").addEventListener("click", async () => {
-    const name = swept;
-    say("Drawing the animation …");
+  // Says what is being done for as long, or what went wrong.
+  async function saying(words, work) {
+    say(words);
     try {
-      const blob = await picture("animation", { name });
-      if (blob) save(blob, `${photo.name.replace(/\.[^.]*$/, "")}-${name}.gif`);
+      await work();
       say("");
     } catch (error) {
       say(error.message, true);
     }
-  });
+  }
+  const stem = (shown) => shown.name.replace(/\.[^.]*$/, "");
+  byId("animate").addEventListener("click", () => saying("Drawing the animation …", async () => {
+    const name = swept, blob = await picture("animation", { name });
+    if (blob) save(blob, `${stem(photo)}-${name}.gif`);
+  }));
   byId("more").addEventListener("change", async ({ target }) => {
     const files = [...target.files], wrong = [];
     target.value = "";
@@ -274,17 +278,9 @@ export function editPhotos(model, link) {
   // Saves a photo with the settings of now, in its own resolution.
   async function download(shown) {
     const query = new URLSearchParams({ settings: JSON.stringify(settings()), ...framing(shown) });
-    save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${shown.name.replace(/\.[^.]*$/, "")}-edited.png`);
+    save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${stem(shown)}-edited.png`);
   }
-  byId("download").addEventListener("click", async () => {
-    say("Rendering at full resolution …");
-    try {
-      await download(photo);
-      say("");
-    } catch (error) {
-      say(error.message, true);
-    }
-  });
+  byId("download").addEventListener("click", () => saying("Rendering at full resolution …", () => download(photo)));
   byId("settings").addEventListener("click", () =>
     save(new Blob([JSON.stringify({ model: model.name, ...settings() }, null, 2)], { type: "application/json" }), "settings.json"));
   byId("link").addEventListener("click", () => copyLink(parameters()));
