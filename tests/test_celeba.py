@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,10 @@ def test_celeba_with_tables_as_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "change", "problem"),
     [
-        ("list_eval_partition.txt", lambda text: text + "9.jpg 0\n", "1 rows have no image (first: 9.jpg)"),
         (
             "list_eval_partition.txt",
             lambda text: text.replace("000001.jpg 0\n", ""),
-            "1 images have no row (first: img_align",
+            "1 of 4 images are without a row (img_align_celeba/000001.jpg); add rows, or",
         ),
         (
             "list_eval_partition.txt",
@@ -136,13 +136,12 @@ def test_celeba_with_tables_as_csv(tmp_path: Path) -> None:
         (
             "list_attr_celeba.txt",
             lambda text: text.replace("000002", "2"),
-            "1 images have no row (first: img_align_celeba/000002",
+            "1 of 4 images are without a row (img_align_celeba/000002.jpg); add rows, or",
         ),
-        ("list_attr_celeba.txt", lambda text: text.replace("4\n", "5\n", 1), "has 4 rows, but its first line states 5"),
         (
             "list_attr_celeba.txt",
             lambda text: text.replace("-1", " 1"),
-            "Bald, Male, Smiling: the same in all 3 training",
+            "no attributes to learn (Bald: it is always the same; Male",
         ),
     ],
 )
@@ -152,6 +151,39 @@ def test_celebas_tables_must_match(tmp_path: Path, part: str, change: Any, probl
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as caught:
         load_dataset(CelebA(size=16), root)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "note"),
+    [
+        ("list_eval_partition.txt", lambda text: text + "9.jpg 0\n", r"rows without an image: 1 \(9.jpg\)"),
+        ("list_attr_celeba.txt", lambda text: text.replace("4\n", "5\n", 1), "has 4 rows, but its first line states 5"),
+    ],
+)
+def test_a_part_of_celeba_is_enough(tmp_path: Path, part: str, change: Any, note: str) -> None:
+    root = write_celeba(tmp_path / "celeba", [0, 0, 0, 2], packed=True)
+    (root / part).write_text(change((root / part).read_text()))
+    with pytest.warns(UserWarning, match=note):
+        assert len(load_dataset(CelebA(size=16), root).train) == 3
+
+
+def test_some_of_celebas_attributes(tmp_path: Path) -> None:
+    root = write_celeba(tmp_path / "celeba", [0, 0, 0, 0, 0, 2])
+    every = load_dataset(CelebA(size=16), root)
+    kept = CelebA(size=16, keep=("smiling", "Bald")), ["Bald", "Smiling"]
+    dropped = CelebA(size=16, drop=("BALD",)), [*NAMES[1:]]
+    for config, names in (kept, dropped):
+        some = load_dataset(config, root)
+        assert [attribute.name for attribute in some.attributes] == names
+        assert every.train.attributes is not None and some.train.attributes is not None
+        columns = [NAMES.index(name) for name in names]
+        assert torch.equal(some.train.attributes, every.train.attributes[:, columns])
+    for config, problem in (
+        (CelebA(keep=("Smilin",)), "has no attribute 'Smilin'; did you mean 'Smiling'"),
+        (CelebA(drop=NAMES), "all attributes are dropped; keep one"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            load_dataset(replace(config, size=16), root)
 
 
 @pytest.mark.data

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jacsup.data.columns import attributes_of, understand
 from jacsup.data.crop import read_square
 from jacsup.data.images import open_images, state_of
 
@@ -148,7 +149,7 @@ def test_folders_and_archives_are_read_alike(tmp_path: Path) -> None:
         with open_images(where) as images:
             assert images.names == ["1.webp", "a/3.png", "b/2.JPG"]
             assert [images.read(i) for i in range(3)] == [FILES[name] for name in images.names]
-            assert images.table is images.partition is None
+            assert images.table is images.splits is None
 
 
 def test_the_state_changes_with_the_images(tmp_path: Path) -> None:
@@ -167,8 +168,8 @@ def test_the_state_changes_with_the_images(tmp_path: Path) -> None:
 def test_where_there_are_no_images(tmp_path: Path) -> None:
     text = folder_of(tmp_path / "text", NO_IMAGES)
     for where, problem in (
-        (text, "has no images; the suffix must be one of "),
-        (zip_of(tmp_path / "text.zip", NO_IMAGES), "has no images; the suffix must be one of "),
+        (text, "has no images; it must have files of the formats AVIF, "),
+        (zip_of(tmp_path / "text.zip", NO_IMAGES), "has no images; it must have files of the formats AVIF, "),
         (text / "notes.txt", "pass a folder of images or an intact .zip"),
         (tmp_path / "none", "No such file or directory"),
     ):
@@ -228,11 +229,11 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 
 def test_parquet_with_images_alone_has_no_table(hub: Any, tmp_path: Path) -> None:
-    content = {"image": [{"bytes": b"1", "path": None}], "note": ["a face"]}
+    content = {"image": [{"bytes": b"%d" % row, "path": None} for row in range(11)], "note": [*"abcdefghijk"]}
     kinds = hub.Features({"image": hub.Image(), "note": hub.Value("string")})
     hub.Dataset.from_dict(content, features=kinds).to_parquet(tmp_path / "faces.parquet")
     with open_images(tmp_path / "faces.parquet") as images:
-        assert images.table is None and images.read(0) == b"1"
+        assert images.table is None and images.read(1) == b"1"
 
 
 def test_a_row_may_name_an_image_beside_it(hub: Any, tmp_path: Path) -> None:
@@ -254,10 +255,12 @@ def test_parquet_with_its_own_attributes(hub: Any, tmp_path: Path) -> None:
     with open_images(tmp_path / "faces.parquet") as images:
         assert images.names == ["0.jpg", "1.jpg", "2.jpg"]
         assert [images.read(i) for i in (2, 0, 1)] == [b"2", b"0", b"1"]
-        assert images.partition is None
-        assert images.table and images.table.columns == ("smiling", "age", "male")
+        assert images.splits is None
+        assert images.table and images.table.columns == ("smiling", "age", "male", "country", "note")
+        names, values = attributes_of("", understand(images.table))
         nan = float("nan")
-        np.testing.assert_array_equal(images.table.values, [[1, 0, -1], [-1, nan, 1], [1, 2, nan]])
+        assert names == ("smiling", "age", "male")
+        np.testing.assert_array_equal(values, [[1, 0, -1], [-1, nan, 1], [1, 2, nan]])
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_splits_of_parquet_files(
     with open_images(tmp_path / "faces") as images:
         assert images.names == [f"{split}-{row:07d}" for split in splits for row in range(2)]
         assert [images.read(i) for i in range(len(images.names))] == [b"%d" % i for i in range(2 * len(splits))]
-        assert images.partition == partition
+        assert images.splits == partition
 
 
 def test_parquet_without_images_and_damaged(hub: Any, tmp_path: Path) -> None:

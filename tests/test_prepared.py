@@ -12,6 +12,7 @@ from pictures import write_folder, write_table
 
 from jacsup.config import Folder
 from jacsup.data import load_dataset
+from jacsup.data.columns import ColumnChoice
 from jacsup.data.prepare import ImageSource, prepare, prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
 
@@ -19,7 +20,9 @@ from jacsup.data.prepared import load_prepared, read_manifest
 def test_a_folder_with_a_table(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", 20)
     source = ImageSource(
-        images=write_folder(tmp_path / "faces", 20, width=9, height=9), attributes=table, drop=("male",)
+        images=write_folder(tmp_path / "faces", 20, width=9, height=9),
+        attributes=table,
+        columns=ColumnChoice(drop=("male",)),
     )
     folder = prepare_once(source, 8, tmp_path)
     data = load_dataset(Folder(size=8), folder)

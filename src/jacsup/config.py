@@ -82,11 +82,15 @@ class CelebA(DataConfig):
         size: Side of the square images, one of IMAGE_SIZES.
         judged_on: The partition that metrics are computed on: choose settings on `validation`, report on `test`.
         sha256: Checksum of the images, filled in when they are read. It tells a resumed run whether they are the same.
+        keep: The attributes to use; empty for all 40.
+        drop: Attributes to leave out.
     """
 
     size: int = 64
     judged_on: Literal["test", "validation"] = "test"
     sha256: str = ""
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

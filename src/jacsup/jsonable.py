@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -180,3 +180,21 @@ def suggestion(name: str, known: Sequence[str] | dict[str, Any]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"it must be one of {', '.join(known)}" if known else "it is a single value"
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a user means: case, and spaces for underscores, do not matter.
+
+    Args:
+        name: What the user has written.
+        known: The names that exist.
+
+    Returns:
+        The name, or None if there is none or several of equal likeness.
+    """
+    known = [*known]
+    if name in known:
+        return name
+    plain = "_".join(name.casefold().split())
+    alike = [each for each in known if "_".join(each.casefold().split()) == plain]
+    return alike[0] if len(alike) == 1 else None

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ MOST_PIXELS = 100_000_000
 MOST_PROFILE = 2**20
 # The formats that photos come in; some of Pillow's others start another program.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# What the names of files that hold edited photos end in.
+RESULTS = ("-edited", "-sweep")
 # Phones' own format, which Pillow reads with the extra `heic`: its files say so after their first four bytes.
 HEIC = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 
@@ -35,6 +38,29 @@ def photo_endings() -> set[str]:
     """Return the endings of file names that photos have, in lower case."""
     _prepare_pillow()
     return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+
+
+def earlier_results(names: Iterable[str]) -> set[str]:
+    """Return the names of files that hold edits of others among them, such as me-edited.png beside me.jpg."""
+    stems = {name: os.path.splitext(name)[0] for name in names}
+    originals = {*stems.values()}
+    return {
+        name
+        for name, stem in stems.items()
+        if any(stem.endswith(end) and stem.removesuffix(end) in originals for end in RESULTS)
+    }
+
+
+def is_image(file: str | os.PathLike[str] | io.BytesIO) -> bool:
+    """Return whether a file begins as an image of the formats that photos come in, whatever its name says."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_image(file).close()
+    # Pillow raises all kinds of errors for damaged files.
+    except Exception:
+        return False
+    return True
 
 
 def open_image(file: str | os.PathLike[str] | io.BytesIO) -> Image.Image:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Flag, Name, Option, Several
+from jacsup.cli.options import Name, Option, Own, OwnImages
 from jacsup.config import Folder, Recipe, require_image_size
+
+if TYPE_CHECKING:
+    from jacsup.data.plan import ImageSource
 
 
 def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
@@ -22,36 +27,25 @@ def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
     print(f"{name} is in {root}")
 
 
-def prepare(
-    name: Name,
-    /,
-    *,
-    data_root: Option[Path] = None,
-    size: int = 64,
-    images: Option[str] = None,
-    attributes: Option[Path] = None,
-    drop: Several[str] = (),
-    skip_bad: Flag = False,
-) -> None:
+def prepare(name: Name, /, *, data_root: Option[Path] = None, size: int = 64, own: Own = OwnImages()) -> None:
     """Decode a set of images once, into one file for training, and verify that file.
 
     Args:
         name: celeba or folder.
         data_root: For celeba: the folder with CelebA in its official layout.
         size: Side of the square images in pixels: 32, 64, 128, 256 or 512.
-        images: For folder: a folder, a .zip file, a .parquet file or hf:owner/name.
-        attributes: For folder: a CSV file with file names in its first column and one attribute in each other column.
-        drop: For folder: attributes to ignore.
-        skip_bad: Skip damaged images instead of stopping at the first one.
+        own: The user's own images.
     """
     require_image_size(size)
     if name == "celeba":
-        folder = lazy.prepare_celeba(data_root, size, lazy.cache_folder(), skip_bad=skip_bad)
-    elif name == "folder" and images:
-        source = lazy.ImageSource(images, attributes, drop=drop)
-        folder = lazy.prepare_once(source, size, lazy.cache_folder(), skip_bad=skip_bad)
+        if replace(own, skip_bad=False) != OwnImages():
+            raise ValueError(
+                "of the options for images, celeba takes only --skip-bad; attributes are chosen for training, such as "
+                "`jacsup train celeba64 --keep Smiling Eyeglasses`"
+            )
+        folder = lazy.prepare_celeba(data_root, size, lazy.cache_folder(), skip_bad=own.skip_bad)
     elif name == "folder":
-        raise ValueError("`jacsup data prepare folder` needs the images; pass them as --images DIR")
+        folder = lazy.prepare_once(source_of(own), size, lazy.cache_folder(), skip_bad=own.skip_bad)
     else:
         raise ValueError(f"cannot prepare '{name}'; must be one of celeba, folder")
     lazy.load_prepared(folder, verify=True)
@@ -61,15 +55,26 @@ def prepare(
     print(f"{manifest.count:,} images with {len(manifest.attributes)} attributes are in {folder}")
 
 
-def prepare_folder(
-    recipe: Recipe, images: str, attributes: Path | None, drop: tuple[str, ...], *, skip_bad: bool
-) -> Path:
+def source_of(own: OwnImages) -> ImageSource:
+    """The user's own images.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not own.images:
+        raise ValueError("the images are missing; pass them as --images DIR")
+    columns = lazy.ColumnChoice(own.keep, own.drop, own.binary, own.continuous)
+    return lazy.ImageSource(
+        own.images, own.attributes, columns=columns, ignore_splits=own.ignore_splits, scale=own.scale
+    )
+
+
+def prepare_folder(recipe: Recipe, own: OwnImages) -> Path:
     """Prepare the user's own images for a recipe and return the prepared folder."""
     if not isinstance(recipe.data, Folder):
         raise ValueError(f"--images is only for the recipe 'folder'; '{recipe.name}' has its own data: omit --images")
     require_image_size(recipe.data.size)
-    source = lazy.ImageSource(images, attributes, drop=drop)
-    return lazy.prepare_once(source, recipe.data.size, lazy.cache_folder(), skip_bad=skip_bad)
+    return lazy.prepare_once(source_of(own), recipe.data.size, lazy.cache_folder(), skip_bad=own.skip_bad)
 
 
 DATA_COMMANDS = {"download": download, "prepare": prepare}

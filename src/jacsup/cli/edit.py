@@ -15,6 +15,7 @@ from jacsup.atomic import write_atomically
 from jacsup.cli import lazy
 from jacsup.cli.options import Flag, Model, Option, Photos, Repeated
 from jacsup.cli.table import print_json
+from jacsup.jsonable import meant
 from jacsup.progress import track
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 SWEEP_SIDE = 256
 # The name of standard input and of standard output.
 STREAM = Path("-")
-# What the names of results end with.
-RESULTS = ("-edited", "-sweep")
 # float() would also take 1_0 for 10.
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
 KINDS = {
@@ -153,12 +152,12 @@ def _sources(photos: Sequence[Path]) -> list[Path]:
             continue
         endings = lazy.photo_endings()
         inside = sorted(file for file in photo.iterdir() if file.suffix.lower() in endings and file.is_file())
-        own = [file for file in inside if file.stem.endswith(RESULTS)]
+        own = lazy.earlier_results(map(str, inside))
         if own:
-            print(f"note: {photo}: {len(own)} earlier results are left out, such as {own[0].name}", file=sys.stderr)
-        if len(own) == len(inside):
+            print(f"note: {photo}: {len(own)} earlier results are left out, such as {min(own)}", file=sys.stderr)
+        if not inside:
             raise ValueError(f"{photo} has no photos; pass a folder with JPEG, PNG, WebP, GIF, TIFF or BMP files")
-        sources += [file for file in inside if file not in own]
+        sources += [file for file in inside if str(file) not in own]
     return sources
 
 
@@ -231,8 +230,7 @@ def _assignments(editor: Editor, texts: Sequence[str], option: str) -> dict[str,
 
 def _attribute(editor: Editor, text: str) -> str:
     """The attribute that a user calls `text`: upper case, and spaces for underscores, do not matter."""
-    plain = {name.lower(): name for name in editor.factors}
-    return plain.get("_".join(text.lower().split()), text.strip())
+    return meant(text, editor.factors) or text.strip()
 
 
 def _print_strengths(opened: dict[str, dict[str, float]], *, json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 NAMES = {
     "DATA_SETS": "jacsup.data",
-    "ImageSource": "jacsup.data.prepare",
+    "ColumnChoice": "jacsup.data.columns",
+    "ImageSource": "jacsup.data.plan",
     "find_download": "jacsup.data",
     "COMPARISONS": "jacsup.baselines.compare",
     "DETAIL": "jacsup.edit",
@@ -20,6 +21,7 @@ NAMES = {
     "current_metrics": "jacsup.evaluate",
     "download": "jacsup.data.download",
     "draw_trials": "jacsup.tuning",
+    "earlier_results": "jacsup.photo",
     "encoded": "jacsup.photo",
     "evaluate": "jacsup.evaluate",
     "export": "jacsup.export",
@@ -65,9 +67,10 @@ if TYPE_CHECKING:
     from jacsup.data import load_dataset as load_dataset
     from jacsup.data import spec_of as spec_of
     from jacsup.data.celeba import prepare_celeba as prepare_celeba
+    from jacsup.data.columns import ColumnChoice as ColumnChoice
     from jacsup.data.download import download as download
     from jacsup.data.of_run import find_data as find_data
-    from jacsup.data.prepare import ImageSource as ImageSource
+    from jacsup.data.plan import ImageSource as ImageSource
     from jacsup.data.prepare import prepare_once as prepare_once
     from jacsup.data.prepared import load_prepared as load_prepared
     from jacsup.data.prepared import read_manifest as read_manifest
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from jacsup.metrics.table import metric_of as metric_of
     from jacsup.metrics.table import stage_scores as stage_scores
     from jacsup.models import model_file as model_file
+    from jacsup.photo import earlier_results as earlier_results
     from jacsup.photo import encoded as encoded
     from jacsup.photo import opaque as opaque
     from jacsup.photo import photo_endings as photo_endings

@@ -25,11 +25,11 @@ from jacsup.cli import lazy
 from jacsup.cli.data import DATA_COMMANDS, prepare_folder
 from jacsup.cli.edit import edit
 from jacsup.cli.judge import compare, evaluate, report
-from jacsup.cli.options import Flag, Option, RecipeName, Repeated, Several
+from jacsup.cli.options import Flag, Option, Own, OwnImages, RecipeName, Repeated
 from jacsup.cli.share import export, push, serve
 from jacsup.cli.table import print_table
 from jacsup.cli.tune import tune
-from jacsup.config import Precision, Recipe, Stage
+from jacsup.config import CelebA, Precision, Recipe, Stage
 from jacsup.jsonable import set_field, to_dict
 from jacsup.renamed import current_field
 
@@ -65,11 +65,8 @@ def train(
     arm: Option[str] = None,
     init: Option[str] = None,
     size: Option[int] = None,
-    images: Option[str] = None,
-    attributes: Option[Path] = None,
-    drop: Several[str] = (),
+    own: Own = OwnImages(),
     unsupervised: Flag = False,
-    skip_bad: Flag = False,
     set: Repeated = (),
     deterministic: Flag = False,
     precision: Precision = "float32",
@@ -90,11 +87,8 @@ def train(
         arm: Train this baseline of the recipe instead; `jacsup list` shows the arms.
         init: A run, or RUN/STAGE, whose finished stages the new run starts from.
         size: Side of the images in pixels, for recipes of faces and folders: 32, 64, 128, 256 or 512.
-        images: For the recipe folder: a folder, a .zip file, a .parquet file or hf:owner/name.
-        attributes: For the recipe folder: a CSV file, file names in the first column, an attribute in each other one.
-        drop: With --images: attributes to ignore.
+        own: The user's own images.
         unsupervised: For the recipe folder: learn an ordered code, without attributes.
-        skip_bad: With --images: skip damaged images instead of stopping at the first one.
         set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 (all stages) or stages.3.epochs=20.
         deterministic: Give bit-identical results on a GPU too, which is slower.
         precision: The data type that layers compute in. bfloat16 is faster, and its results differ slightly.
@@ -108,16 +102,13 @@ def train(
     chosen = recipes.with_size(chosen, size) if size is not None else chosen
     chosen = _changed(chosen, seed, epochs, [assignment for group in set for assignment in group])
     chosen = recipes.with_arm(chosen, arm) if arm else chosen
-    if not images and (attributes or drop or skip_bad):
-        raise ValueError(
-            "--attributes, --drop and --skip-bad need --images; to skip CelebA's damaged images, run "
-            "`jacsup data prepare celeba --skip-bad`"
-        )
+    if not own.images:
+        chosen = _with_some_attributes(chosen, own)
     if dry_run:
         _print_curriculum(chosen)
         return
-    if images:
-        data_root = prepare_folder(chosen, images, attributes, drop, skip_bad=skip_bad)
+    if own.images:
+        data_root = prepare_folder(chosen, own)
     run = lazy.train(
         chosen,
         out=out,
@@ -133,6 +124,20 @@ def train(
     # Of torchrun's processes, only the first prints.
     if os.environ.get("RANK", "0") == "0":
         print(f"{run} is trained; next: jacsup report {run}")
+
+
+def _with_some_attributes(recipe: Recipe, own: OwnImages) -> Recipe:
+    """The recipe with CelebA's attributes that the user chooses."""
+    if replace(own, keep=(), drop=()) != OwnImages():
+        raise ValueError(
+            "options for your own images, such as --attributes and --skip-bad, need --images; to skip CelebA's damaged "
+            "images, run `jacsup data prepare celeba --skip-bad`"
+        )
+    if not (own.keep or own.drop):
+        return recipe
+    if not isinstance(recipe.data, CelebA):
+        raise ValueError("--keep and --drop need a table of attributes; pass --images and --attributes")
+    return replace(recipe, data=replace(recipe.data, keep=own.keep, drop=own.drop))
 
 
 def _changed(recipe: Recipe, seed: int | None, epochs: int | None, assignments: Sequence[str]) -> Recipe:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from jacsup.jsonable import meant, suggestion
+
 # Attributes of CelebA that exclude each other: a head has one colour of hair. Kinds of beard do not exclude each other:
 # most mustaches in CelebA come with a goatee.
 MUTUALLY_EXCLUSIVE = (
@@ -53,6 +55,34 @@ def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
     """
     zero_one = (np.isin(values, (0, 1)) | np.isnan(values)).all(axis=0)
     return np.where(zero_one, 2 * values - 1, values)
+
+
+def chosen_names(names: Sequence[str], keep: Sequence[str], drop: Sequence[str], source: str) -> tuple[str, ...]:
+    """Return the names of the attributes to use.
+
+    Args:
+        names: Those that there are.
+        keep: Those to use, in any case; empty for all.
+        drop: Those to leave out.
+        source: What has them, in error messages.
+
+    Returns:
+        The names, in their order.
+
+    Raises:
+        ValueError: A name is unknown, or none is left.
+    """
+    found = []
+    for some in (keep, drop):
+        known = {name: meant(name, names) for name in some}
+        for name, found_name in known.items():
+            if found_name is None:
+                raise ValueError(f"{source} has no attribute '{name}'; {suggestion(name, names)}")
+        found.append({*known.values()})
+    chosen = tuple(name for name in names if (not keep or name in found[0]) and name not in found[1])
+    if names and not chosen:
+        raise ValueError(f"{source}: all attributes are dropped; keep one")
+    return chosen
 
 
 def learnable(

@@ -8,7 +8,8 @@ from pathlib import Path
 from jacsup.config import CelebA
 from jacsup.data.cache import cache_folder
 from jacsup.data.dataset import Dataset
-from jacsup.data.prepare import ImageSource, prepare_once
+from jacsup.data.plan import ImageSource
+from jacsup.data.prepare import prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
 from jacsup.data.spec import DatasetSpec
 
@@ -35,7 +36,7 @@ def load_celeba(config: CelebA, root: Path | None) -> Dataset:
         ValueError: A part is missing or damaged.
     """
     folder = prepare_celeba(root, config.size, cache_folder())
-    train, test, attributes = load_prepared(folder, judged_on=config.judged_on)
+    train, test, attributes = load_prepared(folder, judged_on=config.judged_on, keep=config.keep, drop=config.drop)
     return Dataset(train, test, replace(config, sha256=read_manifest(folder).sha256), attributes)
 
 

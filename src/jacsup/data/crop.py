@@ -14,7 +14,7 @@ from jacsup.photo import HEIC, MOST_PIXELS, open_image
 SMALLEST_SIDE = 8
 
 
-def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
+def read_square(content: bytes, size: int, scale: float = 1.0) -> UInt8[np.ndarray, "3 size size"]:
     """Crop an encoded image to its largest centred square, and resize it with anti-aliasing.
 
     The orientation in EXIF is applied; transparent pixels become white, 16 bits become 8.
@@ -22,6 +22,7 @@ def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
     Args:
         content: The bytes of an image file.
         size: Side of the square, in pixels.
+        scale: What pixels are multiplied by.
 
     Returns:
         RGB pixels.
@@ -45,17 +46,19 @@ def read_square(content: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
     if side < SMALLEST_SIDE:
         raise ValueError(f"it has {width}x{height} pixels; both sides must have at least {SMALLEST_SIDE}")
     left, top = (width - side) // 2, (height - side) // 2
-    square = _rgb(image.crop((left, top, left + side, top + side)))
+    square = _rgb(image.crop((left, top, left + side, top + side)), scale)
     pixels = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, scale: float) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image)
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
             raise ValueError("its pixels have no known range; must be integers of 1, 8 or 16 bits")
-        return Image.fromarray((pixels / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((pixels * (scale / 257)).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if scale != 1:
+        return Image.eval(_rgb(image, 1.0), lambda value: min(255, round(value * scale)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

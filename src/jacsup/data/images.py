@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jacsup.bounded import read_file, read_member
-from jacsup.data.attributes import signed
+from jacsup.data.columns import MOST_WORDS
+from jacsup.data.splits import WORDS, by_folders, by_words
 from jacsup.data.tables import IMAGE_SUFFIXES, Table
 from jacsup.models.fetch import HUB
+from jacsup.photo import FORMATS, earlier_results, is_image
 
-PARTITIONS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+# Files that people keep beside images; nobody misses them among those.
+DOCUMENTS = (".csv", ".db", ".ini", ".json", ".jsonl", ".md", ".parquet", ".tsv", ".txt", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,16 @@ class Images:
         read: Returns the bytes of image number i.
         state: Text that changes when the images change.
         table: Attributes that Parquet files have beside the images.
-        partition: For each image of Parquet files, 0 (train), 1 (validation) or 2 (test).
+        splits: For each image 0 (train), 1 (validation) or 2 (test), told by folders or Parquet files; None if by none.
+        left_out: The number of files that are no images, by kind.
     """
 
     names: list[str]
     read: Callable[[int], bytes]
     state: str
     table: Table | None = None
-    partition: list[int] | None = None
+    splits: list[int] | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 @contextmanager
@@ -54,16 +62,16 @@ def open_images(where: str | Path) -> Iterator[Images]:
         ValueError: There are no images, or they cannot be read.
     """
     path = Path(where)
-    if str(where).startswith(HUB) or path.suffix == ".parquet" or (path.is_dir() and list_files(path, (".parquet",))):
+    if str(where).startswith(HUB) or path.suffix == ".parquet" or (path.is_dir() and _has_parquet(path)):
         yield _hub_images(str(where))
     elif path.is_dir():
-        files = list_files(path, IMAGE_SUFFIXES)
-        names = [name for name, *_ in files]
-        yield _checked(where, Images(names, lambda i: read_file(path / names[i]), repr(files)))
+        names, left_out = _images_among(_files_in(path), path.joinpath)
+        yield _of_files(where, names, lambda i: read_file(path / names[i]), left_out)
     else:
         with _open_zip(path) as archive:
-            names = sorted(name for name in {*archive.namelist()} if _is_image(name))
-            yield _checked(where, Images(names, lambda i: read_member(archive, names[i]), state_of(path)))
+            files = sorted({name for name in archive.namelist() if not name.endswith("/")})
+            names, left_out = _images_among(files, lambda name: io.BytesIO(_start_of(archive, name)))
+            yield _of_files(where, names, lambda i: read_member(archive, names[i]), left_out)
 
 
 def state_of(where: str | Path) -> str:
@@ -81,7 +89,10 @@ def state_of(where: str | Path) -> str:
     if str(where).startswith(HUB):
         return ""
     if (path := Path(where)).is_dir():
-        return repr(list_files(path, (*IMAGE_SUFFIXES, ".parquet")))
+        files = _files_in(path)
+        tables = [name for name in files if name.endswith(".parquet")]
+        names = tables or _images_among(files, path.joinpath)[0]
+        return repr([(name, status.st_size, status.st_mtime_ns) for name in names for status in [_status(path / name)]])
     try:
         status = path.stat()
     except OSError as error:
@@ -89,17 +100,9 @@ def state_of(where: str | Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def list_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, int, int]]:
-    """List the files of a folder and its subfolders. Links are followed, each folder once.
-
-    Args:
-        folder: The folder.
-        suffixes: What the files' names end in, in lower case.
-
-    Returns:
-        Path inside the folder, size and modification time of each file, or of what it links to, sorted.
-    """
-    found, visited = [], set[str]()
+def _files_in(folder: Path) -> list[str]:
+    """The files of a folder and its subfolders, as sorted paths inside it. Links are followed, each folder once."""
+    found, visited = list[str](), set[str]()
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
         # A link to a folder above would never end.
@@ -108,29 +111,59 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, int, in
             continue
         visited.add(place)
         inside = Path(parent).relative_to(folder)
-        for file in files:
-            if _is_image(file, suffixes):
-                status = _status(os.path.join(parent, file))
-                found.append(((inside / file).as_posix(), status.st_size, status.st_mtime_ns))
+        found += [(inside / file).as_posix() for file in files]
     return sorted(found)
 
 
-def _status(path: str) -> os.stat_result:
+def _images_among(names: Sequence[str], opened: Callable[[str], Any]) -> tuple[list[str], Counter[str]]:
+    """Those of files that are images, and the number of the others by kind. `opened` gives the file of a name."""
+    # Hidden files and folders are caches and the like; macOS adds a ._NAME to archives for each file.
+    shown = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
+    images = [name for name in shown if name.lower().endswith(IMAGE_SUFFIXES) or _is_unnamed_image(name, opened)]
+    results, found = earlier_results(images), {*images}
+    left_out = Counter(
+        os.path.splitext(name)[1].lower() or "without an ending"
+        for name in shown
+        if name not in found and not name.lower().endswith(DOCUMENTS)
+    )
+    if results:
+        left_out["results of edits (-edited, -sweep)"] = len(results)
+    return [name for name in images if name not in results], left_out
+
+
+def _is_unnamed_image(name: str, opened: Callable[[str], Any]) -> bool:
+    """Whether a file is an image although its name does not say so."""
+    return not name.lower().endswith(DOCUMENTS) and is_image(opened(name))
+
+
+def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
+    """As much of a file as tells its format; nothing of a damaged one."""
+    try:
+        with archive.open(name) as file:
+            return file.read(2**16)
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return b""
+
+
+def _has_parquet(folder: Path) -> bool:
+    return any(name.endswith(".parquet") for name in _files_in(folder))
+
+
+def _status(path: Path) -> os.stat_result:
     """Of a link, what it links to; of one to nothing, the link itself, which reading finds damaged."""
     try:
-        return os.stat(path)
+        return path.stat()
     except OSError:
-        return os.lstat(path)
+        return path.lstat()
 
 
-def _is_image(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
-    # macOS adds a ._NAME to archives for each file.
-    return name.lower().endswith(tuple(suffixes)) and not name.rpartition("/")[2].startswith(".")
+def _of_files(where: str | Path, names: list[str], read: Callable[[int], bytes], left_out: Counter[str]) -> Images:
+    return _checked(where, Images(names, read, state_of(where), None, by_folders(names), left_out))
 
 
 def _checked(where: str | Path, images: Images) -> Images:
     if not images.names:
-        raise ValueError(f"{where} has no images; the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(f"{where} has no images; it must have files of the formats {', '.join(FORMATS)}")
     return images
 
 
@@ -160,13 +193,10 @@ def _hub_images(where: str) -> Images:
     def read(number: int) -> bytes:
         return contents[number].as_py() or read_file(_beside(where, paths[number].as_py()))
 
-    partition = [PARTITIONS.get(split, 0) for split, rows in splits.items() for _ in range(len(rows))]
-    # A single split is no partition. If there is no test split, the validation split replaces it.
-    if 2 not in partition:
-        partition = [2 if part else 0 for part in partition]
+    told = {split: split if split in WORDS else "train" for split in splits}
+    splits_of_rows = by_words([told[split] for split, rows in splits.items() for _ in range(len(rows))])
     table = _hub_table(where, names, list(splits.values()))
-    state = state_of(where) or where
-    return _checked(where, Images(names, read, state, table, partition if {0, 2} <= {*partition} else None))
+    return _checked(where, Images(names, read, state_of(where) or where, table, splits_of_rows))
 
 
 def _beside(where: str, name: str) -> Path:
@@ -204,16 +234,29 @@ def _holds_images(kind: Any) -> bool:
 
 
 def _hub_table(where: str, names: list[str], splits: list[Any]) -> Table | None:
-    columns = tuple(name for name, kind in splits[0].features.items() if _is_attribute(kind))
-    cells = [[split.data.column(name).cast("float64", safe=False).to_numpy() for split in splits] for name in columns]
-    values = np.array([np.concatenate(parts) for parts in cells], np.float32).reshape(len(columns), len(names)).T
-    # On the Hub, -1 in a column of classes is a missing label.
-    classes = [type(splits[0].features[name]).__name__ == "ClassLabel" for name in columns]
-    values[(values < 0) & np.array(classes, bool)] = np.nan
-    return Table(where, names, columns, signed(values)) if columns else None
+    columns, values, words = list[str](), list[np.ndarray](), dict[int, dict[int, tuple[int, str]]]()
+    for name, kind in splits[0].features.items():
+        cells = [cell for split in splits for cell in split.data.column(name).chunks]
+        told = _words(kind, cells)
+        if told is None and not getattr(kind, "dtype", "").startswith(("bool", "int", "uint", "float")):
+            continue
+        if told is not None:
+            words[len(columns)] = {row: (row + 1, word) for row, word in enumerate(told) if word is not None}
+        columns.append(name)
+        values.append(
+            np.full(len(names), np.nan)
+            if told is not None
+            else np.concatenate([chunk.cast("float64", safe=False).to_numpy(zero_copy_only=False) for chunk in cells])
+        )
+    return Table(where, names, tuple(columns), np.stack(values, 1).astype(np.float32), words) if columns else None
 
 
-def _is_attribute(kind: Any) -> bool:
+def _words(kind: Any, cells: list[Any]) -> list[str | None] | None:
+    """The words of a column of classes, or of a few different texts; None for other columns, such as captions."""
     if type(kind).__name__ == "ClassLabel":
-        return kind.num_classes == 2
-    return getattr(kind, "dtype", "").startswith(("bool", "int", "uint", "float"))
+        # On the Hub, -1 in a column of classes is a missing label.
+        names = dict(enumerate(kind.names))
+        return [names.get(label) for chunk in cells for label in chunk.to_pylist()]
+    if getattr(kind, "dtype", "") != "string" or len({text for chunk in cells for text in chunk.unique()}) > MOST_WORDS:
+        return None
+    return [text or None for chunk in cells for text in chunk.to_pylist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from jacsup.data.attributes import Attribute, learnable
+from jacsup.data.attributes import Attribute, chosen_names, learnable
 from jacsup.data.dataset import Split
+from jacsup.data.splits import TEST, TRAIN, VALIDATION
 from jacsup.jsonable import from_dict
 
 VERSION = 1
@@ -22,7 +24,6 @@ ATTRIBUTES = "attributes.npy"
 PARTITION = "partition.npy"
 NAMES = "names.txt"
 MANIFEST = "manifest.json"
-TRAIN, VALIDATION, TEST = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +92,20 @@ def tables_digest(folder: Path) -> str:
 
 
 def load_prepared(
-    folder: Path, *, judged_on: Literal["test", "validation"] = "test", verify: bool = False
+    folder: Path,
+    *,
+    judged_on: Literal["test", "validation"] = "test",
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    verify: bool = False,
 ) -> tuple[Split, Split, tuple[Attribute, ...]]:
     """Load a prepared folder. The images stay in their file, mapped into memory; never write to them.
 
     Args:
         folder: The folder.
         judged_on: The partition that becomes the test split.
+        keep: Names of the attributes to use; by default all.
+        drop: Names of attributes to leave out.
         verify: Read everything and compare checksums; by default only the sizes are checked.
 
     Returns:
@@ -125,7 +133,9 @@ def load_prepared(
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         images = torch.from_numpy(pixels.reshape(shape))
     ends = np.searchsorted(partition, (TRAIN, VALIDATION, TEST), side="right")
-    attributes, values = learnable(manifest.attributes, values, int(ends[TRAIN]))
+    chosen = chosen_names(manifest.attributes, keep, drop, str(folder))
+    columns = [manifest.attributes.index(name) for name in chosen]
+    attributes, values = learnable(chosen, values[:, columns], int(ends[TRAIN]))
     table = torch.from_numpy(values) if attributes else None
 
     def part(number: int) -> Split:

@@ -1,4 +1,4 @@
-"""Tables of attributes: CelebA's text files and CSV, matched to images by name."""
+"""Tables of attributes as they are read: CelebA's text files, and CSV."""
 
 from __future__ import annotations
 
@@ -7,63 +7,43 @@ import math
 import re
 import warnings
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from jacsup.bounded import require_regular
-from jacsup.data.attributes import signed
-from jacsup.jsonable import suggestion
 from jacsup.photo import photo_endings
 
 # What images are called; their content decides.
 IMAGE_SUFFIXES = tuple(sorted(photo_endings()))
-
-# Words for without and with an attribute.
-YES_AND_NO = (("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present"), ("without", "with"), ("off", "on"))
+# Larger numbers do not fit into float32.
+LARGEST = 1e38
+DELIMITERS = ",;\t"
+MISSING = ("", "nan", "na", "n/a", "null", "none")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True)
 class Table:
-    """One row of numbers per image.
+    """One row of cells per image.
 
     Attributes:
         source: Name of the table in error messages.
         names: Name of the image of each row.
         columns: Names of the columns.
-        values: The numbers; nan where one is missing.
-        left_out: Names of the columns of words, which hold no attribute.
+        values: The numbers; nan where there is a word or nothing.
+        words: By column, then by row: the line of a word in the file, and the word.
     """
 
     source: str
     names: list[str]
     columns: tuple[str, ...]
     values: Float32[np.ndarray, "n k"]
-    left_out: tuple[str, ...] = ()
-
-    def without(self, columns: Sequence[str]) -> Table:
-        """Return the table without some columns.
-
-        Args:
-            columns: Names of the columns to drop.
-
-        Returns:
-            The other columns.
-
-        Raises:
-            ValueError: There is no such column, or none is left.
-        """
-        for name in columns:
-            if not any(_is_called(column, name) for column in (*self.columns, *self.left_out)):
-                raise ValueError(f"{self.source} has no column '{name}'; {suggestion(name, self.columns)}")
-        kept = [i for i, column in enumerate(self.columns) if not any(_is_called(column, name) for name in columns)]
-        if not kept:
-            raise ValueError(f"{self.source}: all of its columns are dropped; keep one, or pass no table")
-        return replace(self, columns=tuple(self.columns[i] for i in kept), values=self.values[:, kept])
+    words: dict[int, dict[int, tuple[int, str]]] = field(default_factory=dict)
 
 
 def read_table(path: Path) -> Table:
@@ -71,25 +51,25 @@ def read_table(path: Path) -> Table:
 
     Args:
         path: A file in CelebA's format (a count, the names of the columns, rows of -1 and 1), or a CSV: a header, file
-            names in the first column, numbers, True, False or nothing in the others, separated by commas, semicolons
-            or tabs. A column of two words is an attribute too: one of yes and no keeps its name, one of Female and Male
-            is called `gender=Male`, after the later word in the alphabet. One of more words is left out with a warning.
+            names in the first column, and in the others numbers, True, False, words or nothing, separated by commas,
+            semicolons or tabs. Where cells are not separated by commas, 0,5 is a number. An index, which is a first
+            column without a name that counts the rows, is skipped.
 
     Returns:
-        The table, with columns of 0 and 1 turned into -1 and 1.
+        The table.
 
     Raises:
         ValueError: The file is missing or has another format; the message has the line.
     """
     require_regular(path)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding=_encoding(path), newline="") as file:
             first = file.readline()
             file.seek(0)
-            table = _celeba_table(path, file) if first.strip().isdecimal() else _csv_table(path, first, file)
+            table = _celeba_table(path, file) if first.strip().isdecimal() else _csv_table(path, file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a table of attributes") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     if not table.names:
         raise ValueError(f"{path} has no rows; it must have one per image")
@@ -100,6 +80,12 @@ def read_table(path: Path) -> Table:
             f"{path}: columns are {', '.join(map(repr, table.columns))}; names of columns must be unique and not empty"
         )
     return table
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16, as which spreadsheets save "Unicode text"; both with a byte order mark or without."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _celeba_table(path: Path, lines: Iterator[str]) -> Table:
@@ -113,93 +99,71 @@ def _celeba_table(path: Path, lines: Iterator[str]) -> Table:
             raise ValueError(f"{path}: row '{line.strip()[:60]}' is not a name and {len(columns)} values of -1 or 1")
         names.append(name)
         signs.extend(map(float, cells))
-    if len(names) != int(count):
-        raise ValueError(f"{path} has {len(names):,} rows, but its first line states {count}; download it again")
+    if names and count.lstrip("0") != str(len(names)):
+        warnings.warn(f"{path} has {len(names):,} rows, but its first line states {count[:20]}", stacklevel=3)
     return Table(str(path), names, columns, np.array(signs, np.float32).reshape(len(names), len(columns)))
 
 
-def _csv_table(path: Path, first: str, lines: Iterable[str]) -> Table:
-    reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
-    header = next(reader, [""])
-    columns = tuple(name.strip() for name in header[1:])
-    names, cells = [], array("f")
-    # By column and row: the line, and the word.
-    words: dict[int, dict[int, tuple[int, str]]] = {}
+def _csv_table(path: Path, lines: Iterator[str]) -> Table:
+    first = next(lines, "")
+    if named := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE):
+        delimiter, first = named[1], next(lines, "")
+    else:
+        # Quoted names may hold any of them.
+        unquoted = re.sub('"[^"]*"', "", first)
+        delimiter = max(DELIMITERS, key=unquoted.count)
+    reader = csv.reader(_chain(first, lines), delimiter=delimiter)
+    header = [name.strip() for name in next(reader, [])] or [""]
+    # Spreadsheets save empty columns at the end.
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    names, cells, words = [], array("f"), dict[int, dict[int, tuple[int, str]]]()
+    width = len(header) - 1
     for row in reader:
-        if not row:
+        if not any(row):
             continue
-        if len(row) != len(header):
+        if len(row) < len(header) or any(row[len(header) :]):
             raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
-        for column, text in enumerate(row[1:]):
-            number = _number(text)
+        for column, text in enumerate(row[1 : len(header)]):
+            number = _number(text, delimiter)
             if number is None:
                 words.setdefault(column, {})[len(names)] = reader.line_num, text.strip()
             cells.append(math.nan if number is None else number)
         names.append(row[0].strip())
-    values, called = np.array(cells, np.float32).reshape(len(names), len(columns)), dict(enumerate(columns))
-    for column, found in words.items():
-        # A word among numbers is a mistake, and so is a number that does not fit.
-        wrong = (
-            found
-            if np.isfinite(values[:, column]).any()
-            else {row: cell for row, cell in found.items() if _does_not_fit(cell[1])}
-        )
-        if wrong:
-            line, text = next(iter(wrong.values()))
-            raise ValueError(
-                f"{path}, line {line}: column '{columns[column]}' is '{text}'; must be a number, True, False or "
-                "empty (missing)"
-            )
-        meant = _attribute_of(columns[column], {text for _, text in found.values()})
-        if meant is None:
-            several = len({text for _, text in found.values()})
-            left = f"column '{columns[column]}' has {several} different words and is left out"
-            warnings.warn(f"{path}: {left}", stacklevel=4)
-            del called[column]
-        else:
-            called[column], with_it = meant
-            values[[*found], column] = [text == with_it for _, text in found.values()]
-    left_out = tuple(name for column, name in enumerate(columns) if column not in called)
-    return Table(str(path), names, tuple(called.values()), signed(values[:, [*called]]), left_out)
+    values = np.array(cells, np.float32).reshape(len(names), width)
+    table = Table(str(path), names, tuple(header[1:]), values, words)
+    return _without_index(table) if not header[0] else table
 
 
-def _attribute_of(column: str, words: set[str]) -> tuple[str, str] | None:
-    """The name of the attribute that a column of words is, and the word of images with it; None if they are not two."""
-    if len(words) != 2:
-        return None
-    plain = {word.lower(): word for word in words}
-    for without, with_it in YES_AND_NO:
-        if plain.keys() == {without, with_it}:
-            return column, plain[with_it]
-    return f"{column}={max(words)}", max(words)
+def _chain(first: str, lines: Iterable[str]) -> Iterator[str]:
+    yield first
+    yield from lines
 
 
-def _is_called(column: str, name: str) -> bool:
-    """Whether a user means a column by a name: that of a column of words is longer in the table."""
-    return column == name or column.startswith(f"{name}=")
+def _without_index(table: Table) -> Table:
+    """The table without its first column, if this only counts the rows; the next one then holds the names."""
+    start = table.names[0] if table.names else ""
+    named = len(table.words.get(0, ())) == len(table.names) > 0
+    if start not in ("0", "1") or not named or table.names != [str(int(start) + i) for i in range(len(table.names))]:
+        return table
+    names = [word for _, word in table.words[0].values()]
+    words = {column - 1: found for column, found in table.words.items() if column}
+    return Table(table.source, names, table.columns[1:], table.values[:, 1:], words)
 
 
 @lru_cache(4096)
-def _number(text: str) -> float | None:
+def _number(text: str, delimiter: str) -> float | None:
     """The number in a cell, nan if there is nothing, None if it is a word."""
     plain = text.strip().lower()
-    if plain in ("", "nan", "na", "null", "none"):
+    if plain in MISSING:
         return math.nan
+    if delimiter != "," and DECIMAL_COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
     try:
         value = float({"true": "1", "false": "0"}.get(plain, plain))
     except ValueError:
         return None
-    # Larger ones do not fit into float32.
-    return value if abs(value) <= 1e38 else None
-
-
-def _does_not_fit(text: str) -> bool:
-    """Whether a cell is a number that is infinite or too large."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return value if abs(value) <= LARGEST else None
 
 
 def read_partition(path: Path) -> Table:
@@ -216,66 +180,15 @@ def read_partition(path: Path) -> Table:
         ValueError: The file cannot be read, or has another format.
     """
     try:
-        rows = [line.replace(",", " ").split() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); pass a file like CelebA's list_eval_partition.txt"
         ) from None
-    if rows and rows[0][-1] == "partition":
-        rows = rows[1:]
-    for row in rows:
-        if len(row) != 2 or row[1] not in ("0", "1", "2"):
-            raise ValueError(f"{path}: row '{' '.join(row)[:60]}' is not a file name and 0, 1 or 2")
-    values = np.array([int(row[1]) for row in rows], np.float32)[:, None]
-    return Table(str(path), [row[0] for row in rows], ("partition",), values)
-
-
-def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """Find the row of each image.
-
-    A row belongs to an image if it has the same path, else the same file name, else the same name without its suffix.
-
-    Args:
-        table: The table.
-        images: Paths with slashes.
-
-    Returns:
-        The number of each image's row.
-
-    Raises:
-        ValueError: Images and rows do not match one to one.
-    """
-    exact = {name: row for row, name in enumerate(table.names)}
-    if len(exact) < len(table.names):
-        twice = next(name for row, name in enumerate(table.names) if exact[name] != row)
-        raise ValueError(f"{table.source} has several rows for '{twice}'; keep only one")
-    stems: dict[str, int] = {}
-    for name, row in exact.items():
-        stems[_stem(name)] = -1 if _stem(name) in stems else row
-    rows = np.array([_row_of(image, exact, stems) for image in images], np.int64)
-    missing = np.flatnonzero(rows < 0)
-    unused = sorted({*range(len(exact))} - {*rows.tolist()})
-    if len(missing) or unused:
-        parts = [f"{len(missing):,} images have no row (first: {images[missing[0]]})"] if len(missing) else []
-        parts += [f"{len(unused):,} rows have no image (first: {table.names[unused[0]]})"] if unused else []
-        raise ValueError(f"{table.source} does not match the images: {', '.join(parts)}; give each image one row")
-    if len(exact) < len(images):
-        row = np.flatnonzero(np.bincount(rows) > 1)[0]
-        both = [images[i] for i in np.flatnonzero(rows == row)[:2]]
-        raise ValueError(f"{table.source}: row '{table.names[row]}' fits {both[0]} and {both[1]}; use full paths")
-    return rows
-
-
-def _row_of(image: str, exact: dict[str, int], stems: dict[str, int]) -> int:
-    file = image.rpartition("/")[2]
-    for names, key in ((exact, image), (exact, file), (stems, _stem(image)), (stems, _stem(file))):
-        if names.get(key, -1) >= 0:
-            return names[key]
-    return -1
-
-
-_SUFFIX = re.compile("(" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")$", re.IGNORECASE)
-
-
-def _stem(name: str) -> str:
-    return _SUFFIX.sub("", name)
+    if lines and lines[0].endswith("partition"):
+        lines = lines[1:]
+    rows = [re.fullmatch(r"(.*[^\s,])[\s,]+([012])", line) for line in lines]
+    if None in rows:
+        raise ValueError(f"{path}: row '{lines[rows.index(None)][:60]}' is not a file name and 0, 1 or 2")
+    values = np.array([int(row[2]) for row in rows if row], np.float32)[:, None]
+    return Table(str(path), [row[1] for row in rows if row], ("partition",), values)

@@ -1,0 +1,240 @@
+"""Which images of a source are prepared, in which order, and with which attributes and splits."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from jacsup.data.attributes import learnable
+from jacsup.data.columns import ALL_COLUMNS, Column, ColumnChoice, attributes_of, understand
+from jacsup.data.images import Images, open_images
+from jacsup.data.match import rows_of
+from jacsup.data.prepared import VERSION
+from jacsup.data.splits import TEST, TRAIN, VALIDATION, by_column
+from jacsup.data.tables import Table, read_partition, read_table
+
+LARGEST_TEST = 10_000
+# A message names no more columns or files.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images, and what is known of them.
+
+    Attributes:
+        images: A folder, a .zip, a .parquet or a folder of those, or `hf:owner/name`.
+        attributes: A CSV, or a file like CelebA's list_attr_celeba.txt. By default Parquet files have the attributes in
+            their columns, and other images have none.
+        partition: A file like CelebA's list_eval_partition.txt. By default a column `split` of the table tells which
+            images are for testing, else folders called train and test do, or the splits of Parquet files. Where nothing
+            does, the last tenth of a fixed shuffle is the test set.
+        columns: Which columns of the table to use, and how to read them.
+        ignore_splits: Shuffle the images, whatever a column or folders tell.
+        scale: What pixels are multiplied by: 16 for images of 12 bits in files of 16.
+    """
+
+    images: str | Path
+    attributes: Path | None = None
+    partition: Path | None = None
+    columns: ColumnChoice = ALL_COLUMNS
+    ignore_splits: bool = False
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is written, in this order.
+
+    Attributes:
+        names: Names of the images.
+        numbers: Their numbers among the source's images.
+        columns: Names of the attributes.
+        values: The attributes.
+        splits: 0 (train), 1 (validation) or 2 (test), in this order.
+        skipped: Images that are left out, with the reason.
+        digest: Text that changes with any of it.
+    """
+
+    names: list[str]
+    numbers: Int64[np.ndarray, " n"]
+    columns: tuple[str, ...]
+    values: Float32[np.ndarray, "n k"]
+    splits: UInt8[np.ndarray, " n"]
+    skipped: tuple[str, ...]
+    digest: str
+
+
+def make_plan(source: ImageSource, images: Images, size: int, *, skip_bad: bool) -> Plan:
+    """Match the images to their table and split them.
+
+    Args:
+        source: The images.
+        images: The same, opened.
+        size: Side of the square images, in pixels.
+        skip_bad: Leave out images without a row in the table, in place of refusing them.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: A table cannot be read, does not match the images or has nothing to learn, or there are too few
+            images.
+    """
+    _tell_left_out(source, images)
+    table = read_table(source.attributes) if source.attributes else images.table
+    rows, told = np.arange(len(images.names)), by_column(table) if table else None
+    columns, values = (), np.empty((len(images.names), 0), np.float32)
+    if not table and source.columns != ALL_COLUMNS:
+        raise ValueError("there is no table of attributes whose columns could be chosen; pass one as --attributes")
+    if table:
+        rows = _matched(table, images, skip_bad=skip_bad)
+        understood = _understood(table, source)
+        # Parquet files may have other columns than attributes.
+        if any(column.attributes for column in understood) or source.attributes:
+            columns, values = attributes_of(table.source, understood)
+        _tell_doubts(table, understood)
+    splits = _splits(source, images, told, rows, skip_bad=skip_bad)
+    known = np.flatnonzero((rows >= 0) & (splits >= 0) if splits is not None else rows >= 0)
+    if splits is not None:
+        order = np.argsort(splits[known], kind="stable")
+        numbers, splits = known[order], splits[known][order].astype(np.uint8)
+    else:
+        order, splits = _held_out(len(known))
+        numbers = known[order]
+    require_splits(splits)
+    if columns:
+        columns, values = _that_differ(columns, values[rows[numbers]], int(np.count_nonzero(splits == TRAIN)))
+    names = [images.names[number] for number in numbers]
+    facts = repr((VERSION, size, source.scale, images.state, columns, names)).encode()
+    without_row = {*range(len(images.names))} - {*known.tolist()}
+    skipped = tuple(f"{images.names[number]}: it has no row in the table" for number in sorted(without_row))
+    return Plan(names, numbers, columns, values, splits, skipped, digest(facts, values.tobytes(), splits.tobytes()))
+
+
+def columns_of(source: ImageSource) -> list[Column]:
+    """Return what the columns of a source's table mean; nothing if there is no table.
+
+    Args:
+        source: The images.
+
+    Raises:
+        ValueError: The table or the images cannot be read, or the columns cannot be understood.
+    """
+    if source.attributes:
+        return _understood(read_table(source.attributes), source)
+    with open_images(source.images) as images:
+        return _understood(images.table, source) if images.table else []
+
+
+def _understood(table: Table, source: ImageSource) -> list[Column]:
+    """What the columns mean, but for the one that tells splits."""
+    told = by_column(table)
+    return understand(table, replace(source.columns, drop=(*source.columns.drop, told[0])) if told else source.columns)
+
+
+def require_splits(splits: np.ndarray) -> None:
+    """Raise ValueError unless there are training and test images."""
+    for split, name in ((TRAIN, "training"), (TEST, "test")):
+        if split not in splits:
+            raise ValueError(f"none of the {len(splits):,} readable images is a {name} image; add more images")
+
+
+def digest(*parts: bytes) -> str:
+    """Return the SHA-256 of the parts, one after the other."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _matched(table: Table, images: Images, *, skip_bad: bool) -> np.ndarray:
+    """The row of each image; -1 for images to leave out, which have none."""
+    rows = rows_of(table, images.names)
+    missing = [images.names[number] for number in np.flatnonzero(rows < 0)]
+    if missing and not skip_bad:
+        raise ValueError(
+            f"{table.source}: {len(missing):,} of {len(rows):,} images are without a row ({_such_as(missing)}); add "
+            "rows, or leave these images out with --skip-bad"
+        )
+    if missing:
+        _tell(f"{table.source}: images left out, as they have no row: {len(missing):,} ({_such_as(missing)})")
+    used = {*rows.tolist()}
+    unused = [name for row, name in enumerate(table.names) if row not in used]
+    if unused:
+        _tell(f"{table.source}: rows without an image: {len(unused):,} ({_such_as(unused)})")
+    return rows
+
+
+def _splits(
+    source: ImageSource, images: Images, told: tuple[str, list[int]] | None, rows: np.ndarray, *, skip_bad: bool
+) -> np.ndarray | None:
+    """The split of each image, -1 for those to leave out; None if nothing tells it."""
+    if source.partition:
+        parts = read_partition(source.partition)
+        found = _matched(parts, images, skip_bad=skip_bad)
+        return np.where(found >= 0, parts.values[found, 0], -1)
+    if source.ignore_splits:
+        return None
+    if told:
+        splits, by = np.array(told[1])[rows], f"the column '{told[0]}'"
+    elif images.splits:
+        splits, by = np.array(images.splits), "the names of folders or files"
+    else:
+        return None
+    counts = Counter(splits[rows >= 0].tolist())
+    parts = f"{counts[TRAIN]:,} training, {counts[VALIDATION]:,} validation and {counts[TEST]:,} test images"
+    _tell(f"{source.images}: {parts}, as told by {by}; --ignore-splits shuffles them instead")
+    return splits
+
+
+def _held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out the last tenth of a fixed shuffle. It stays shuffled, since reports show its first images."""
+    shuffled = np.random.default_rng(0).permutation(count)
+    num_test = max(1, min(count // 10, LARGEST_TEST))
+    order = np.concatenate([np.sort(shuffled[:-num_test]), shuffled[-num_test:]])
+    return order, np.repeat(np.array([TRAIN, TEST], np.uint8), [count - num_test, num_test])
+
+
+def _that_differ(columns: tuple[str, ...], values: np.ndarray, num_train: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """The attributes that differ among training images; others cannot be learned."""
+    train = values[:num_train]
+    differ = np.fmax.reduce(train) > np.fmin.reduce(train)
+    if not differ.any():
+        learnable(columns, values, num_train)
+    same = [name for name, differs in zip(columns, differ, strict=True) if not differs]
+    if same:
+        _tell(f"{_such_as(same)}: the same in all {num_train:,} training images, which cannot be learned; left out")
+    return tuple(name for name, differs in zip(columns, differ, strict=True) if differs), values[:, differ]
+
+
+def _tell_left_out(source: ImageSource, images: Images) -> None:
+    if count := images.left_out.total():
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in images.left_out.most_common(MOST_NAMED))
+        _tell(f"{source.images}: files left out, which are no images: {count:,} ({kinds})")
+
+
+def _tell_doubts(table: Table, columns: Sequence[Column]) -> None:
+    left_out = [f"{column.name} ({column.note})" for column in columns if column.kind == "left out"]
+    doubts = [f"{column.name}: {column.note}" for column in columns if column.note and column.kind != "left out"]
+    if left_out:
+        _tell(f"{table.source}: columns without attributes: {_few(left_out)}")
+    if doubts:
+        _tell(f"{table.source}: {_few(doubts, '; ')}")
+
+
+def _such_as(names: Sequence[str]) -> str:
+    return _few(names) if len(names) <= MOST_NAMED else f"such as {', '.join(names[:3])}"
+
+
+def _few(texts: Sequence[str], separator: str = ", ") -> str:
+    more = len(texts) - MOST_NAMED
+    return separator.join([*texts[:MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _tell(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
