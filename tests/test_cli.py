@@ -101,7 +101,7 @@ def process(*arguments: str, cwd: Path) -> Result:
             ("train", "mnist", "--precision", "half"),
             "invalid choice 'half' for argument '--precision'. Expected one of",
         ),
-        (("data",), "expected one of {download, prepare}; run `jacsup data --help`"),
+        (("data",), "expected one of {check, download, prepare}; run `jacsup data --help`"),
         (("data", "prepare"), "missing from jacsup data prepare: NAME; run `jacsup data prepare --help`"),
     ],
 )
@@ -144,7 +144,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         ),
         (("evaluate",), ("--data-root", "--json", "A run folder, a model file")),
         (("report",), ("--data-root", "A run folder")),
-        (("data",), ("download", "prepare")),
+        (("data",), ("check", "download", "prepare")),
         (("data", "download"), ("--data-root", "mnist or svhn")),
         (("list",), ("the shipped models, recipes, arms and data sets",)),
     ],
@@ -384,6 +384,55 @@ def test_preparing_again_checks_what_is_there(call: Call, tmp_path: Path, monkey
     result = call(*command)
     assert (result.code, result.out) == (2, "")
     assert "the images.u8 differ from their checksum; delete it and prepare it again" in result.err
+
+
+def write_labelled_photos(folder: Path, count: int) -> None:
+    """Photos and a table of the kinds of columns that people have."""
+    write_folder(folder / "photos", count, width=40, height=48)
+    rows = [
+        f"{n:06d}.jpg,{n % 2},{['blond', 'brown', 'red'][n % 3]},p{n},{'yes' if n == 3 else 'no'}"
+        for n in range(count + 3)
+    ]
+    (folder / "table.csv").write_text("\n".join(["file,Smiling,hair,who,Bald", *rows]))
+
+
+def test_a_set_is_checked_before_training(call: Call, tmp_path: Path) -> None:
+    write_labelled_photos(tmp_path, 24)
+    (tmp_path / "photos" / "000007.jpg").write_bytes((tmp_path / "photos" / "000001.jpg").read_bytes())
+    (tmp_path / "photos" / "notes.tga").write_text("no image")
+    command = ("data", "check", "--images", "photos", "--attributes", "table.csv", "--size", 32)
+    result = call(*command)
+    assert (result.code, result.err) == (0, "")
+    lines = [line.split("  ", 1) for line in result.out.splitlines() if "  " in line]
+    told = {first: rest.strip() for first, rest in lines}
+    assert told["images"] == "24 JPEG; 40x48 pixels"
+    assert told["splits"] == "22 training, 0 validation and 2 test images"
+    assert told["twice"] == "images that occur several times: 1, such as 000001.jpg, 000007.jpg"
+    assert told["rare"].startswith("hardly learned from so few images: Bald (1)")
+    assert "--set stages.batch_size=" in told["training"]
+    assert told["hair"].split(maxsplit=1)[0] == "words" and "blond, brown, red" in told["hair"]
+    assert "it has 27 different words" in told["who"] and "binary" in told["Smiling"]
+    assert "1 .tga" in result.out and "rows without an image: 3" in result.out
+    with Image.open(tmp_path / "data-check.png") as sheet:
+        assert sheet.width > 1000
+    (tmp_path / "photos" / "000002.jpg").write_text("damaged")
+    result = call(*command, "--sheet", "other.png")
+    assert result.code == 2 and (tmp_path / "other.png").exists()
+    assert result.err == ("jacsup: 1 of 24 images cannot be used; repair them, or leave them out with --skip-bad\n")
+    assert "000002.jpg: it is not an image of a known format" in result.out
+    assert call(*command, "--skip-bad").code == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data-check.png", "other.png", "photos", "table.csv"]
+
+
+def test_preparing_tells_what_was_understood(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
+    write_labelled_photos(tmp_path, 24)
+    command = ("data", "prepare", "folder", "--images", "photos", "--attributes", "table.csv", "--size", 32)
+    with pytest.warns(UserWarning, match="rows without an image: 3"):
+        result = call(*command, "--drop", "WHO", "hair=red")
+    assert "24 images with 4 attributes" in result.out and "words   blond, brown, red" in result.out
+    with pytest.warns(UserWarning, match="rows without an image: 3"):
+        assert "24 images with 1 attributes" in call(*command, "--keep", "smiling").out
 
 
 @pytest.mark.parametrize("name", BAD)

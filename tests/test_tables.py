@@ -126,6 +126,13 @@ def test_rivals_are_the_others_of_a_group_that_the_table_has() -> None:
     }
 
 
+def test_the_words_of_a_column_exclude_each_other() -> None:
+    columns = ("hair=red", "hair=brown", "gender=Male", "hairy")
+    values = np.repeat(np.array([[1], [-1]], np.float32), 4, 1)
+    found = {a.name: a.mutually_exclusive for a in learnable(columns, values, 2)[0]}
+    assert found == {"hair=red": ("hair=brown",), "hair=brown": ("hair=red",), "gender=Male": (), "hairy": ()}
+
+
 def test_no_columns_are_fine() -> None:
     attributes, values = learnable((), np.empty((4, 0), np.float32), 3)
     assert attributes == ()

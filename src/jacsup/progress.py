@@ -40,12 +40,15 @@ def _in_lines(items: Sequence[Item], description: str) -> Iterator[Item]:
         yield item
         passed = time.monotonic() - started_at
         if number == len(items) and passed >= SECONDS_TO_FIRST_LINE:
-            print(f"{description}: done in {_duration(passed)}", file=sys.stderr, flush=True)
+            print(f"{description}: done in {duration(passed)}", file=sys.stderr, flush=True)
         elif passed >= next_after:
             left = passed / number * (len(items) - number)
-            print(f"{description}: {number} of {len(items)}, {_duration(left)} left", file=sys.stderr, flush=True)
+            print(f"{description}: {number} of {len(items)}, {duration(left)} left", file=sys.stderr, flush=True)
             next_after = passed + SECONDS_BETWEEN_LINES
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """Return a time in seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} hours"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jacsup.cli import lazy
-from jacsup.cli.options import Name, Option, Own, OwnImages
+from jacsup.cli.check import check
+from jacsup.cli.options import Name, Option
+from jacsup.cli.own_images import Own, OwnImages, print_columns, source_of
 from jacsup.config import Folder, Recipe, require_image_size
 
-if TYPE_CHECKING:
-    from jacsup.data.plan import ImageSource
+MOST_NAMED = 10
 
 
 def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
@@ -50,23 +50,13 @@ def prepare(name: Name, /, *, data_root: Option[Path] = None, size: int = 64, ow
         raise ValueError(f"cannot prepare '{name}'; must be one of celeba, folder")
     lazy.load_prepared(folder, verify=True)
     manifest = lazy.read_manifest(folder)
-    for skipped in manifest.skipped:
+    for skipped in manifest.skipped[:MOST_NAMED]:
         print(f"skipped {skipped}")
+    if len(manifest.skipped) > MOST_NAMED:
+        print(f"skipped {len(manifest.skipped) - MOST_NAMED:,} more images")
+    if name == "folder":
+        print_columns(lazy.columns_of(source_of(own)))
     print(f"{manifest.count:,} images with {len(manifest.attributes)} attributes are in {folder}")
-
-
-def source_of(own: OwnImages) -> ImageSource:
-    """The user's own images.
-
-    Raises:
-        ValueError: There are none.
-    """
-    if not own.images:
-        raise ValueError("the images are missing; pass them as --images DIR")
-    columns = lazy.ColumnChoice(own.keep, own.drop, own.binary, own.continuous)
-    return lazy.ImageSource(
-        own.images, own.attributes, columns=columns, ignore_splits=own.ignore_splits, scale=own.scale
-    )
 
 
 def prepare_folder(recipe: Recipe, own: OwnImages) -> Path:
@@ -77,4 +67,4 @@ def prepare_folder(recipe: Recipe, own: OwnImages) -> Path:
     return lazy.prepare_once(source_of(own), recipe.data.size, lazy.cache_folder(), skip_bad=own.skip_bad)
 
 
-DATA_COMMANDS = {"download": download, "prepare": prepare}
+DATA_COMMANDS = {"check": check, "download": download, "prepare": prepare}

@@ -21,7 +21,11 @@ NAMES = {
     "current_metrics": "jacsup.evaluate",
     "download": "jacsup.data.download",
     "draw_trials": "jacsup.tuning",
+    "columns_of": "jacsup.data.plan",
+    "draw_samples": "jacsup.report.attribute_plots",
     "earlier_results": "jacsup.photo",
+    "examine": "jacsup.data.check",
+    "seconds_of_training": "jacsup.training.cost",
     "encoded": "jacsup.photo",
     "evaluate": "jacsup.evaluate",
     "export": "jacsup.export",
@@ -67,10 +71,12 @@ if TYPE_CHECKING:
     from jacsup.data import load_dataset as load_dataset
     from jacsup.data import spec_of as spec_of
     from jacsup.data.celeba import prepare_celeba as prepare_celeba
+    from jacsup.data.check import examine as examine
     from jacsup.data.columns import ColumnChoice as ColumnChoice
     from jacsup.data.download import download as download
     from jacsup.data.of_run import find_data as find_data
     from jacsup.data.plan import ImageSource as ImageSource
+    from jacsup.data.plan import columns_of as columns_of
     from jacsup.data.prepare import prepare_once as prepare_once
     from jacsup.data.prepared import load_prepared as load_prepared
     from jacsup.data.prepared import read_manifest as read_manifest
@@ -92,8 +98,10 @@ if TYPE_CHECKING:
     from jacsup.photo import opaque as opaque
     from jacsup.photo import photo_endings as photo_endings
     from jacsup.report import write_report as write_report
+    from jacsup.report.attribute_plots import draw_samples as draw_samples
     from jacsup.report.siblings import find_siblings as find_siblings
     from jacsup.serve import serve as serve
+    from jacsup.training.cost import seconds_of_training as seconds_of_training
     from jacsup.training.loop import train as train
     from jacsup.tuning import GRID as GRID
     from jacsup.tuning import SUPERVISED_GRID as SUPERVISED_GRID

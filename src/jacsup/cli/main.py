@@ -25,7 +25,8 @@ from jacsup.cli import lazy
 from jacsup.cli.data import DATA_COMMANDS, prepare_folder
 from jacsup.cli.edit import edit
 from jacsup.cli.judge import compare, evaluate, report
-from jacsup.cli.options import Flag, Option, Own, OwnImages, RecipeName, Repeated
+from jacsup.cli.options import Flag, Option, RecipeName, Repeated
+from jacsup.cli.own_images import Own, OwnImages
 from jacsup.cli.share import export, push, serve
 from jacsup.cli.table import print_table
 from jacsup.cli.tune import tune

@@ -121,4 +121,8 @@ def learnable(
 
 def _mutually_exclusive(name: str, columns: Sequence[str]) -> tuple[str, ...]:
     groups = [group for group in MUTUALLY_EXCLUSIVE if name in group]
+    # The words of one column, such as hair=red and hair=brown.
+    column, equals, _ = name.rpartition("=")
+    if equals:
+        groups.append(tuple(other for other in columns if other.startswith(f"{column}=")))
     return tuple(other for group in groups for other in group if other != name and other in columns)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data.attributes import Attribute
-from jacsup.data.dataset import Split
+from jacsup.data.dataset import Dataset, Split
 from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, stored_means
 from jacsup.metrics.images import reconstruct
 from jacsup.metrics.table import metric_of
@@ -25,6 +25,8 @@ SHEET_STRENGTH = 2
 SWEPT_STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
 TILE = 128
 GREY = 0.5
+# Of a set of images: images of an attribute, half of them without it, and attributes.
+NUM_SAMPLES, MOST_SAMPLED = 8, 20
 
 Images = UInt8[Tensor, "n c h w"]
 
@@ -63,6 +65,42 @@ class Painter:
     def name(self, factor: int) -> str:
         """Return the name of attribute number `factor`."""
         return self.attributes[factor].name
+
+
+def draw_samples(path: Path, data: Dataset) -> None:
+    """Draw training images: for each attribute those with it, then those without (marked by minus), or sorted by it."""
+    train = data.train
+    rows = [_samples(attribute, train, number) for number, attribute in enumerate(data.attributes[:MOST_SAMPLED])] or [
+        Row("training images", _tiles(train, torch.arange(len(train))[:NUM_SAMPLES]))
+    ]
+    draw_rows(path, [Group(rows)], tile=TILE)
+
+
+def _samples(attribute: Attribute, train: Split, number: int) -> Row:
+    assert train.attributes is not None
+    values = train.attributes[:, number]
+    known = (~values.isnan()).nonzero()[:, 0]
+    if attribute.continuous:
+        order = known[values[known].argsort(stable=True)]
+        return Row(attribute.name, _tiles(train, _spread(order, NUM_SAMPLES)), "sorted by it")
+    having, lacking = (_spread(half.nonzero()[:, 0], NUM_SAMPLES // 2) for half in (values > 0, values < 0))
+    share = f"{int((values > 0).sum()):,} of {len(known):,}"
+    minus = [*[False] * (NUM_SAMPLES // 2), *[True] * len(lacking)]
+    return Row(
+        attribute.name, torch.cat([_tiles(train, half, NUM_SAMPLES // 2) for half in (having, lacking)]), share, minus
+    )
+
+
+def _spread(numbers: Tensor, count: int) -> Tensor:
+    """Some of the numbers, evenly from first to last."""
+    return numbers[torch.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().long()]
+
+
+def _tiles(train: Split, numbers: Tensor, count: int = NUM_SAMPLES) -> Float[Tensor, "n c h w"]:
+    """Images in [0, 1], filled up with white ones."""
+    images = to_float(train.images[numbers], UNIT)
+    white = images.new_ones(count - len(images), *train.images.shape[1:])
+    return torch.cat([images, white])
 
 
 def draw_attributes(path: Path, painter: Painter, factors: Sequence[int], faces: Split) -> None:
