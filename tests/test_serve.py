@@ -50,8 +50,7 @@ from jacsup.detect import NoFaceError
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
 from jacsup.models.residual import ResidualAutoencoder
-from jacsup.serve import application, connections, sessions
-from jacsup.serve import server as server
+from jacsup.serve import application, connections, endpoints, guard, server, sessions
 from jacsup.serve.sessions import ForgottenError, Sessions
 from jacsup.serve.studio import UnitStudio, open_studio
 
@@ -388,7 +387,7 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
         answer = connection.getresponse()
         assert answer.status == 413 and b"larger than 30720 KiB" in answer.read()
     # Without a length it is cut off while it comes.
-    monkeypatch.setattr(server, "MOST_BYTES", 1000)
+    monkeypatch.setattr(endpoints, "MOST_BYTES", 1000)
     with closing(http.client.HTTPConnection(host, timeout=20)) as connection:
         connection.request(
             "POST",
@@ -400,13 +399,13 @@ def test_large_uploads_are_refused_before_they_are_read(editor: Served, monkeypa
             },
         )
         assert connection.getresponse().status == 413
-    assert editor.ask("/api/v1/edit", bytes(server.MOST_JSON_BYTES + 1)).status == 413
+    assert editor.ask("/api/v1/edit", bytes(endpoints.MOST_JSON_BYTES + 1)).status == 413
 
 
 def test_slow_senders_do_not_hold_up_the_others(editor: Served) -> None:
     host = editor.address.removeprefix("http://")
     with ExitStack() as slow:
-        for _ in range(server.NUM_PHOTOS + 1):
+        for _ in range(endpoints.NUM_PHOTOS + 1):
             connection = slow.enter_context(closing(http.client.HTTPConnection(host, timeout=20)))
             connection.putrequest("POST", "/api/v1/photo")
             connection.putheader("Content-Length", "1000")
@@ -444,8 +443,8 @@ def test_other_sites_may_link_to_the_page_and_embed_nothing(editor: Served) -> N
 def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jacsup.serve.studio import AttributeStudio
 
-    monkeypatch.setattr(server, "MOST_WAITING_BYTES", 3999)
-    go, received, read = threading.Event(), list[int](), server._body
+    monkeypatch.setattr(endpoints, "MOST_WAITING_BYTES", 3999)
+    go, received, read = threading.Event(), list[int](), endpoints._body
 
     async def body(request: Request, *arguments: Any) -> bytes:
         content = await read(request, *arguments)
@@ -456,7 +455,7 @@ def test_photos_that_wait_are_few(model: Path, monkeypatch: pytest.MonkeyPatch) 
         assert go.wait(60)
         return {}
 
-    monkeypatch.setattr(server, "_body", body)
+    monkeypatch.setattr(endpoints, "_body", body)
     monkeypatch.setattr(AttributeStudio, "open", opened)
     with running(model) as editor, ThreadPoolExecutor(6) as senders:
         answers = [senders.submit(editor.ask, "/api/v1/photo", bytes(1000)) for _ in range(6)]
@@ -691,7 +690,7 @@ def test_sessions_are_bounded_by_their_bytes(model: Path, monkeypatch: pytest.Mo
 def test_a_wrong_method_is_one_line_with_the_same_headers(path: str, body: bytes | None, editor: Served) -> None:
     answer = editor.ask(path, body)
     assert answer.status == 405 and "does not take" in answer.json["error"]
-    assert answer.headers["content-security-policy"] == server.HEADERS["Content-Security-Policy"]
+    assert answer.headers["content-security-policy"] == guard.HEADERS["Content-Security-Policy"]
 
 
 def test_half_a_character_is_answered_in_a_line(editor: Served) -> None:
