@@ -181,8 +181,12 @@ def test_strengths_may_be_given_one_by_one(editor: Served) -> None:
     settings = json.dumps({"strengths": {"Smiling": 2, "Bald": -1.5}}).replace(" ", "")
     at_once = editor.ask(f"/api/v1/full?settings={settings}", photo()).content
     assert editor.ask("/api/v1/full?set=Smiling=2&set=Bald=-1.5", photo()).content == at_once
-    wrong = editor.ask("/api/v1/full?set=Smiling", photo())
-    assert wrong.status == 400 and wrong.json["error"] == "set is 'Smiling'; use NAME=NUMBER, such as Smiling=1.5"
+    for wrong in ("Smiling", "Smiling=1_0", "Smiling=nan", "=1"):
+        answer = editor.ask(f"/api/v1/full?set={wrong}", photo())
+        assert answer.status == 400
+        assert answer.json["error"] == f"set is '{wrong}'; use NAME=NUMBER, such as Smiling=1.5"
+    both = editor.ask('/api/v1/full?settings={"strengths":[1]}&set=Smiling=1', photo())
+    assert both.status == 400 and "must be an object" in both.json["error"]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ LEAST_REACH = 2.0
 # The margin that a preview shows around the crop, as a share of the crop's side.
 SURROUNDINGS = 0.25
 MOST_PREVIEW_PROFILE = 2**16
+# float() would also take 1_0 for 10.
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -338,6 +341,22 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     for place, image in enumerate(images):
         strip.paste(image, (place * width, 0))
     return strip
+
+
+def read_assignment(text: str, option: str) -> tuple[str, float]:
+    """Return the attribute and the strength of NAME=NUMBER.
+
+    Args:
+        text: What the user gave.
+        option: What it was given for, for the message.
+
+    Raises:
+        ValueError: it is no NAME=NUMBER.
+    """
+    name, _, number = text.rpartition("=")
+    if not name or not re.fullmatch(NUMBER, number.strip()):
+        raise ValueError(f"{option} is '{text:.60}'; use NAME=NUMBER, such as Smiling=1.5")
+    return name, float(number)
 
 
 def preview(opened: OpenedPhoto, side: int) -> OpenedPhoto:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 SWEEP_SIDE = 256
 # The name of standard input and of standard output.
 STREAM = Path("-")
-# float() would also take 1_0 for 10.
-NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
 KINDS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -221,10 +218,8 @@ def _other_photo(editor: Editor, text: str) -> tuple[Path, list[str]]:
 def _assignments(editor: Editor, texts: Sequence[str], option: str) -> dict[str, float]:
     strengths = {}
     for text in texts:
-        name, _, value = text.rpartition("=")
-        if not name or not re.fullmatch(NUMBER, value.strip()):
-            raise ValueError(f"{option} is '{text}'; use NAME=NUMBER, such as Smiling=1.5")
-        strengths[_attribute(editor, name)] = float(value)
+        name, strength = lazy.read_assignment(text, option)
+        strengths[_attribute(editor, name)] = strength
     return strengths
 
 

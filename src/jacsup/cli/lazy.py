@@ -45,6 +45,7 @@ NAMES = {
     "prepare_once": "jacsup.data.prepare",
     "preview": "jacsup.edit",
     "push": "jacsup.hub",
+    "read_assignment": "jacsup.edit",
     "read_manifest": "jacsup.data.prepared",
     "run_comparison": "jacsup.baselines.compare",
     "search": "jacsup.tuning",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from jacsup.edit import DETAIL as DETAIL
     from jacsup.edit import Editor as Editor
     from jacsup.edit import preview as preview
+    from jacsup.edit import read_assignment as read_assignment
     from jacsup.evaluate import current_metrics as current_metrics
     from jacsup.evaluate import evaluate as evaluate
     from jacsup.export import export as export

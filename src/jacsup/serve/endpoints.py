@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from jacsup.edit import read_assignment
 from jacsup.serve.api import Endpoint
 from jacsup.serve.connections import Budget
 from jacsup.serve.guard import RefusedError
@@ -225,9 +226,11 @@ async def _open(studio: AttributeStudio, limits: Limits, request: Request) -> Re
 
 async def _full(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     asked = _parsed(request.query_params.get("settings", "{}"))
-    for assignment in request.query_params.getlist("set"):
-        name, _, value = assignment.rpartition("=")
-        asked["strengths"] = {**asked.get("strengths", {}), name: _parsed_number(value, assignment)}
+    strengths = asked.get("strengths", {})
+    if isinstance(strengths, dict):
+        asked["strengths"] = strengths | dict(
+            read_assignment(each, "set") for each in request.query_params.getlist("set")
+        )
     work = partial(studio.full, asked=asked, **_framing(request))
     return await _png(await _with_photo(request, studio, limits, work), request)
 
@@ -258,13 +261,6 @@ def _framing(request: Request) -> dict[str, Any]:
     """Whether a photo's face is to be found, and which."""
     asked = request.query_params
     return {"align": asked.get("align") == "1", "face": _whole(asked.get("face", "1"), "face")}
-
-
-def _parsed_number(text: str, assignment: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"set is '{assignment:.60}'; use NAME=NUMBER, such as Smiling=1.5") from None
 
 
 def _whole(text: str, name: str) -> int:
