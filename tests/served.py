@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -16,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from PIL import Image
+from starlette.applications import Starlette
 
-from jacsup.models import Autoencoder, ModelInfo
+from jacsup.models import Autoencoder
 from jacsup.serve import application
 from jacsup.serve.connections import BoundedProtocol
 
@@ -64,12 +68,14 @@ def slide(page: Page, slider: str, value: float) -> None:
 
 
 @contextlib.contextmanager
-def running(
-    model: Path | Autoencoder, host: str = "127.0.0.1", port: int = 0, *, info: ModelInfo | None = None
-) -> Iterator[Served]:
-    config = uvicorn.Config(
-        application(model, host, info=info), host="127.0.0.1", port=port, log_level="warning", http=BoundedProtocol
-    )
+def running(model: Path | Autoencoder, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[Served]:
+    with running_app(application(model, host, **options), port) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def running_app(app: Starlette, port: int = 0) -> Iterator[Served]:
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", http=BoundedProtocol)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -82,3 +88,16 @@ def running(
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextlib.contextmanager
+def started(*arguments: str | Path) -> Iterator[str]:
+    """The address that `jacsup serve` prints; Ctrl-C, which is no failure, ends it."""
+    command = [sys.executable, "-m", "jacsup", "serve", *arguments, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        try:
+            yield process.stdout.readline().split()[4]
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0 and process.stderr.read() == ""

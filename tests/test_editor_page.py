@@ -104,6 +104,26 @@ def test_the_page_keeps_its_own_policy(browser: Browser, editor: Served) -> None
     assert not told
 
 
+@pytest.mark.parametrize("removed", [True, False])
+def test_it_works_below_a_path_which_the_proxy_may_remove(removed: bool, browser: Browser, tmp_path: Path) -> None:
+    model = attribute_model(tmp_path / "drawn.safetensors", Faces(size=32, num_images=100))
+    with running(model, root_path="/tools/faces") as served:
+        context = browser.new_context(bypass_csp=True)
+        if removed:
+            below = "**/tools/faces/**"
+            context.route(below, lambda route: route.continue_(url=route.request.url.replace("/tools/faces/", "/")))
+        page, failed = context.new_page(), list[str]()
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+        page.on("request", lambda request: failed.append(request.url) if "/tools/faces/" not in request.url else None)
+        page.goto(f"{served.address}/tools/faces/")
+        page.wait_for_selector("#stage.full")
+        own = settled(page)
+        move(page, "Smiling", 2)
+        assert settled(page) != own
+        context.close()
+    assert [url for url in failed if url.startswith("http")] == []
+
+
 def test_it_opens_on_a_drawn_face_and_says_what_it_knows(page: Page) -> None:
     assert "drawn faces only" in page.inner_text("#note")
     assert page.locator("#starts button").count() == 8

@@ -11,7 +11,6 @@ import io
 import json
 import re
 import shlex
-import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +38,7 @@ from known_models import (
     unit_model,
 )
 from PIL import Image
-from served import Served, running
+from served import Served, running, started
 from starlette.requests import Request
 
 from jacsup import edit
@@ -187,19 +186,6 @@ def test_strengths_may_be_given_one_by_one(editor: Served) -> None:
         assert answer.json["error"] == f"set is '{wrong}'; use NAME=NUMBER, such as Smiling=1.5"
     both = editor.ask('/api/v1/full?settings={"strengths":[1]}&set=Smiling=1', photo())
     assert both.status == 400 and "must be an object" in both.json["error"]
-
-
-@contextmanager
-def started(*arguments: str | Path) -> Iterator[str]:
-    """The address that `jacsup serve` prints; Ctrl-C, which is no failure, ends it."""
-    command = [sys.executable, "-m", "jacsup", "serve", *arguments, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
-        try:
-            yield process.stdout.readline().split()[4]
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0 and process.stderr.read() == ""
 
 
 def test_the_api_alone(model: Path) -> None:
@@ -640,6 +626,7 @@ def test_without_a_model_the_page_offers_photos_and_drawn_faces() -> None:
             opened = served.ask(f"/{name}/api/v1/photo?start=0", b"").json
             asked = {"session": opened["session"], "strengths": {"Smiling": -1.0}}
             assert served.ask(f"/{name}/api/v1/edit", asked).image.size == (256, 256)
+        assert f"{address}/faces/api/v1/model" in served.ask("/faces/api").content.decode()
         assert served.ask("/nothing").json["error"].startswith("not found")
         assert served.ask("/", host="evil.example").status == 421
 

@@ -18,6 +18,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     browser: Flag = True,
+    allow_host: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    root_path: str = "",
     api_only: Flag = False,
     device: str = "cpu",
 ) -> None:
@@ -28,6 +30,8 @@ def serve(
             page offers photos and drawn faces.
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 picks a free one.
+        allow_host: Another name under which browsers may reach the editor, such as example.org or example.org:8443.
+        root_path: The path under which a proxy offers the editor, such as /tools/faces.
         browser: Start the server without opening the browser.
         api_only: Serve the HTTP interface alone, without the page; it is described at /api.
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
@@ -38,7 +42,16 @@ def serve(
         run = lazy.serve
     except ModuleNotFoundError as error:
         raise ValueError(f"serve needs the library {error.name}; run `pip install 'jacsup[serve]'`") from None
-    run(model, host, port, browser=browser, device=device, page=not api_only)
+    run(
+        model,
+        host,
+        port,
+        browser=browser,
+        device=device,
+        page=not api_only,
+        allow_hosts=allow_host,
+        root_path=root_path,
+    )
 
 
 def export(

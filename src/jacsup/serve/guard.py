@@ -1,24 +1,30 @@
-"""What stands before every endpoint: other sites' pages are refused, and errors become one line."""
+"""What stands before every endpoint: other sites' pages are refused, errors become one line, a path may come first."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jacsup.serve.api import Handler
 from jacsup.serve.sessions import ForgottenError
 
 EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EVERY_ADDRESS = ("0.0.0.0", "::")
+HOST_NAME = r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+ROOT_PATH = r"(/[A-Za-z0-9_~@+-][A-Za-z0-9._~@+-]*)*"
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -36,9 +42,44 @@ class RefusedError(Exception):
         self.status = status
 
 
+@dataclass(frozen=True)
+class Access:
+    """Where browsers may find the editor; ValueError where it cannot be.
+
+    Attributes:
+        host: The address it listens on.
+        allow_hosts: Further names, with the port that a browser shows, if any.
+        root_path: The path under which a proxy offers it; empty for none.
+    """
+
+    host: str = "127.0.0.1"
+    allow_hosts: tuple[str, ...] = ()
+    root_path: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.allow_hosts:
+            if not re.fullmatch(HOST_NAME, name.lower()):
+                raise ValueError(
+                    f"--allow-host is '{name}'; must be a host name, such as example.org or example.org:8443"
+                )
+        if not re.fullmatch(ROOT_PATH, self.root_path):
+            raise ValueError(f"--root-path is '{self.root_path}'; must be a path, such as /tools/faces")
+
+    def is_own(self, name: str) -> bool:
+        """Return whether the editor is at a host of this name, in lower case and without a port."""
+        host = self.host.lower()
+        own = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]", *map(_without_port, self.origins)}
+        return name in own or (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname().lower()))
+
+    @property
+    def origins(self) -> list[str]:
+        """The hosts, with ports, of its pages, whatever Host header a proxy sends."""
+        return [name.lower() for name in self.allow_hosts]
+
+
 def guarding(
     handlers: dict[str, tuple[str, Handler]],
-    host: str,
+    access: Access,
     headers: dict[str, str],
     lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None,
     mounts: Sequence[Mount] = (),
@@ -47,17 +88,41 @@ def guarding(
 
     Args:
         handlers: method and handler of each path.
-        host: the address it listens on.
+        access: where browsers may find it.
         headers: the headers of every answer.
         lifespan: what runs beside it.
         mounts: further applications, which guard themselves.
     """
     routes = [
-        Route(path, partial(_guarded, partial(_of_method, method, handler), host, headers), methods=EVERY_METHOD)
+        Route(path, partial(_guarded, partial(_of_method, method, handler), access, headers), methods=EVERY_METHOD)
         for path, (method, handler) in handlers.items()
     ]
-    others = Route("/{path:path}", partial(_guarded, _nothing, host, headers), methods=EVERY_METHOD)
-    return Starlette(lifespan=lifespan, routes=[*routes, *mounts, others])
+    taken = {route.path.split("/")[1] for route in [*routes, *mounts]}
+    first = access.root_path.partition("/")[2].partition("/")[0]
+    if first and first in taken:
+        raise ValueError(f"--root-path is '{access.root_path}'; the editor itself has a path /{first}, choose another")
+    others = Route("/{path:path}", partial(_guarded, _nothing, access, headers), methods=EVERY_METHOD)
+    below = [Middleware(_BelowPath, access.root_path)] if access.root_path else []
+    return Starlette(lifespan=lifespan, routes=[*routes, *mounts, others], middleware=below)
+
+
+class _BelowPath:
+    """An application below a path, which a proxy may have removed from requests."""
+
+    def __init__(self, app: ASGIApp, path: str):
+        self._app, self._path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked: str = scope["path"]
+            if asked == self._path:
+                # Relative, as only the browser knows under which name it has found the editor.
+                to_page = Response(status_code=307, headers=HEADERS | {"Location": f"{asked.rpartition('/')[2]}/"})
+                await to_page(scope, receive, send)
+                return
+            path = asked if asked.startswith(f"{self._path}/") else self._path + asked
+            scope = {**scope, "path": path, "root_path": self._path}
+        await self._app(scope, receive, send)
 
 
 async def _of_method(method: str, handler: Handler, request: Request) -> Response:
@@ -66,10 +131,10 @@ async def _of_method(method: str, handler: Handler, request: Request) -> Respons
     return await handler(request)
 
 
-async def _guarded(handler: Handler, host: str, headers: dict[str, str], request: Request) -> Response:
+async def _guarded(handler: Handler, access: Access, headers: dict[str, str], request: Request) -> Response:
     """The handler's response, or an error of one line; requests from other sites' pages are refused."""
     try:
-        _require_own_page(request, host)
+        _require_own_page(request, access)
         response = await handler(request)
     except RefusedError as error:
         response = _error(str(error), error.status)
@@ -90,20 +155,28 @@ def _error(message: str, status: int) -> Response:
     return JSONResponse({"error": words}, status)
 
 
-def _require_own_page(request: Request, host: str) -> None:
+def _require_own_page(request: Request, access: Access) -> None:
     """Refuse requests from other sites, by the Host, Origin and Sec-Fetch headers."""
     asked = request.headers.get("host", "").lower()
-    name = asked.rpartition(":")[0] if asked.rpartition(":")[2].isdigit() else asked
-    own = {"localhost", "127.0.0.1", "[::1]", host.lower(), f"[{host.lower()}]"}
-    if name not in own and not (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname().lower())):
-        raise RefusedError(421, f"this editor is not at '{name:.100}'; open the address that it printed")
+    name = _without_port(asked)
+    if not access.is_own(name):
+        answers = "open the address that it printed, or start it with --allow-host NAME to let it answer to this name"
+        raise RefusedError(421, f"this editor is not at '{name:.100}'; {answers}")
     origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != asked:
-        raise RefusedError(403, "pages of other sites may not use this editor")
+    if origin is not None and origin.partition("://")[2].lower() not in (asked, *access.origins):
+        hint = (
+            "if this is the editor's own page, behind a proxy, start the editor with --allow-host and the page's host"
+        )
+        raise RefusedError(403, f"pages of other sites may not use this editor; {hint}")
     # Images and scripts embedded by another site come without an origin; a link to the page is harmless.
     fetched = request.headers.get("sec-fetch-site", "none"), request.headers.get("sec-fetch-mode")
     if fetched[0] not in ("none", "same-origin") and fetched[1] != "navigate":
         raise RefusedError(403, "pages of other sites may not use this editor")
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() else host
 
 
 def _is_address(name: str) -> bool:
@@ -114,5 +187,5 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _nothing(_request: Request) -> Response:
-    raise RefusedError(404, "not found; open the editor's page at /")
+async def _nothing(request: Request) -> Response:
+    raise RefusedError(404, f"not found; open the editor's page at {request.scope['root_path']}/")

@@ -30,7 +30,7 @@ from jacsup.models import Autoencoder, ModelInfo
 from jacsup.serve.api import PREFIX, Endpoint, Handler, openapi, reference
 from jacsup.serve.connections import BoundedProtocol, raise_file_limit
 from jacsup.serve.endpoints import endpoints_of, json_answer, text_answer
-from jacsup.serve.guard import EVERY_ADDRESS, HEADERS, guarding
+from jacsup.serve.guard import EVERY_ADDRESS, HEADERS, Access, guarding
 from jacsup.serve.studio import AttributeStudio, open_studio
 
 SECONDS_BETWEEN_FORGETTING = 30.0
@@ -40,6 +40,8 @@ STYLE = "page.css"
 PAGE = (STYLE, "camera.js", "heat.js", "page.js", "photos.js", "undo.js", "units.js", "view.js")
 # The shipped models that `choice.html` offers.
 OFFERED = ("photos", "faces")
+# Addresses that documentation has for itself.
+ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 def serve(
@@ -51,6 +53,8 @@ def serve(
     device: str = "cpu",
     info: ModelInfo | None = None,
     page: bool = True,
+    allow_hosts: Sequence[str] = (),
+    root_path: str = "",
 ) -> None:
     """Serve the editor of a model until interrupted.
 
@@ -62,26 +66,57 @@ def serve(
         device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
         info: the model's factors; needed for a model that was not loaded from a file.
         page: serve the page; False serves the HTTP interface alone, and needs a model.
+        allow_hosts: further names under which browsers may reach it, such as that of a proxy.
+        root_path: the path under which a proxy offers it, such as /tools/faces.
 
     Raises:
-        ValueError: there is no such model, `info` is missing or does not fit, or the port is taken.
+        ValueError: there is no such model, `info` is missing or does not fit, the port is taken, or `allow_hosts` or
+            `root_path` is none.
     """
     if not page and model is None:
         raise ValueError("the HTTP interface alone needs a model; pass one, such as photos")
     # One thread per request: requests share the cores, and no core idles while an image is encoded.
     torch.set_num_threads(1)
-    app = choice(host, device) if model is None else application(model, host, device, info=info, page=page)
+    root_path = root_path.rstrip("/")
+    where: dict[str, Any] = {"allow_hosts": allow_hosts, "root_path": root_path}
+    app = (
+        choice(host, device, **where)
+        if model is None
+        else application(model, host, device, info=info, page=page, **where)
+    )
     with listening(host, port) as listener:
-        name = "localhost" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{listener.getsockname()[1]}"
-        print(f"the editor is at {address if page else address + '/api'} (press Ctrl-C to stop)", flush=True)
+        everywhere, port = host in EVERY_ADDRESS, listener.getsockname()[1]
+        path = f":{port}{root_path}"
+        others = f"http://{_in_address(outside_address(listener.family) if everywhere else host)}{path}"
+        print(f"the editor is at {others if page else others + '/api'} (press Ctrl-C to stop)", flush=True)
         if browser and page:
-            threading.Timer(0.5, webbrowser.open, [address]).start()
+            # Only localhost may use the camera without encryption.
+            own = f"http://localhost{path}" if everywhere else others
+            threading.Timer(0.5, webbrowser.open, [own]).start()
         raise_file_limit()
         settings: dict[str, Any] = {"log_level": "warning", "server_header": False, "timeout_keep_alive": 30}
         config = uvicorn.Config(app, http=BoundedProtocol, **settings)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
+
+
+def outside_address(family: socket.AddressFamily) -> str:
+    """Return the address at which other machines find this one, or its name where it has no network.
+
+    Args:
+        family: the kind of address.
+    """
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: it asks which of the machine's addresses would be used.
+            probe.connect((ELSEWHERE[family], 9))
+        except OSError:
+            return socket.gethostname()
+        return probe.getsockname()[0]
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -115,6 +150,8 @@ def application(
     *,
     info: ModelInfo | None = None,
     page: bool = True,
+    allow_hosts: Sequence[str] = (),
+    root_path: str = "",
 ) -> Starlette:
     """Return the editor of a model as an ASGI application: its page, and its HTTP interface below /api.
 
@@ -124,10 +161,13 @@ def application(
         device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
         info: the model's factors; needed for a model that was not loaded from a file.
         page: include the page; False leaves the HTTP interface alone.
+        allow_hosts: further such names, for example that of a proxy; with the port, where the browser shows one.
+        root_path: the path under which a proxy offers it, such as /tools/faces.
 
     Raises:
-        ValueError: there is no such model, or `info` is missing or does not fit.
+        ValueError: there is no such model, `info` is missing or does not fit, or `allow_hosts` or `root_path` is none.
     """
+    access = Access(host, tuple(allow_hosts), root_path)
     studio = open_studio(model, device, info=info)
     description = studio.description()
     # A page opened with another model notices the change by this.
@@ -138,17 +178,22 @@ def application(
     handlers |= {f"{PREFIX}{each.path}": (each.method, each.handler) for each in endpoints}
     handlers["/api"] = "GET", partial(_reference, endpoints, name)
     handlers["/api/openapi.json"] = "GET", partial(json_answer, openapi(endpoints, name))
-    return guarding(handlers, host, headers, lifespan)
+    return guarding(handlers, access, headers, lifespan)
 
 
-def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
+def choice(
+    host: str = "127.0.0.1", device: str = "cpu", *, allow_hosts: Sequence[str] = (), root_path: str = ""
+) -> Starlette:
     """Return a page that offers the shipped models of faces, and their editors below it, as an ASGI application.
 
     Args:
         host: as for `application`.
         device: where to run the models: auto, cpu, cuda or cuda:N.
+        allow_hosts: as for `application`.
+        root_path: as for `application`.
     """
-    editors = {name: application(name, host, device) for name in OFFERED}
+    access = Access(host, tuple(allow_hosts), root_path)
+    editors = {name: application(name, host, device, allow_hosts=allow_hosts) for name in OFFERED}
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -158,7 +203,7 @@ def choice(host: str = "127.0.0.1", device: str = "cpu") -> Starlette:
             yield
 
     mounts = [Mount(f"/{name}", editor) for name, editor in editors.items()]
-    return guarding(_files("choice.html", (STYLE,)), host, HEADERS, lifespan, mounts)
+    return guarding(_files("choice.html", (STYLE,)), access, HEADERS, lifespan, mounts)
 
 
 def _files(page: str | None, others: Sequence[str]) -> dict[str, tuple[str, Handler]]:
@@ -187,5 +232,5 @@ async def _file(name: str, request: Request) -> Response:
 
 
 async def _reference(endpoints: Sequence[Endpoint], name: str, request: Request) -> Response:
-    address = str(request.base_url).rstrip("/")
+    address = f"{request.url.scheme}://{request.url.netloc}{request.scope['root_path']}"
     return Response(reference(endpoints, name, address), media_type="text/html")
