@@ -22,8 +22,9 @@ def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
         data_root: The folder for the files; defaults to the user's cache.
     """
     source = lazy.find_download(name)
-    root = data_root or lazy.cache_folder() / name
-    lazy.download(source, root)
+    if data_root:
+        lazy.download(source, data_root)
+    root = data_root or lazy.downloaded(source)
     print(f"{name} is in {root}")
 
 

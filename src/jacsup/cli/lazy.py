@@ -20,6 +20,7 @@ NAMES = {
     "cache_folder": "jacsup.data",
     "current_metrics": "jacsup.evaluate",
     "download": "jacsup.data.download",
+    "downloaded": "jacsup.data.download",
     "draw_trials": "jacsup.tuning",
     "columns_of": "jacsup.data.plan",
     "draw_samples": "jacsup.report.attribute_plots",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from jacsup.data.check import examine as examine
     from jacsup.data.columns import ColumnChoice as ColumnChoice
     from jacsup.data.download import download as download
+    from jacsup.data.download import downloaded as downloaded
     from jacsup.data.of_run import find_data as find_data
     from jacsup.data.plan import ImageSource as ImageSource
     from jacsup.data.plan import columns_of as columns_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jacsup.data.cache import cache_folder
+from jacsup.data.cache import cache_folder, require_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ def download(source: Download, root: Path, *, base_url: str | None = None) -> No
 def downloaded(source: Download) -> Path:
     """Return the folder in the user's cache with the files of a data set, fetched at the first call."""
     root = cache_folder() / source.name
+    if not all((root / file).is_file() for file in source.files):
+        require_writable(root)
     download(source, root)
     return root
 

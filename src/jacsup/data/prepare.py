@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from jacsup.atomic import write_atomically
+from jacsup.data.cache import require_writable
 from jacsup.data.crop import read_square
 from jacsup.data.images import Images, open_images, state_of
 from jacsup.data.plan import ImageSource, Plan, digest, make_plan, require_splits
@@ -62,6 +63,7 @@ def prepare_once(source: ImageSource, size: int, cache: Path, *, skip_bad: bool 
     """
     folder = prepared_folder(source, size, cache)
     if not (folder / MANIFEST).exists():
+        require_writable(folder.parent)
         prepare(source, folder, size=size, skip_bad=skip_bad)
     return folder
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from jacsup.atomic import write_atomically
 from jacsup.code import UNIT, to_float
-from jacsup.data import cache_folder
 from jacsup.data.attributes import Attribute
+from jacsup.data.cache import cache_folder, require_writable
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.progress import track
@@ -85,7 +85,8 @@ def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
     path = cache_folder() / "judges" / f"{_fingerprint(data)}.safetensors"
     try:
         network.load_state_dict(load_file(path))
-    except (FileNotFoundError, SafetensorError):
+    except (OSError, SafetensorError):
+        require_writable(path.parent)
         _fit(network, train, data.attributes)
         _calibrate(network.eval(), train)
         write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from jacsup.atomic import write_atomically
 from jacsup.code import UNIT, Code, to_float, to_unit
-from jacsup.data import cache_folder
+from jacsup.data.cache import cache_folder, require_writable
 from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.metrics.images import CHUNK, chunk_size, encode_all
@@ -60,7 +60,8 @@ def get_judge(data: Dataset) -> Judge | None:
     path = cache_folder() / "judges" / f"{_fingerprint(data.train)}.safetensors"
     try:
         network.load_state_dict(load_file(path))
-    except (FileNotFoundError, SafetensorError):
+    except (OSError, SafetensorError):
+        require_writable(path.parent)
         _fit(network, data.train)
         write_atomically(path, save({name: value.cpu() for name, value in network.state_dict().items()}))
     network = network.eval().requires_grad_(False).to(data.train.images.device)

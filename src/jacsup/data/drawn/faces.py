@@ -23,6 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from jacsup.atomic import write_atomically
+from jacsup.data.cache import require_writable
 from jacsup.data.drawn.drawing import NUISANCE, draw
 from jacsup.progress import track
 
@@ -206,6 +207,7 @@ def draw_set(num_images: int, size: int, seed: int = 0, *, cache: Path) -> UInt8
     if images is None:
         attributes, nuisance = sample(num_images, seed)
         _require_drawable(attributes, nuisance, size)
+        require_writable(cache)
         chunks = track(_chunks(num_images, size), f"drawing {num_images:,} faces")
         images = _render(attributes, nuisance, size, chunks)
         write_atomically(path, save({"images": images, "sha256": _digest(images)}))
