@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from jacsup import distributed
+from jacsup.cli import lazy
+from jacsup.cli import main as cli
 from jacsup.run import Run
 
 # Here float32's rounding grows from step to step; in float64 they are held to the same as the others.
@@ -164,6 +166,24 @@ def test_gradients_travel_in_several_messages(monkeypatch: pytest.MonkeyPatch) -
     assert all(not weight._backward_hooks for weight in weights)
 
 
+def started_by_torchrun(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500", **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("missing", distributed.TORCHRUN)
+def test_a_part_of_torchruns_variables_makes_no_rank(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started_by_torchrun(monkeypatch, WORLD_SIZE="3", LOCAL_RANK="1", RANK="1")
+    assert distributed.num_started() == 3 and not distributed.is_first_started()
+    monkeypatch.delenv(missing)
+    assert distributed.num_started() == 1 and distributed.is_first_started()
+    monkeypatch.setattr(lazy, "train", lambda *_, **__: tmp_path, raising=False)
+    cli.train("debug")
+    assert capsys.readouterr().out == f"{tmp_path} is trained; next: jacsup report {tmp_path}\n"
+
+
 @pytest.mark.parametrize(
     ("device", "expected"),
     [
@@ -172,8 +192,7 @@ def test_gradients_travel_in_several_messages(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_every_process_needs_a_gpu_of_its_own(device: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", "3"), ("LOCAL_RANK", "2")):
-        monkeypatch.setenv(name, value)
+    started_by_torchrun(monkeypatch, WORLD_SIZE="3", LOCAL_WORLD_SIZE="3", LOCAL_RANK="2", RANK="2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=expected), distributed.joined(torch.device(device)):
         pass

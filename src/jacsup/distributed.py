@@ -28,6 +28,9 @@ MESSAGE_BYTES = 8 * 2**20
 # The other ranks wait while rank 0 prepares images or describes a stage's model.
 LONGEST_WAIT = timedelta(days=2)
 
+# What torchrun tells each of its processes. A part of it is another program's.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 # Two groups of processes: small messages between hosts must not wait for the devices, nor for gradients.
 _control: Any = None
 _gradients: Any = None
@@ -50,7 +53,16 @@ def is_main() -> bool:
 
 def num_started() -> int:
     """Number of processes that torchrun started, whether they have joined or not."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if _by_torchrun() else 1
+
+
+def is_first_started() -> bool:
+    """Whether this is the first of these processes, which prints for all of them."""
+    return not _by_torchrun() or os.environ["RANK"] == "0"
+
+
+def _by_torchrun() -> bool:
+    return all(os.environ.get(name) for name in TORCHRUN)
 
 
 @contextlib.contextmanager

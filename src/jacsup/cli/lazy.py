@@ -34,6 +34,7 @@ NAMES = {
     "find_siblings": "jacsup.report.siblings",
     "flat_scores": "jacsup.metrics.table",
     "hold_out": "jacsup.tuning",
+    "is_first_started": "jacsup.distributed",
     "load_dataset": "jacsup.data",
     "load_prepared": "jacsup.data.prepared",
     "metric_of": "jacsup.metrics.table",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from jacsup.data.prepare import prepare_once as prepare_once
     from jacsup.data.prepared import load_prepared as load_prepared
     from jacsup.data.prepared import read_manifest as read_manifest
+    from jacsup.distributed import is_first_started as is_first_started
     from jacsup.distributed import num_started as num_started
     from jacsup.edit import DETAIL as DETAIL
     from jacsup.edit import Editor as Editor

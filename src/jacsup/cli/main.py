@@ -122,8 +122,7 @@ def train(
         compile=compile,
         tensorboard=tensorboard,
     )
-    # Of torchrun's processes, only the first prints.
-    if os.environ.get("RANK", "0") == "0":
+    if lazy.is_first_started():
         print(f"{run} is trained; next: jacsup report {run}")
 
 
