@@ -321,7 +321,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "many stages": ((*TRAIN, "--stages", "99"), "stages is 99; it must be between 1 and 3"),
     "seed": ((*TRAIN, "--seed", "-1"), "seed is -1; it must be at least 0"),
     "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch sees 0 GPUs here; use cpu or auto"),
-    "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; must be auto, cpu, cuda or cuda:N"),
+    "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; must be auto, cpu, cuda, cuda:N or mps"),
     "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501, but there are only 1500 training"),
     "arm": ((*TRAIN, "--arm", "plian"), "recipe 'debug' has no arm 'plian'; did you mean 'plain'?"),
     "init": ((*TRAIN, "--init", "photos"), "--init photos is neither a run nor a stage of one"),

@@ -37,6 +37,7 @@ def test_without_a_partition_the_last_tenth_of_a_shuffle_is_held_out(tmp_path: P
     assert manifest == read_manifest(folder)
     assert manifest.images_sha256 == hashlib.sha256(pixels).hexdigest()
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
         "attributes.npy",
         "images.u8",
         "manifest.json",

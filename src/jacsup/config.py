@@ -647,6 +647,6 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         with refusing(path, "not a recipe"):
-            return from_dict(Recipe, renamed.current_recipe(json.loads(path.read_text())))
+            return from_dict(Recipe, renamed.current_recipe(json.loads(path.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a recipe.json") from None

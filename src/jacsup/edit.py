@@ -81,7 +81,7 @@ class Editor:
 
         Args:
             model: What `jacsup.load` takes, or any model in eval mode.
-            device: Where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+            device: Where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
             info: The model's factors; needed for a model that was not loaded from a file.
 
         Raises:

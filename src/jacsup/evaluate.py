@@ -200,7 +200,7 @@ def current_metrics(run: Run) -> Scores | None:
     if not path.exists() or newest is None or path.stat().st_mtime < newest.stat().st_mtime:
         return None
     try:
-        metrics = json.loads(path.read_text())
+        metrics = json.loads(path.read_text(encoding="utf-8"))
         complete = len(metrics["stages"]) == len(run.finished_stages())
     # A damaged file is measured again.
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -290,7 +290,7 @@ def _factor_scores(model: Autoencoder, data: Dataset) -> dict[str, Any] | None:
     points = data.test.first(NUM_POINTS)
     if points.factors is None:
         return None
-    codes, factors = encode_factors(model, points.images).double().cpu().numpy(), points.factors.cpu().numpy()
+    codes, factors = encode_factors(model, points.images).cpu().double().numpy(), points.factors.cpu().numpy()
     # A rare attribute may be missing in a part of few images.
     factors = factors[:, np.array(common_values(factors)) > 1]
     if factors.shape[1] < 2:

@@ -38,7 +38,7 @@ def push(model: str | Path, repository: str, *, private: bool = False) -> str:
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / FILE).write_bytes(content)
-        (Path(folder) / "README.md").write_text(text)
+        (Path(folder) / "README.md").write_text(text, encoding="utf-8")
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             # An existing repository keeps its own setting.

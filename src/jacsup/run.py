@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from jacsup.atomic import write_atomically
 from jacsup.bounded import refusing
 from jacsup.config import Recipe, read_recipe
@@ -115,7 +117,7 @@ class Run:
         """The lines of stats.jsonl, oldest first, without those that a crash or a disk has damaged."""
         lines: list[dict[str, Any]] = []
         if self.stats_file.exists():
-            for text in self.stats_file.read_text(errors="replace").splitlines():
+            for text in self.stats_file.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, RecursionError):
                     line = json.loads(text)
                     if isinstance(line, dict) and all(type(line.get(name)) is int for name in ("stage", "epoch")):
@@ -128,7 +130,7 @@ class Run:
         if not path.exists():
             return []
         with refusing(path, "not a list of sessions; delete it, and the run goes on"):
-            sessions = json.loads(path.read_text())["sessions"]
+            sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
             if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
                 raise ValueError("sessions must be a list of objects")
         return sessions
@@ -159,15 +161,13 @@ class Run:
         Raises:
             InUseError: Another process has the lock.
         """
-        import fcntl
-
-        with open(self.path / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InUseError(
-                    f"{self.path} is in use by another process; wait for it, stop it, or pass another folder with --out"
-                ) from None
+        try:
+            held = FileLock(self.path / ".lock").acquire(timeout=0)
+        except Timeout:
+            raise InUseError(
+                f"{self.path} is in use by another process; wait for it, stop it, or pass another folder with --out"
+            ) from None
+        with held:
             for left_behind in self.path.rglob(".*.tmp"):
                 left_behind.unlink()
             yield

@@ -143,7 +143,7 @@ def search(
         floor: The lowest control that is accepted; among choices that reach it, the lowest MSE is best.
         storage: URL of a database, which many machines may share; defaults to a file in `out`.
         num_trials: How many choices to try in this call; defaults to all that are left.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Returns:
         The best trial of each choice that was ever tried, best first.

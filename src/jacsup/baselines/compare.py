@@ -129,7 +129,7 @@ def run_comparison(
         out: Folder of the results, with one folder for each method, code length and seed.
         methods: Keys of the methods.
         data_root: Folder of the data set's files, for our own training.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Yields:
         The scores of one method, or of one of its stages with attributes: those of docs/METRICS.md, and `method`,
@@ -247,7 +247,7 @@ def _read(folder: Path) -> list[dict[str, Any]]:
     file = _stored(folder)
     assert file
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise ValueError(f"{file} is damaged; delete it and run the same command again") from None
 

@@ -75,7 +75,7 @@ def edit(
         detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
         align: Use the central square of the photo instead of finding the face.
         face: Which of several faces to edit, counted from 1, the largest.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
     if read and (sets or adds or likes or settings or sweep or out):
@@ -200,7 +200,7 @@ def _opened(editor: Editor, photo: Path, *, align: bool, face: int = 1) -> Opene
 def _saved(path: Path) -> tuple[dict[str, float], float]:
     """The strengths and the detail in a file of settings."""
     try:
-        settings = jsonlib.loads(path.read_text())
+        settings = jsonlib.loads(path.read_text(encoding="utf-8"))
         return {name: float(value) for name, value in settings["strengths"].items()}, float(settings["detail"])
     except OSError as error:
         raise ValueError(f"--settings {path}: {error.strerror}; pass a file saved by the editor") from None

@@ -137,7 +137,7 @@ def compare(
         seeds: Seeds; defaults to 0 1 2, or to 0 for faces.
         epochs: Total epochs of each run; defaults to the comparison's own.
         out: The folder for all results and the page that shows them; defaults to runs/compare-NAME.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     if lazy.num_started() > 1:
         raise ValueError("compare runs in one process; start it once for each device, with other --methods or --seeds")

@@ -82,7 +82,7 @@ def train(
         data_root: The folder with the data set's files; by default, MNIST and SVHN are downloaded once.
         out: The run folder; defaults to runs/RECIPE[-ARM][-sSEED].
         seed: The random seed; defaults to the recipe's.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
         epochs: Epochs of each stage; defaults to the recipe's.
         stages: Stop after this many stages. Running the command again without this option trains the others.
         arm: Train this baseline of the recipe instead; `jacsup list` shows the arms.
@@ -240,6 +240,9 @@ COMMANDS = {
 
 def main() -> None:
     """Run the `jacsup` program. Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
     warnings.formatwarning = lambda message, *_where, **_more: f"jacsup: {message}\n"
     try:
         if sys.argv[1:] == ["--version"]:

@@ -34,7 +34,7 @@ def serve(
         root_path: The path under which a proxy offers the editor, such as /tools/faces.
         browser: Start the server without opening the browser.
         api_only: Serve the HTTP interface alone, without the page; it is described at /api.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"--port is {port}; must be between 0 and 65535")

@@ -45,7 +45,7 @@ def tune(
         storage: URL of a database that machines share, such as postgresql://...; defaults to a file in --out.
         data_root: The folder with the data set's files.
         out: The folder for runs and results; defaults to runs/tune-RECIPE.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     _require_sensible(floor, trials, stages, epochs)
     base = find(recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from jacsup.atomic import write_atomically
@@ -111,9 +111,8 @@ def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = Fa
     with open_images(source.images) as images:
         plan = make_plan(source, images, size, skip_bad=skip_bad)
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / IMAGES, "ab") as file:
-            # A second process waits here until the images are prepared.
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # A second process waits here until the images are prepared.
+        with FileLock(folder / ".lock"), open(folder / IMAGES, "ab") as file:
             if not (folder / MANIFEST).exists():
                 bad = _decode(images, plan, folder, file, size, source.scale)
                 if bad and not skip_bad:

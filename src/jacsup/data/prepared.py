@@ -69,7 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         if values["version"] != VERSION:
             raise ValueError(f"version is {values['version']}, must be {VERSION}")
         return from_dict(Manifest, values, "manifest")

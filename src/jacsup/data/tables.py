@@ -180,7 +180,7 @@ def read_partition(path: Path) -> Table:
         ValueError: The file cannot be read, or has another format.
     """
     try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); pass a file like CelebA's list_eval_partition.txt"

@@ -14,7 +14,7 @@ from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.images import chunk_size, code_of
+from jacsup.metrics.images import chunk_size, code_of, exact_sum
 from jacsup.metrics.regions import attribute_regions, change_outside
 from jacsup.models import Autoencoder, Factor
 from jacsup.progress import track
@@ -249,12 +249,12 @@ def counterfactual_gain(
     for factor in track(range(len(attributes)), "comparing edits with the truth"):
         truths, turned_on = counterfactual(factor)
         y = flipped(code.y, factor, turned_on.to(device), 1, attributes, (m_minus, m_plus))
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        sums = torch.zeros(3, dtype=torch.float64)
         decoded = decode(code), decode(Code(y, code.z))
         for before, after, *pixels in zip(*decoded, images.split(size), truths.split(size), strict=True):
             source, truth = (to_float(part.to(device), UNIT) for part in pixels)
             errors = after - before - (truth - source), after - truth, truth - source
-            sums += torch.stack([error.square().sum(dtype=torch.float64) for error in errors])
+            sums += torch.stack([exact_sum(error.square()) for error in errors]).cpu()
         of_edit, of_image, wanted = sums.tolist()
         gains.append(1 - of_edit / wanted if wanted else math.nan)
         full.append(1 - of_image / wanted if wanted else math.nan)

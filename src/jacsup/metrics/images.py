@@ -122,7 +122,7 @@ def mean_image_mse(images: UInt8[Tensor, "n c h w"]) -> float:
     for part in images.split(chunk_size(images)):
         sums, squares = sums + part.sum(dim=0), squares + part.long().square().sum(dim=0)
     count = len(images)
-    return float((squares.double() / count - (sums.double() / count) ** 2).mean()) / 255**2
+    return float((squares.cpu().double() / count - (sums.cpu().double() / count) ** 2).mean()) / 255**2
 
 
 def reconstruction_warning(error: float, mean_image_error: float) -> str | None:
@@ -142,6 +142,15 @@ def reconstruction_warning(error: float, mean_image_error: float) -> str | None:
     )
 
 
+def exact_sum(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Return the sum in float64: a float32 mean over 10^7 pixels would lose digits.
+
+    Args:
+        values: Numbers on any device; on MPS, which has no float64, they are summed on the CPU.
+    """
+    return (values.cpu() if values.device.type == "mps" else values).sum(dtype=torch.float64)
+
+
 def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Return the mean squared error of pixels in [0, 1] against uint8 images; 0 is exact.
 
@@ -149,9 +158,8 @@ def mse(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> f
         pixels: Pixels in [0, 1], shape (n, c, h, w).
         images: Images (n, c, h, w), uint8.
     """
-    # Squares are summed in float64: a float32 mean over 10^7 pixels would lose digits.
     errors = (pixels - to_float(images.to(pixels.device), UNIT)).square()
-    return errors.sum(dtype=torch.float64).item() / pixels.numel()
+    return exact_sum(errors).item() / pixels.numel()
 
 
 def psnr(mean_squared_error: float) -> float:

@@ -115,15 +115,17 @@ def pick_device(name: str) -> torch.device:
     """Return a torch device by name.
 
     Args:
-        name: cpu, cuda, cuda:N, or auto for the first GPU if there is one, else the CPU.
+        name: cpu, cuda, cuda:N, mps, or auto for the first GPU if there is one, else the CPU.
 
     Raises:
         ValueError: there is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?", name):
-        raise ValueError(f"device is '{name}'; must be auto, cpu, cuda or cuda:N")
+    if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?|mps", name):
+        raise ValueError(f"device is '{name}'; must be auto, cpu, cuda, cuda:N or mps")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device is 'mps', but torch sees no such GPU here; use cpu or auto")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")

@@ -218,7 +218,7 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
 
     Args:
         where: A run folder (its newest finished stage), a model file, a shipped model's name, or hf:owner/name.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         ValueError: there is no such model or device.

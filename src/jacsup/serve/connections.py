@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from typing import Any
 
 from anyio import Event
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    import resource
+except ModuleNotFoundError:
+    # Windows has none, and counts connections apart from files.
+    resource = None
 
 # Files that the process may have open, where the machine allows it, and those that are no connections.
 MOST_FILES = 8192
@@ -20,6 +25,8 @@ SHARE_OF_AN_ADDRESS = 0.5
 
 def raise_file_limit() -> None:
     """Allow as many open files as the machine does, up to MOST_FILES."""
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft < wanted:
@@ -28,7 +35,8 @@ def raise_file_limit() -> None:
 
 def most_connections() -> int:
     """Return how many connections the process has files for."""
-    return max(1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_FILES) - OTHER_FILES)
+    allowed = MOST_FILES if resource is None else min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_FILES)
+    return max(1, allowed - OTHER_FILES)
 
 
 class BoundedProtocol(H11Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import socket
 import threading
 import webbrowser
@@ -63,7 +64,7 @@ def serve(
         host: the address to listen on; 0.0.0.0 lets other machines in.
         port: the port to listen on; 0 picks a free one.
         browser: open the editor in a browser.
-        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
         info: the model's factors; needed for a model that was not loaded from a file.
         page: serve the page; False serves the HTTP interface alone, and needs a model.
         allow_hosts: further names under which browsers may reach it, such as that of a proxy.
@@ -132,7 +133,9 @@ def listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Only of a socket that names its protocol does asyncio send small answers at once (TCP_NODELAY).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":
+        # Elsewhere it would let two servers share a port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen()
@@ -158,7 +161,7 @@ def application(
     Args:
         model: what `jacsup.load` takes, or any model in eval mode.
         host: the name under which it may be reached, besides localhost; requests for other names are refused.
-        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
         info: the model's factors; needed for a model that was not loaded from a file.
         page: include the page; False leaves the HTTP interface alone.
         allow_hosts: further such names, for example that of a proxy; with the port, where the browser shows one.
@@ -188,7 +191,7 @@ def choice(
 
     Args:
         host: as for `application`.
-        device: where to run the models: auto, cpu, cuda or cuda:N.
+        device: where to run the models: auto, cpu, cuda, cuda:N or mps.
         allow_hosts: as for `application`.
         root_path: as for `application`.
     """

@@ -230,7 +230,7 @@ class UnitStudio:
     def _effects(self) -> list[float]:
         """The mean squared change of pixels between a standard deviation below and above each unit's mean."""
         spread = torch.tensor([factor.std for factor in self._info.factors]).diag()
-        low, high = (_decoded(self._model, self._means() + sign * spread).double() for sign in (-1, 1))
+        low, high = (_decoded(self._model, self._means() + sign * spread).cpu().double() for sign in (-1, 1))
         return [max(float(each), LEAST_EFFECT) for each in (high - low).square().flatten(1).mean(dim=1)]
 
     def map(self) -> bytes:
@@ -258,7 +258,7 @@ def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: M
 
     Args:
         model: what `jacsup.load` takes, or any model in eval mode.
-        device: where to run a model that is loaded here: auto, cpu, cuda or cuda:N.
+        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
         info: the model's factors; needed for a model that was not loaded from a file.
 
     Raises:

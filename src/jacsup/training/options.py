@@ -16,7 +16,7 @@ class TrainingOptions(TypedDict, total=False):
         data_root: Folder with the data set's files.
         num_stages: Stop after that many stages; defaults to all.
         init: RUN or RUN/STAGE whose finished stages a new run starts from.
-        device: `auto` (default), `cpu`, `cuda` or `cuda:N`.
+        device: `auto` (default), `cpu`, `cuda`, `cuda:N` or `mps`.
         deterministic: Be bit-exact on a GPU too, which is slower.
         precision: What the layers compute in while they learn, `float32` (default) or `bfloat16`.
         compile: Use torch.compile, which first takes minutes, and on a CPU a C++ compiler. On a GPU a step of an MLP

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from types import TracebackType
 from typing import Any
@@ -15,6 +14,12 @@ from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
 from jacsup.config import Recipe, Stage
 from jacsup.run import Run
+
+try:
+    import resource
+except ModuleNotFoundError:
+    # Windows has none.
+    resource = None
 
 
 def cut_stats(run: Run, stage: int, epoch: int) -> None:
@@ -99,7 +104,7 @@ class Reporter:
         """
         if self._silent:
             return
-        with open(self._run.stats_file, "a") as file:
+        with open(self._run.stats_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -125,8 +130,10 @@ def _format(values: dict[str, float]) -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the peak memory in MiB: of the tensors on a GPU, of the process on a CPU."""
+    """Return the peak memory in MiB: of the tensors on a GPU, else of the process; 0 where the system does not tell."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    if resource is None:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

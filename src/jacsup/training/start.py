@@ -115,7 +115,9 @@ def describe_session(run: Run, data: Dataset, device: torch.device, options: Opt
         The data set's notes, and one for each difference from the last session.
     """
     session: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {platform.machine()}",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {platform.machine()}",
         "threads": torch.get_num_threads(),
         "processes": dist.size(),
         "deterministic": options.deterministic,

@@ -121,7 +121,8 @@ def _read(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # Copies: Windows replaces no file that is mapped into memory.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (FileNotFoundError, SafetensorError):
         return None
     if "position" not in metadata or metadata.get("sha256") != _digest(metadata["position"], tensors):
