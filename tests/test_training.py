@@ -7,6 +7,8 @@ import errno
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,14 +22,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crashes import stop_after
+from crashes import Stop, stop_after
 from golden_curves import TIMES, follows_golden_curve
 from safetensors.torch import save_file
 
 import jacsup
 from jacsup import atomic
+from jacsup.cli import main as cli
 from jacsup.code import to_float
-from jacsup.config import Diffusion, Recipe
+from jacsup.config import Diffusion, Recipe, read_recipe
 from jacsup.data import load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.jsonable import set_field
@@ -342,7 +345,95 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
         ValueError, match="'debug' and its data differ in model from the run's first 3 stages; these must be equal"
     ):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
+    with pytest.raises(
+        ValueError, match=r"has all 3 stages of recipe 'debug', so nothing is left to train; .*--extend N"
+    ):
+        jacsup.train(recipe, out=tmp_path / "other", init=finished)
     assert not (tmp_path / "other").exists()
+
+
+def longer(recipe: Recipe, more: int) -> Recipe:
+    last = len(recipe.stages) - 1
+    return set_field(recipe, f"stages.{last}.epochs", recipe.stages[last].epochs + more)
+
+
+def test_an_extended_run_is_one_with_more_epochs(tmp_path: Path, finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    out = jacsup.train(DEBUG, out=tmp_path / "extended", init=finished, extend=2)
+    at_once = jacsup.train(longer(DEBUG, 2), out=tmp_path / "alone" / "whole")
+    # The name of the recipe's run is in the model file, so the weights alone are equal.
+    assert weights(out) == weights(at_once)
+    assert [(line["stage"], line["epoch"]) for line in stats(out)] == [
+        (line["stage"], line["epoch"]) for line in stats(at_once)
+    ]
+    assert Run(out).recipe == replace(longer(Run(finished).recipe, 2), init=Run(finished).stage_digest(2))
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    again = weights(out)
+    assert jacsup.train(DEBUG, out=out, init=finished, extend=2) == out and weights(out) == again
+    twice = jacsup.train(read_recipe(out / "recipe.json"), out=tmp_path / "twice", init=out, extend=1)
+    assert weights(twice) == weights(jacsup.train(longer(DEBUG, 3), out=tmp_path / "alone" / "three"))
+
+
+@pytest.mark.parametrize("objective", ["residual", "one-cycle"])
+def test_every_stage_can_be_extended(objective: str, tmp_path: Path) -> None:
+    recipe = set_field(with_arm(DEBUG, "residual") if objective == "residual" else DEBUG, "stages.epochs", 1)
+    if objective == "one-cycle":
+        recipe = set_field(recipe, "stages.adam.schedule", "one-cycle")
+    run = jacsup.train(recipe, out=tmp_path / "run")
+    out = jacsup.train(recipe, out=tmp_path / "longer", init=run, extend=1)
+    assert len(stats(out)) == len(stats(run)) + 1 and stats(out)[-1]["epoch"] == 1
+    assert weights(out) != weights(run)
+
+
+def test_an_extension_that_was_killed_at_once_goes_on(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jacsup.training.start.save_checkpoint", crash)
+        with pytest.raises(Stop):
+            jacsup.train(DEBUG, out=tmp_path / "run", init=finished, extend=1)
+    jacsup.train(DEBUG, out=tmp_path / "run", init=finished, extend=1)
+    whole = jacsup.train(DEBUG, out=tmp_path / "whole", init=finished, extend=1)
+    assert weights(tmp_path / "run") == weights(whole) and len(stats(whole)) == len(stats(tmp_path / "run"))
+
+
+def test_what_cannot_be_extended(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(message: str, recipe: Recipe = DEBUG, init: Path = finished, extend: int = 1) -> None:
+        with pytest.raises(ValueError, match=message):
+            jacsup.train(recipe, out=tmp_path / "out", init=init, extend=extend)
+        assert not (tmp_path / "out").exists()
+
+    refused(r"^--extend is 0; must be at least 1 epoch", extend=0)
+    refused(
+        r"holds a run of another recipe \(seed: 0 -> 3\); to extend it pass .*recipe.json", set_field(DEBUG, "seed", 3)
+    )
+    refused(r"is not a run", init=tmp_path)
+    half = jacsup.train(DEBUG, out=tmp_path / "half", num_stages=2)
+    refused(r"half is not finished, so --extend cannot continue it; run its own command again first", init=half)
+    whole = shutil.copytree(finished, tmp_path / "whole")
+    for file in whole.glob("checkpoint*"):
+        file.unlink()
+    refused(
+        r"whole has no checkpoint of its end, so --extend .*; train a new run with --set stages.2.epochs=", init=whole
+    )
+
+
+def test_more_epochs_of_a_finished_run_are_refused_with_the_command_that_trains_them(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"; once it is finished, `(jacsup .*)` trains its last stage for 3"
+    ) as refused:
+        jacsup.train(longer(DEBUG, 3), out=finished)
+    (command,) = re.findall("`(.*)`", str(refused.value))
+    monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path / "run")])
+    cli.main()
+    assert len(stats(tmp_path / "run")) == len(stats(finished)) + 3
+    with pytest.raises(ValueError, match=r"pass another --out$"):
+        jacsup.train(set_field(longer(DEBUG, 3), "seed", 1), out=finished)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished: Path) -> None:
@@ -475,7 +566,7 @@ def test_damaged_stages_are_not_copied(tmp_path: Path, capsys: pytest.CaptureFix
     assert "note: not copied, as it is damaged: " in told and "copied from" not in told
     assert Run(tmp_path / "c").finished_stages() == [0]
     with pytest.raises(ValueError, match="not a jacsup model"):
-        jacsup.train(other, out=tmp_path / "d", init=whole)
+        jacsup.train(other, out=tmp_path / "d", init=whole / "units-3")
 
 
 def test_a_start_that_was_killed_at_once_is_started_again(tmp_path: Path) -> None:

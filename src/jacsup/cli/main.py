@@ -65,6 +65,7 @@ def train(
     stages: Option[int] = None,
     arm: Option[str] = None,
     init: Option[str] = None,
+    extend: Option[int] = None,
     size: Option[int] = None,
     own: Own = OwnImages(),
     unsupervised: Flag = False,
@@ -87,6 +88,8 @@ def train(
         stages: Stop after this many stages. Running the command again without this option trains the others.
         arm: Train this baseline of the recipe instead; `jacsup list` shows the arms.
         init: A run, or RUN/STAGE, whose finished stages the new run starts from.
+        extend: Train the last stage of a finished run for this many further epochs, in a new run. The finished run is
+            the one in runs/RECIPE, or that of --init; --out defaults to its folder's name and -plus-N.
         size: Side of the images in pixels, for recipes of faces and folders: 32, 64, 128, 256 or 512.
         own: The user's own images.
         unsupervised: For the recipe folder: learn an ordered code, without attributes.
@@ -117,6 +120,7 @@ def train(
         device=device,
         num_stages=stages,
         init=init,
+        extend=extend,
         deterministic=deterministic,
         precision=precision,
         compile=compile,

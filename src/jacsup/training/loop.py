@@ -37,7 +37,7 @@ from jacsup.training.options import Options, TrainingOptions
 from jacsup.training.order import order_units
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
-from jacsup.training.start import InitialStages, copy_stages, describe_session, open_run, starting_model
+from jacsup.training.start import InitialStages, copy_stages, default_folder, describe_session, open_run, starting_model
 from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 
@@ -80,7 +80,7 @@ def train(
     Args:
         recipe: What to train.
         data: Data set to use instead of the recipe's.
-        out: The run folder; defaults to `runs/RECIPE[-ARM][-sSEED]`.
+        out: The run folder; defaults to `runs/RECIPE[-ARM][-sSEED]`, and of an extended run to that and `-plus-N`.
         **options: Where and how to train; see TrainingOptions.
 
     Returns:
@@ -102,13 +102,13 @@ def train(
         raise ValueError(
             f"stages is {count}; it must be between 1 and {len(recipe.stages)}, the number of stages in '{recipe.name}'"
         )
-    path = Path(out or Path("runs") / recipe.run_name)
+    path = Path(out or default_folder(recipe, chosen))
     with dist.joined(pick_device(chosen.device)) as device:
         with dist.main_first():
             data = data or load_dataset(recipe.data, Path(chosen.data_root) if chosen.data_root else None)
         recipe = replace(recipe, data=data.config)
         _require_trainable(recipe, data, count)
-        with open_run(recipe, path, chosen.init, data) as (run, recipe, initial):
+        with open_run(recipe, path, chosen.init, data, chosen.extend) as (run, recipe, initial):
             _train_run(run, recipe, initial, data.to(device), device, count, chosen)
     return path
 
@@ -133,6 +133,7 @@ def _train_run(
         # Minutes, of a large set for the first time.
         judge = get_judges(data, supervised=recipe.supervised)
     dist.barrier()
+    checkpoint = checkpoint or load_checkpoint(run.checkpoint_file)
     with reporter, _interruptible() as interrupted, Saver(run.checkpoint_file) as saver:
         session = _Session(run, recipe, data, device, judge, reporter, saver, interrupted, options)
         _train_stages(session, count, checkpoint)

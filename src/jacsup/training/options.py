@@ -16,6 +16,7 @@ class TrainingOptions(TypedDict, total=False):
         data_root: Folder with the data set's files.
         num_stages: Stop after that many stages; defaults to all.
         init: RUN or RUN/STAGE whose finished stages a new run starts from.
+        extend: Further epochs for the last stage of the finished run `init`, in a new run.
         device: `auto` (default), `cpu`, `cuda`, `cuda:N` or `mps`.
         deterministic: Be bit-exact on a GPU too, which is slower.
         precision: What the layers compute in while they learn, `float32` (default) or `bfloat16`.
@@ -27,6 +28,7 @@ class TrainingOptions(TypedDict, total=False):
     data_root: str | Path | None
     num_stages: int | None
     init: str | Path | None
+    extend: int | None
     device: str
     deterministic: bool
     precision: Precision
@@ -41,6 +43,7 @@ class Options:
     data_root: str | Path | None = None
     num_stages: int | None = None
     init: str | Path | None = None
+    extend: int | None = None
     device: str = "auto"
     deterministic: bool = False
     precision: Precision = "float32"

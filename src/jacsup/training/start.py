@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,27 +22,43 @@ from jacsup.config import Growth, Recipe, ResidualStudent, Stage
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import initial_seed
 from jacsup.hooks import hook_of
-from jacsup.jsonable import differences
+from jacsup.jsonable import differences, set_field
 from jacsup.models import Model, build, load, load_metadata
 from jacsup.models.grow import grow
 from jacsup.models.residual import ResidualAutoencoder, addition_sizes
 from jacsup.run import Run
 from jacsup.training.options import Options
+from jacsup.training.state import Position, load_checkpoint, save_checkpoint
 
 MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
 class InitialStages:
-    """Where a new run's first stages come from: the first `count` stages of another run."""
+    """Where a new run's first stages come from: the first `count` stages of another run.
+
+    `extended`: the next one too, as far as it is trained there.
+    """
 
     run: Run
     count: int
+    extended: bool = False
+
+
+def default_folder(recipe: Recipe, options: Options) -> Path:
+    """Return the run folder of a recipe, where none is given.
+
+    Args:
+        recipe: What is trained.
+        options: The options of this session.
+    """
+    folder = Path("runs") / recipe.run_name
+    return Path(f"{Path(options.init or folder)}-plus-{options.extend}") if options.extend is not None else folder
 
 
 @contextlib.contextmanager
 def open_run(
-    recipe: Recipe, path: Path, init: str | Path | None, data: Dataset
+    recipe: Recipe, path: Path, init: str | Path | None, data: Dataset, extend: int | None = None
 ) -> Iterator[tuple[Run, Recipe, InitialStages | None]]:
     """Create or reopen the run folder of a recipe and hold its lock.
 
@@ -50,16 +67,19 @@ def open_run(
         path: The run folder.
         init: RUN or RUN/STAGE to start from, if any.
         data: The data set.
+        extend: Further epochs for the last stage of `init`.
 
     Yields:
-        The run, the recipe with its `init` filled in, and the stages that `init` names.
+        The run, the recipe with its `init` and further epochs filled in, and the stages that `init` names.
 
     Raises:
         ValueError: The folder holds something else or another recipe's run, or is in use.
     """
     run, initial = Run(path), None
     resumed = (path / "recipe.json").exists()
-    if init:
+    if extend is not None:
+        recipe, initial = _extended(recipe, Run(Path(init or Path("runs") / recipe.run_name)), extend)
+    elif init:
         initial = _initial_stages(init, recipe, data, run.recipe.init if resumed else "")
         recipe = replace(recipe, init=initial.run.stage_digest(initial.count - 1))
     elif recipe.init and not resumed:
@@ -86,10 +106,47 @@ def _refuse_other_content(run: Run, recipe: Recipe) -> None:
         if changed:
             raise ValueError(
                 f"{run.path} holds a run of another recipe ({_shortened(changed)}); "
-                "to resume it pass the same settings, to start anew pass another --out"
+                f"to resume it pass the same settings, to start anew pass another --out{_way_to_extend(run, recipe)}"
             )
     elif run.path.exists() and (not run.path.is_dir() or any(map(_is_foreign, run.path.iterdir()))):
         raise ValueError(f"{run.path} exists and is not a run; pass a new folder with --out")
+
+
+def _way_to_extend(run: Run, recipe: Recipe) -> str:
+    """The command that trains a finished run for longer, where only that is asked of it."""
+    theirs, more = run.recipe, 0
+    if len(theirs.stages) == len(recipe.stages):
+        more = recipe.stages[-1].epochs - theirs.stages[-1].epochs
+    if more < 1 or any(".epochs: " not in change for change in differences(theirs, recipe)):
+        return ""
+    sessions = run.sessions()
+    root = sessions[-1].get("data_root") if sessions else None
+    words = ["jacsup", "train", str(run.path / "recipe.json"), "--init", str(run.path), "--extend", str(more)]
+    words += ["--data-root", str(root)] if root else []
+    return f"; once it is finished, `{shlex.join(words)}` trains its last stage for {more} epochs more"
+
+
+def _extended(recipe: Recipe, run: Run, num_epochs: int) -> tuple[Recipe, InitialStages]:
+    """The recipe whose last stage goes on after its end, and what a finished run of the recipe has of it."""
+    last = len(recipe.stages) - 1
+    if num_epochs < 1:
+        raise ValueError(f"--extend is {num_epochs}; must be at least 1 epoch")
+    changed = differences(replace(run.recipe, init=""), replace(recipe, init=""))
+    if changed:
+        raise ValueError(
+            f"{run.path} holds a run of another recipe ({_shortened(changed)}); to extend it pass "
+            f"{run.path / 'recipe.json'} as the recipe"
+        )
+    if len(run.finished_stages(recipe)) <= last:
+        raise ValueError(f"{run.path} is not finished, so --extend cannot continue it; run its own command again first")
+    checkpoint = load_checkpoint(run.checkpoint_file)
+    if not checkpoint or checkpoint.position != Position(stage=last, epoch=recipe.stages[last].epochs):
+        raise ValueError(
+            f"{run.path} has no checkpoint of its end, so --extend cannot continue it; train a new run with "
+            f"--set stages.{last}.epochs=..."
+        )
+    longer = set_field(recipe, f"stages.{last}.epochs", recipe.stages[last].epochs + num_epochs)
+    return replace(longer, init=run.stage_digest(last)), InitialStages(run, last, extended=True)
 
 
 def _shortened(changes: list[str]) -> str:
@@ -162,12 +219,18 @@ def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: i
     else:
         initial = _best_sibling(run, recipe, notes)
     count = min(initial.count, most) if initial else 0
-    if initial is None or count <= len(run.finished_stages(recipe)):
+    if initial is None or (count <= len(run.finished_stages(recipe)) and not initial.extended):
         return notes
-    lines = [line for line in initial.run.stats() if line["stage"] < count]
+    lines = [line for line in initial.run.stats() if line["stage"] < count or initial.extended]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
     for number in range(count):
         write_atomically(run.stage_file(number, recipe), initial.run.stage_file(number).read_bytes())
+    if initial.extended:
+        checkpoint = load_checkpoint(initial.run.checkpoint_file)
+        assert checkpoint
+        # Last: with a checkpoint, nothing is copied any more.
+        save_checkpoint(run.checkpoint_file, checkpoint)
+        return [*notes, f"continues stage {recipe.stages[count].name} of {initial.run.path}"]
     names = ", ".join(stage.name for stage in recipe.stages[:count])
     return [*notes, f"copied from {initial.run.path}: {names}"]
 
@@ -229,6 +292,11 @@ def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: s
         raise ValueError(
             f"--init {init}: recipe '{recipe.name}' and its data differ in {' and '.join(different)} from the "
             f"run's first {source.count} stages; these must be equal"
+        )
+    if source.count >= len(recipe.stages):
+        raise ValueError(
+            f"--init {init} has all {source.count} stages of recipe '{recipe.name}', so nothing is left to train; "
+            "pass RUN/STAGE of an earlier one, or --extend N for further epochs of the last"
         )
     return source
 
