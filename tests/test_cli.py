@@ -6,6 +6,7 @@ import ast
 import gzip
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import write_folder
+from pictures import picture, write_folder, write_table
 from PIL import Image
 
 import jacsup
@@ -548,6 +549,55 @@ def test_a_folder_of_ones_own_is_trained_resumed_and_judged(call: Call, tmp_path
     assert (ordered.code, ordered.err) == (0, "")
     without = call("train", "folder", "--images", "photos", "--size", 32, "--out", "none")
     assert without.code == 2 and "learns attributes, but the images have none" in without.err
+
+
+def test_images_whose_preparation_was_deleted_are_prepared_again_by_the_command_that_is_told(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JACSUP_CACHE", str(tmp_path / "cache"))
+    write_folder(tmp_path / "my photos", 40, width=40, height=40)
+    (tmp_path / "my photos" / "000003.jpg").write_bytes(b"damaged")
+    write_table(tmp_path / "table.csv", 40)
+    images = ("--images", "my photos", "--attributes", "table.csv", "--drop", "age", "male", "--size", 32)
+    train = ("train", "folder", "--unsupervised", *images, "--epochs", 1, "--stages", 1, "--out", "run")
+    small = ("--set", "stages.batch_size=12", "model.channels=[4,4,4]")
+    refused = call(*train, *small)
+    (command,) = re.findall("`(.*)`", refused.err)
+    assert call(*shlex.split(command)[1:]).code == 0
+    assert call(*train, "--skip-bad", *small).code == 0
+    before = call("evaluate", "run", "--json").out
+    shutil.rmtree(tmp_path / "cache")
+    for name in ("evaluate", "report"):
+        refused = call(name, "run")
+        assert refused.code == 2 and "the prepared images of this run are no longer in" in refused.err
+        assert re.findall("`(.*)`", refused.err) == [command]
+    assert call(*shlex.split(command)[1:]).code == 0
+    assert call("evaluate", "run", "--json").out == before and call("report", "run").code == 0
+
+
+def test_an_old_run_without_the_command_is_told_of_it_in_general(call: Call, tmp_path: Path) -> None:
+    refused = call("train", "folder", "--data-root", tmp_path / "gone", "--size", 32)
+    assert refused.code == 2 and "`jacsup data prepare folder --images DIR --size 32`" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (("export", "mnist", "--format", "half", "-o", "taken"), "taken/model.safetensors: "),
+        (("export", "mnist", "--format", "half", "-o", "file"), "file: "),
+        (("edit", "faces", "photo.png", "--set", "Smiling=1", "--no-align", "-o", "/proc/out.png"), "/proc/out.png: "),
+    ],
+)
+def test_a_message_names_the_users_file_and_no_temporary_one(
+    command: tuple[str, ...], named: str, call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "photo.png").write_bytes(picture(1, width=64, height=64))
+    result = call(*command)
+    assert result.code == 2 and ".tmp" not in result.err
+    assert result.err.splitlines()[-1].startswith(f"jacsup: {named}")
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,13 @@ def test_a_model_is_pushed_and_found_again(hub: LocalHub, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < model.stat().st_size
 
 
+def test_a_model_of_the_hub_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jacsup.models.file.download", lambda _: tmp_path / "cached")
+    (tmp_path / "cached").write_bytes(b"no model")
+    with pytest.raises(ValueError, match=r"^hf:someone/faces: not a jacsup model"):
+        load("hf:someone/faces")
+
+
 def test_what_should_be_private_is_not_made_public(hub: LocalHub, tmp_path: Path) -> None:
     model = unit_model(tmp_path / "model.safetensors")
     with pytest.raises(

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jacsup.atomic import write_atomically
+from jacsup.atomic import naming, write_atomically
 from jacsup.bounded import refusing
 from jacsup.config import Recipe, read_recipe
 from jacsup.jsonable import to_dict
@@ -162,7 +162,8 @@ class Run:
             InUseError: Another process has the lock.
         """
         try:
-            held = FileLock(self.path / ".lock").acquire(timeout=0)
+            with naming(self.path):
+                held = FileLock(self.path / ".lock").acquire(timeout=0)
         except Timeout:
             raise InUseError(
                 f"{self.path} is in use by another process; wait for it, stop it, or pass another folder with --out"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jacsup.config import Folder
 from jacsup.data.dataset import Dataset
-from jacsup.data.prepared import load_prepared, read_manifest
+from jacsup.data.prepared import MANIFEST, load_prepared, read_manifest
 from jacsup.data.spec import DatasetSpec
 
 
@@ -25,6 +25,9 @@ def load_folder(config: Folder, root: Path | None) -> Dataset:
     """
     if root is None:
         raise ValueError("this recipe needs your images; pass --images DIR, or a prepared folder as --data-root")
+    if not (root / MANIFEST).is_file():
+        command = f"jacsup data prepare folder --images DIR --size {config.size}"
+        raise ValueError(f"{root} has no prepared images; prepare them with `{command}`, as for training")
     manifest = read_manifest(root)
     if manifest.size != config.size:
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from jacsup.config import DataConfig
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
+from jacsup.data.prepared import MANIFEST
 from jacsup.jsonable import from_dict
 from jacsup.models import load_metadata, model_file
 from jacsup.run import Run
@@ -27,6 +28,15 @@ def find_data(path: Path, data_root: str | Path | None) -> Dataset:
     """
     run = next((Run(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
     config = run.recipe.data if run else from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
-    if run and run.sessions():
-        data_root = data_root or run.sessions()[-1]["data_root"]
+    session = run.sessions()[-1] if run and run.sessions() else {}
+    if not data_root and (data_root := session.get("data_root")) and (command := session.get("prepared_by")):
+        _require_prepared(Path(data_root), command)
     return load_dataset(config, Path(data_root) if data_root else None)
+
+
+def _require_prepared(folder: Path, command: str) -> None:
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"the prepared images of this run are no longer in {folder}; prepare them again with `{command}`, and pass "
+            "the folder that it prints as --data-root if it is another"
+        )

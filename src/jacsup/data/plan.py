@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from jacsup.data.match import rows_of
 from jacsup.data.prepared import VERSION
 from jacsup.data.splits import TEST, TRAIN, VALIDATION, by_column
 from jacsup.data.tables import Table, read_partition, read_table
+from jacsup.models.fetch import HUB
 
 LARGEST_TEST = 10_000
 # A message names no more columns or files.
@@ -47,6 +49,24 @@ class ImageSource:
     columns: ColumnChoice = ALL_COLUMNS
     ignore_splits: bool = False
     scale: float = 1.0
+
+    def command(self, size: int, *, skip_bad: bool = False) -> str:
+        """Return the command that prepares these images; empty if they have a partition, which no option names.
+
+        Args:
+            size: Side of the square images, in pixels.
+            skip_bad: Whether damaged images are left out.
+        """
+        if self.partition:
+            return ""
+        where = str(self.images)
+        words = ["--images", where if where.startswith(HUB) else str(Path(where).resolve()), "--size", str(size)]
+        words += ["--attributes", str(self.attributes.resolve())] if self.attributes else []
+        for option, names in vars(self.columns).items():
+            words += [f"--{option}", *names] if names else []
+        words += ["--scale", f"{self.scale:g}"] if self.scale != 1 else []
+        flags = [("--ignore-splits", self.ignore_splits), ("--skip-bad", skip_bad)]
+        return shlex.join(["jacsup", "data", "prepare", "folder", *words, *(flag for flag, on in flags if on)])
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,8 @@ def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = Fa
             if not (folder / MANIFEST).exists():
                 bad = _decode(images, plan, folder, file, size, source.scale)
                 if bad and not skip_bad:
-                    raise _damaged(plan, bad)
-                _finish(plan, bad, folder, size)
+                    raise _damaged(plan, bad, source.command(size, skip_bad=True))
+                _finish(plan, bad, folder, size, source.command(size, skip_bad=skip_bad))
     manifest = read_manifest(folder)
     if manifest.source != plan.digest:
         raise ValueError(f"{folder} holds other images; choose another folder, or delete this one")
@@ -162,11 +162,11 @@ def _decode(images: Images, plan: Plan, folder: Path, file: BufferedWriter, size
     return bad
 
 
-def _damaged(plan: Plan, bad: dict[int, str]) -> ValueError:
+def _damaged(plan: Plan, bad: dict[int, str], command: str) -> ValueError:
     first, reason = next(iter(bad.items()))
     return ValueError(
         f"{len(bad):,} of {len(plan.names):,} images cannot be read (first: {plan.names[first]}: {reason}); "
-        "repair or remove them, or leave them out with `jacsup data prepare ... --skip-bad`"
+        f"repair or remove them, or leave them out with `{command or 'jacsup data prepare ... --skip-bad'}`"
     )
 
 
@@ -181,7 +181,7 @@ def _progress(folder: Path, source: str, bytes_each: int) -> tuple[int, dict[int
     return (done, bad, brightest) if whole and state["source"] == source else (0, {}, 0)
 
 
-def _finish(plan: Plan, bad: dict[int, str], folder: Path, size: int) -> None:
+def _finish(plan: Plan, bad: dict[int, str], folder: Path, size: int, command: str) -> None:
     good = np.array([position not in bad for position in range(len(plan.names))])
     require_splits(plan.splits[good])
     names = [name for name, is_good in zip(plan.names, good, strict=True) if is_good]
@@ -201,6 +201,7 @@ def _finish(plan: Plan, bad: dict[int, str], folder: Path, size: int) -> None:
         images_sha256=images_sha256,
         tables_sha256=tables_sha256,
         sha256=digest((images_sha256 + tables_sha256).encode()),
+        command=command,
         skipped=(*(f"{plan.names[position]}: {reason}" for position, reason in bad.items()), *plan.skipped),
     )
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())

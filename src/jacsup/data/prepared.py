@@ -40,6 +40,7 @@ class Manifest:
         images_sha256: SHA-256 of the pixels.
         tables_sha256: SHA-256 of attributes, partition and names; see `tables_digest`.
         sha256: SHA-256 of the two.
+        command: The command that prepares them again, if there is one.
         skipped: Damaged images that were left out, with the reason.
     """
 
@@ -53,6 +54,7 @@ class Manifest:
     tables_sha256: str
     sha256: str
     skipped: tuple[str, ...]
+    command: str = ""
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -199,13 +199,17 @@ def model_file(where: str | Path) -> Path:
     return known[str(where)]
 
 
-def load_metadata(path: Path) -> dict[str, Any]:
+def load_metadata(path: Path, name: str | Path | None = None) -> dict[str, Any]:
     """Return the metadata of the model file `path`.
+
+    Args:
+        path: The file.
+        name: What the user calls it, for the message.
 
     Raises:
         ValueError: the file is not a model.
     """
-    with refusing(path, WHAT), safe_open(path, "pt") as file:
+    with refusing(name or path, WHAT), safe_open(path, "pt") as file:
         metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
         stated = metadata.get("format")
         if stated != FORMAT:
@@ -224,8 +228,10 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
         ValueError: there is no such model or device.
     """
     path = model_file(where)
-    metadata, place = load_metadata(path), pick_device(str(device))
-    with refusing(path, WHAT):
+    # Of the Hub, the user does not know the file in its cache.
+    name = where if str(where).startswith(HUB) else path
+    metadata, place = load_metadata(path, name), pick_device(str(device))
+    with refusing(name, WHAT):
         config = from_dict(ModelConfig, metadata["model"], "model")
         shape, sizes = tuple(metadata["image_shape"]), (metadata["num_units"], metadata.get("z_channels", 0))
         if len(shape) != 3 or not all(type(size) is int for size in (*shape, *sizes)) or min(*shape, sizes[0]) < 1:

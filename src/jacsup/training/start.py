@@ -18,9 +18,10 @@ import torch
 import jacsup
 from jacsup import distributed as dist
 from jacsup.atomic import write_atomically
-from jacsup.config import Growth, Recipe, ResidualStudent, Stage
+from jacsup.config import Folder, Growth, Recipe, ResidualStudent, Stage
 from jacsup.data.dataset import Dataset
 from jacsup.data.draws import initial_seed
+from jacsup.data.prepared import read_manifest
 from jacsup.hooks import hook_of
 from jacsup.jsonable import differences, set_field
 from jacsup.models import Model, build, load, load_metadata
@@ -186,6 +187,8 @@ def describe_session(run: Run, data: Dataset, device: torch.device, options: Opt
         "python": platform.python_version(),
         "host_cpus": os.cpu_count(),
     }
+    if isinstance(data.config, Folder) and options.data_root:
+        session["prepared_by"] = read_manifest(Path(options.data_root)).command
     if data.notes:
         session["data_notes"] = list(data.notes)
     earlier = run.sessions()

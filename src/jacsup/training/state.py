@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from jacsup.atomic import sync_folder, write_atomically
+from jacsup.atomic import naming, sync_folder, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     position = json.dumps(asdict(checkpoint.position))
     metadata = {"position": position, "sha256": _digest(position, checkpoint.tensors)}
     fresh = path.with_name(f"{path.name}.new")
-    write_atomically(fresh, save(checkpoint.tensors, metadata))
-    if path.exists():
-        os.replace(path, _previous(path))
-    os.replace(fresh, path)
+    with naming(path):
+        write_atomically(fresh, save(checkpoint.tensors, metadata))
+        if path.exists():
+            os.replace(path, _previous(path))
+        os.replace(fresh, path)
     sync_folder(path.parent)
 
 
