@@ -222,7 +222,7 @@ def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: i
     else:
         initial = _best_sibling(run, recipe, notes)
     count = min(initial.count, most) if initial else 0
-    if initial is None or (count <= len(run.finished_stages(recipe)) and not initial.extended):
+    if initial is None or len(run.finished_stages(recipe)) >= count + initial.extended:
         return notes
     lines = [line for line in initial.run.stats() if line["stage"] < count or initial.extended]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
