@@ -403,3 +403,33 @@ def test_labels_fit_beside_their_images() -> None:
 def test_a_browser_shows_the_page_on_a_phone(written: tuple[Path, dict[str, list[Group]]]) -> None:
     page_file, _ = written
     check_on_a_phone(page_file)
+
+
+def named(data: Dataset, *names: str) -> Dataset:
+    attributes = [replace(attribute, name=name) for attribute, name in zip(data.attributes, names, strict=False)]
+    return replace(data, attributes=(*attributes, *data.attributes[len(names) :]))
+
+
+def test_names_of_attributes_are_no_markup(tmp_path: Path) -> None:
+    data = named(photos(3), "Costs $_{a$", "<b>bold</b> & $x^2$", "a\\b_%s {0}")
+    page = write_report(make_run(tmp_path / "run", PHOTOS, data).path, data, None).read_text("utf-8")
+    assert "Costs $_{a$" in unescape(page) and "&lt;b&gt;bold&lt;/b&gt;" in page and "<b>bold" not in page
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
+    data = named(photos(3), "\U000f0000\U000f0001")
+    with pytest.warns(UserWarning, match="no font has 2 of the letters in the figures; install one") as told:
+        write_report(make_run(tmp_path / "run", PHOTOS, data).path, data, None)
+    assert len(told) == 1
+
+
+def test_of_many_attributes_the_best_are_shown(tmp_path: Path, sheets: dict[str, list[Group]]) -> None:
+    data = photos(100)
+    page = write_report(make_run(tmp_path / "run", PHOTOS, data).path, data, None)
+    assert len(rows_of(page, "Attributes")) == 1 + 40
+    assert "The best 40 of 100 learned attributes" in page.read_text("utf-8")
+    assert '<a href="attributes.csv">all 100</a>' in page.read_text("utf-8")
+    rows = (page.parent / "attributes.csv").read_text("utf-8-sig").splitlines()
+    assert len(rows) == 101 and rows[0].startswith("Attribute,Learned,m+ - m-")
+    drawn = {row.name for name, groups in sheets.items() if name.startswith("figure-4") for row in groups[0].rows}
+    assert len(drawn) == 2 + 40

@@ -9,6 +9,7 @@ from jacsup.metrics.scores import Scores
 from jacsup.models import model_file
 from jacsup.report.attributes import write_attributes_report
 from jacsup.report.html import open_report
+from jacsup.report.sheets import users_words
 from jacsup.report.units import write_units_report
 
 
@@ -30,5 +31,6 @@ def write_report(run_path: Path, data: Dataset, metrics: Scores | None) -> Path:
     """
     report = open_report(run_path, metrics)
     write = write_attributes_report if report.run.recipe.supervised else write_units_report
-    write(report, model_file(report.run.path), data)
+    with users_words():
+        write(report, model_file(report.run.path), data)
     return run_path / "report" / "index.html"

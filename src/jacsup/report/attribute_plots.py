@@ -18,7 +18,7 @@ from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, st
 from jacsup.metrics.images import reconstruct
 from jacsup.metrics.table import metric_of
 from jacsup.models import Autoencoder, device_of, load, load_info
-from jacsup.report.sheets import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save
+from jacsup.report.sheets import ARM_COLOURS, INK, MINUS, Group, Row, draw_rows, plot, save, users_words
 from jacsup.report.siblings import arm_label, stage_letter
 
 SHEET_STRENGTH = 2
@@ -73,7 +73,8 @@ def draw_samples(path: Path, data: Dataset) -> None:
     rows = [_samples(attribute, train, number) for number, attribute in enumerate(data.attributes[:MOST_SAMPLED])] or [
         Row("training images", _tiles(train, torch.arange(len(train))[:NUM_SAMPLES]))
     ]
-    draw_rows(path, [Group(rows)], tile=TILE)
+    with users_words():
+        draw_rows(path, [Group(rows)], tile=TILE)
 
 
 def _samples(attribute: Attribute, train: Split, number: int) -> Row:

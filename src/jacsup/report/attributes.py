@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jacsup.atomic import write_atomically
 from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.data.dataset import Dataset, Split
@@ -33,6 +36,10 @@ NUM_EDITS = 6
 NUM_TRUTHS = 8
 ROWS_ON_SHEET = 20
 NUM_CORRELATIONS = 12
+ALL_ATTRIBUTES = "attributes.csv"
+# Attributes that the page shows; the others are in a table of their own.
+MOST_SHOWN = 40
+MOST_NAMED = 20
 
 EDIT_ACCURACIES = ("accuracy 1", "accuracy 2", "accuracy 4")
 SCORE_COLUMNS = html.columns_of(
@@ -190,7 +197,7 @@ def _letters(faces: _Faces) -> str:
 
 
 def _sheets(faces: _Faces) -> str:
-    learned, parts = faces.learned, []
+    learned, parts = faces.learned[:MOST_SHOWN], []
     count = -(-len(learned) // ROWS_ON_SHEET)
     rows = -(-len(learned) // count)
     for number in range(count):
@@ -198,7 +205,7 @@ def _sheets(faces: _Faces) -> str:
         attribute_plots.draw_attributes(faces.report.folder / file, faces.painter, some, faces.shown)
         parts.append(html.figure(file, f"Test faces with attributes flipped: {_names(faces, some)}"))
     text = (
-        "Every learned attribute, from the best to the worst, set to strength 2 on test faces, or to &minus;2 (marked "
+        f"{_which(faces)}, from the best to the worst, set to strength 2 on test faces, or to &minus;2 (marked "
         f"by a minus sign) on faces that have it.{_not_learned(faces)}"
     )
     return html.section("Figure 4: attributes edited", text, html.grid(parts) if count > 1 else parts[0])
@@ -259,8 +266,18 @@ def _attributes(faces: _Faces) -> str:
         values = {"distance": distance(factor), **faces.measured.get(factor.name, {})}
         learned = "yes" if factor.learned else "not learned"
         rows.append([factor.name, learned, *html.cells(values, ATTRIBUTE_COLUMNS)])
-    text = f"Ordered from the best to the worst.{_not_learned(faces)}"
-    return html.section("Attributes", text, html.table(["Attribute", "Learned", *html.titles(ATTRIBUTE_COLUMNS)], rows))
+    titles, more = ["Attribute", "Learned", *html.titles(ATTRIBUTE_COLUMNS)], ""
+    if len(rows) > MOST_SHOWN:
+        _write_csv(faces.report.folder / ALL_ATTRIBUTES, titles, rows)
+        more = f' These are the first {MOST_SHOWN}; <a href="{ALL_ATTRIBUTES}">all {len(rows):,}</a>.'
+    text = f"Ordered from the best to the worst.{more}{_not_learned(faces)}"
+    return html.section("Attributes", text, html.table(titles, rows[:MOST_SHOWN]))
+
+
+def _write_csv(path: Path, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    content = io.StringIO()
+    csv.writer(content).writerows([cell.replace(MINUS, "-") for cell in row] for row in (titles, *rows))
+    write_atomically(path, content.getvalue().encode("utf-8-sig"))
 
 
 def _stages(faces: _Faces) -> str:
@@ -309,7 +326,14 @@ def _correlations(data: Dataset) -> str:
 def _not_learned(faces: _Faces) -> str:
     missed = [escape(factor.name) for factor in faces.factors if not factor.learned]
     reason = f"m+ &minus; m&minus;, the difference between their mean values with and without, is below {LEARNED}"
+    if len(missed) > MOST_NAMED:
+        missed = [*missed[:MOST_NAMED], f"and {len(missed) - MOST_NAMED:,} more"]
     return f" <b>Not learned: {', '.join(missed)}</b> ({reason})." if missed else ""
+
+
+def _which(faces: _Faces) -> str:
+    count = len(faces.learned)
+    return f"The best {MOST_SHOWN} of {count:,} learned attributes" if count > MOST_SHOWN else "Every learned attribute"
 
 
 def _names(faces: _Faces, factors: Sequence[int]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,53 @@ Pixels = int | float
 # Blue, so that it stands out from black, white and grey strokes; images in colour do not need that.
 SEAM = (0.26, 0.4, 0.6)
 COLOUR_SEAM = (1.0, 1.0, 1.0, 1.0)
+
+
+# Families with more alphabets than matplotlib's own, as systems ship them.
+FONTS = (
+    "Noto Sans",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK KR",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+    "Segoe UI",
+    "FreeSans",
+    "Unifont",
+)
+
+
+@contextmanager
+def users_words() -> Iterator[None]:
+    """Draw the words of users, such as names of attributes, letter by letter: $ is no formula, and all fonts are tried.
+
+    Where no font has a letter, one warning says so.
+    """
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    installed = {*fontManager.get_font_names()}
+    families = ["DejaVu Sans", *(name for name in FONTS if name in installed)]
+    with (
+        warnings.catch_warnings(record=True) as told,
+        matplotlib.rc_context({"text.parse_math": False, "font.family": families}),
+    ):
+        warnings.simplefilter("always")
+        yield
+    unknown = {str(note.message) for note in told if str(note.message).startswith("Glyph ")}
+    for note in told:
+        if str(note.message) not in unknown:
+            warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
+    if unknown:
+        advice = "install one with more letters, such as Noto Sans (fonts-noto-core or fonts-noto-cjk on Debian)"
+        warnings.warn(f"no font has {len(unknown)} of the letters in the figures; {advice}", stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -183,7 +232,6 @@ class Sheet:
             fontsize=size * 72 / SHEET_DPI,
             fontweight="bold" if bold else "normal",
             color=colour,
-            parse_math=False,
         )
 
     def arrow(self, start: Pixels, end: Pixels, y: Pixels) -> None:
