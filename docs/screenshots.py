@@ -60,7 +60,7 @@ def take_faces(browser: Browser, address: str) -> None:
         take(page, "editor-sweep")
         page.click("[aria-label='Sweep Smiling']")
         move(page, Smiling=1, Eyeglasses=1)
-        page.check("#truth")
+        page.check("#beside")
         take(page, "editor-truth")
     with opened(browser, f"{address}/#*start=2", stage, color_scheme="dark") as page:
         page.fill("#search", "hair")

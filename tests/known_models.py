@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from jacsup.code import Code
 from jacsup.config import MLP, Arrays, Conv, DataConfig, ResidualStudent
-from jacsup.models import Factor, ModelInfo, Typical, save_model
+from jacsup.models import Factor, Model, ModelInfo, Typical, save_model
 from jacsup.models.conv import ConvAutoencoder
 from jacsup.models.mlp import MLPAutoencoder
 from jacsup.models.residual import ResidualAutoencoder
+from jacsup.recipes import RECIPES
+from jacsup.run import Run
 
 SHAPE = (1, 4, 4)
 PIXELS = math.prod(SHAPE)
@@ -84,15 +86,51 @@ FACTORS = (
 )
 
 
-def attribute_model(path: Path, data: DataConfig = Arrays(sha256=""), mse: float = 1.0) -> Path:
-    """A random model that says it has learned three of four attributes, and finds errors up to `mse` typical."""
-    torch.manual_seed(0)
-    model = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), 4).eval()
-    typical = Typical(mean=torch.zeros(20), std=torch.ones(20), distance=1e6, mse=mse)
+def random_conv(z_channels: int = 4, seed: int = 0) -> ConvAutoencoder:
+    torch.manual_seed(seed)
+    return ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), len(FACTORS), z_channels).eval()
+
+
+def save_attributes(path: Path, model: Model, data: DataConfig, mse: float = 1.0) -> Path:
+    """The file of a model that says it has learned three of four attributes, and finds errors up to `mse` typical."""
+    size = model.code_size
+    typical = Typical(mean=torch.zeros(size), std=torch.ones(size), distance=1e6, mse=mse)
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_model(
         path, model, ModelInfo(factors=FACTORS, recipe="r", data=data, metrics={"test_mse": 0.5}, typical=typical)
     )
     return path
+
+
+def attribute_model(path: Path, data: DataConfig = Arrays(sha256=""), mse: float = 1.0) -> Path:
+    return save_attributes(path, random_conv(), data, mse)
+
+
+def attribute_run(folder: Path, data: DataConfig) -> Path:
+    """A run of random models: a teacher without cycles, one with them, and a student with a longer code."""
+    recipe, run = RECIPES["faces-mini"], Run(folder)
+    for number, channels in enumerate((2, 2, 4)):
+        save_attributes(run.stage_file(number, recipe), random_conv(channels, number), data)
+    run.write_recipe(recipe)
+    return folder
+
+
+def exact_attribute_model(path: Path, data: DataConfig, amount: float = 1.0) -> Path:
+    """A random exact student: a teacher and an autoencoder of the rest, which has only a z."""
+    teacher = random_conv(2)
+    torch.manual_seed(1)
+    addition = ConvAutoencoder(Conv(channels=(8, 8, 8)), (3, 32, 32), 0, 2).eval()
+    config = ResidualStudent(
+        teacher=teacher.config,
+        teacher_units=len(FACTORS),
+        teacher_z_channels=2,
+        addition=addition.config,
+        value_range=teacher.value_range,
+        sees_y=False,
+        moments=(),
+        amount=amount,
+    )
+    return save_attributes(path, ResidualAutoencoder(config, teacher, addition), data)
 
 
 def attribute_info(data: DataConfig = Arrays(sha256="")) -> ModelInfo:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from known_models import attribute_model, residual_unit_model, unit_model
+from known_models import attribute_model, attribute_run, exact_attribute_model, residual_unit_model, unit_model
 from PIL import Image
 from served import Served, running, slide
 
@@ -374,24 +374,75 @@ def test_a_map_shows_what_changed(page: Page) -> None:
     assert page.is_hidden("#heat")
 
 
+def views(page: Page) -> dict[str, int]:
+    """What is shown beside the edit, by caption, once nothing is on its way any more."""
+    page.wait_for_selector("#views[aria-busy=false]")
+    captions = page.locator("#views figcaption").all_inner_texts()
+    pictures = [
+        page.evaluate(DIGEST.replace("document.getElementById(id)", "document.images[id]"), number)
+        for number in page.evaluate(
+            "[...document.querySelectorAll('#views img')].map(image => [...document.images].indexOf(image))"
+        )
+    ]
+    return {caption.replace("\u00a0", " "): picture for caption, picture in zip(captions, pictures, strict=True)}
+
+
 def test_an_edit_of_a_drawn_face_is_compared_with_the_truth(page: Page, tmp_path: Path) -> None:
-    own = settled(page)
-    plain = page.evaluate(DIGEST, "original")
-    page.check("#truth")
-    assert page.inner_text("#reference-name") == "the true drawing" and page.input_value("#compare") == "50"
-    page.wait_for_selector("#truth[aria-busy=false]")
-    before = page.evaluate(DIGEST, "original")
+    settled(page)
+    assert page.inner_text("#beside-label").strip() == "Compare with the true drawing"
+    page.check("#beside")
+    before = views(page)
+    assert [*before] == ["model, 20 numbers", "the true drawing"]
     move(page, "Smiling", 1)
-    wait_for_another(page, own)
-    page.wait_for_selector("#truth[aria-busy=false]")
-    assert page.evaluate(DIGEST, "original") != before
-    page.uncheck("#truth")
-    page.wait_for_selector("#truth[aria-busy=false]")
-    assert page.evaluate(DIGEST, "original") == plain and page.input_value("#compare") == "0"
-    page.check("#truth")
+    after = views(page)
+    assert after.keys() == before.keys() and all(after[caption] != before[caption] for caption in before)
+    page.uncheck("#beside")
+    assert page.is_hidden("#views")
+    # Nobody knows the truth of a photo.
+    page.check("#beside")
     page.set_input_files("#file", photo(tmp_path))
-    page.wait_for_selector("#truth-label", state="hidden")
-    assert page.inner_text("#reference-name") == "the original"
+    page.wait_for_selector("#beside-label", state="hidden")
+    assert page.is_hidden("#views")
+
+
+def test_a_student_is_compared_with_its_teacher(browser: Browser, tmp_path: Path) -> None:
+    with running(attribute_run(tmp_path / "run", Faces(size=32, num_images=100))) as editor:
+        for page in opened(browser, editor.address, viewport={"width": 360, "height": 640}):
+            page.check("#beside")
+            before = views(page)
+            assert [*before] == ["teacher, 12 numbers", "student, 20 numbers", "the true drawing"]
+            assert len({*before.values()}) == 3
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+            move(page, "Smiling", 2)
+            after = views(page)
+            assert all(after[caption] != before[caption] for caption in before)
+            # They stay in view on the way to the sliders.
+            page.locator(".row[data-name=Blond_Hair]").scroll_into_view_if_needed()
+            box = page.locator("#views").bounding_box()
+            assert box and box["y"] >= 0 and box["height"] < 320
+            page.set_input_files("#file", photo(tmp_path))
+            page.wait_for_selector("#views figure >> nth=2", state="detached")
+            assert [*views(page)] == ["teacher, 12 numbers", "student, 20 numbers"]
+            assert page.inner_text("#beside-label").strip() == "Compare with the teacher"
+
+
+def test_the_sharpness_of_an_exact_student_is_a_slider(browser: Browser, tmp_path: Path) -> None:
+    with running(exact_attribute_model(tmp_path / "exact.safetensors", Faces(size=32, num_images=100))) as editor:
+        for page in opened(browser, f"{editor.address}/#*amount=0.5&Smiling=2"):
+            half = settled(page)
+            assert page.input_value("#amount") == "0.5"
+            slide(page, "#amount", 0)
+            wait_for_another(page, half)
+            page.wait_for_timeout(500)
+            assert page.locator("#steps button").all_inner_texts() == ["start", "sharpness 0"]
+            page.click("#undo")
+            assert settled(page) == half and page.input_value("#amount") == "0.5"
+            page.click("#reset")
+            assert page.input_value("#amount") == "1"
+
+
+def test_models_without_it_have_no_sharpness(page: Page) -> None:
+    assert page.is_hidden("#amount-row")
 
 
 def test_another_face_is_drawn(page: Page) -> None:

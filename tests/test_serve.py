@@ -33,6 +33,8 @@ from known_models import (
     ForeignUnits,
     attribute_info,
     attribute_model,
+    attribute_run,
+    exact_attribute_model,
     residual_unit_model,
     unit_info,
     unit_model,
@@ -49,6 +51,7 @@ from jacsup.detect import NoFaceError
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
 from jacsup.models.residual import ResidualAutoencoder
+from jacsup.run import Run
 from jacsup.serve import application, connections, endpoints, guard, server, sessions
 from jacsup.serve.sessions import ForgottenError, Sessions
 from jacsup.serve.studio import UnitStudio, open_studio
@@ -222,6 +225,52 @@ def test_drawn_faces_to_start_from(editor: Served) -> None:
     for asked in ({"start": 10}, {"start": "1"}, {}, {"start": 1, "strengths": {"Nobody": 1}}):
         assert editor.ask("/api/v1/truth", asked).status == 400
     assert editor.ask(f"/api/v1/starts/{'9' * 5000}").status == 404
+
+
+def test_a_student_is_compared_with_its_teacher(tmp_path: Path) -> None:
+    run = attribute_run(tmp_path / "run", FACES)
+    student, teacher = (Run(run).stage_file(number) for number in (2, 1))
+    (run / "model.safetensors").write_bytes(student.read_bytes())
+    for served, size in ((run, 12), (student, 12), (run / "model.safetensors", 12), (teacher, None)):
+        assert open_studio(served).description()["teacher"] == size
+    with running(run) as editor:
+        start = editor.ask("/api/v1/edit", {"session": editor.ask("/api/v1/photo?start=1", b"").json["session"]}).image
+        asked = {"session": editor.ask("/api/v1/photo?start=1", b"").json["session"], "strengths": {"Smiling": 2}}
+        decoded = [editor.ask("/api/v1/decoded", asked | {"teacher": whose}) for whose in (False, True)]
+    shown = [np.asarray(answer.image.resize((32, 32), Image.Resampling.BOX)) for answer in decoded]
+    for file, own, other in ((student, *shown), (teacher, *shown[::-1])):
+        alone = Editor(file)
+        code = alone.changed(alone.open(start, align=False).code, {"Smiling": 2})
+        expected = alone.decode(code)[0].permute(1, 2, 0).mul(255).numpy()
+        assert np.abs(own - expected).mean() < 0.5 * np.abs(other - expected).mean()
+
+
+def test_a_model_without_a_teacher_says_so(editor: Served) -> None:
+    assert editor.ask("/api/v1/model").json["teacher"] is None
+    session = editor.ask("/api/v1/photo?start=1", b"").json["session"]
+    answer = editor.ask("/api/v1/decoded", {"session": session, "teacher": True})
+    assert answer.status == 400 and "serve the run folder of a student" in answer.json["error"]
+
+
+def test_an_exact_student_trades_control_for_sharpness(tmp_path: Path) -> None:
+    with running(exact_attribute_model(tmp_path / "exact.safetensors", FACES)) as editor:
+        model = editor.ask("/api/v1/model").json
+        assert (model["teacher"], model["code_size"], model["amount"]) == (12, 20, 1.0)
+        asked = {"session": editor.ask("/api/v1/photo?start=1", b"").json["session"], "strengths": {"Smiling": 2}}
+        for path, name in (("decoded", {}), ("edit", {}), ("sweep", {"name": "Bald"})):
+            answers = [
+                editor.ask(f"/api/v1/{path}", asked | name | amount).content
+                for amount in ({}, {"amount": 1}, {"amount": 0})
+            ]
+            assert answers[0] == answers[1] != answers[2]
+        teacher = editor.ask("/api/v1/decoded", asked | {"teacher": True})
+        assert teacher.content == editor.ask("/api/v1/decoded", asked | {"amount": 0}).content
+        # Without a change, the photo stays the photo.
+        plain = [
+            editor.ask("/api/v1/edit", {**asked, "strengths": {}, **amount}).content for amount in ({}, {"amount": 0})
+        ]
+        assert plain[0] == plain[1]
+        assert editor.ask("/api/v1/edit", asked | {"amount": 2}).status == 400
 
 
 def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:

@@ -145,13 +145,22 @@ class Editor:
         if not 1 <= face <= len(places):
             found = f"the number of faces found is {len(places)}"
             raise ValueError(f"{prefix}face is {face}, but {found}; they are counted from 1, the largest")
-        place = places[face - 1]
+        return self.open_at(image, places[face - 1], tuple(faces))
+
+    def open_at(self, image: Image.Image, place: Similarity, faces: tuple[Similarity, ...] = ()) -> OpenedPhoto:
+        """Encode the crop of a photo.
+
+        Args:
+            image: The photo, RGB or RGBA.
+            place: Where the crop lies.
+            faces: The crops of all faces found in the photo.
+        """
         pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():
             code = self.model.encode(to_float(pixels, self.model.value_range))
-            x_hat = self._decode(code)
+            x_hat = self.decode(code)
         error = float((x_hat - to_float(pixels, UNIT)).square().mean())
-        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error), tuple(faces), is_grey(image))
+        return OpenedPhoto(image, place, code, x_hat[0], self._warnings(code, error), faces, is_grey(image))
 
     def read(self, opened: OpenedPhoto) -> dict[str, float]:
         """Return the strengths of all learned attributes of an opened photo.
@@ -206,7 +215,7 @@ class Editor:
             raise ValueError(f"detail is {detail}; must be between 0 and 1")
         if not strengths:
             return opened.photo
-        edited = self._decode(self.changed(opened.code, strengths))[0]
+        edited = self.decode(self.changed(opened.code, strengths))[0]
         result = paste(opened.photo, opened.place, opened.x_hat, edited, detail=float(detail))
         return result.convert("L").convert(result.mode) if opened.grey and result.mode == "RGB" else result
 
@@ -312,7 +321,12 @@ class Editor:
         return factor
 
     @torch.no_grad()
-    def _decode(self, code: Code) -> Float[Tensor, "b c h w"]:
+    def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
+        """Return the images of codes, in [0, 1].
+
+        Args:
+            code: Codes of any number of images.
+        """
         return to_unit(self.model.decode(code), self.model.value_range)
 
     def _warnings(self, code: Code, error: float) -> tuple[str, ...]:

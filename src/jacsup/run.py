@@ -32,6 +32,15 @@ class Run:
 
     path: Path
 
+    @classmethod
+    def around(cls, path: Path) -> Run | None:
+        """Return the run that a path is or lies in, if there is one.
+
+        Args:
+            path: A folder, or a model file.
+        """
+        return next((cls(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
+
     @property
     def recipe(self) -> Recipe:
         """The recipe that is trained."""
@@ -97,6 +106,19 @@ class Run:
         while len(finished) < len(recipe.stages) and self.stage_file(len(finished), recipe).is_file():
             finished.append(len(finished))
         return finished
+
+    def teacher_file(self, student: Path) -> Path | None:
+        """The model of a student's teacher; None for a model that is no student.
+
+        Args:
+            student: The model file of a finished stage.
+        """
+        recipe = self.recipe
+        newest_first = reversed(self.finished_stages(recipe))
+        number = next((n for n in newest_first if student in (self.model_file, self.stage_file(n, recipe))), None)
+        if number is None or not recipe.stages[number].is_student:
+            return None
+        return self.stage_file(recipe.teacher_of(number), recipe)
 
     def newest_model(self) -> Path | None:
         """The newest finished stage's model, or None."""

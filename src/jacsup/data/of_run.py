@@ -26,7 +26,7 @@ def find_data(path: Path, data_root: str | Path | None) -> Dataset:
     Raises:
         ValueError: The file is not a model, or the data are missing or damaged.
     """
-    run = next((Run(folder) for folder in (path, *path.parents[:3]) if (folder / "recipe.json").is_file()), None)
+    run = Run.around(path)
     config = run.recipe.data if run else from_dict(DataConfig, load_metadata(model_file(path))["data"], "data")
     session = run.sessions()[-1] if run and run.sessions() else {}
     if not data_root and (data_root := session.get("data_root")) and (command := session.get("prepared_by")):

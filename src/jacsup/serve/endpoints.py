@@ -92,6 +92,8 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
     }
     photo = "image/*", "the photo: JPEG, PNG, WebP, GIF, TIFF or BMP, at most 30 MiB"
     settings = '"strengths": {name: number}, "detail": number from 0 to 1'
+    if description["amount"] is not None:
+        settings += ', "amount": number from 0, most control, to 1, sharpest'
     listed += [
         Endpoint(
             path="/photo",
@@ -112,6 +114,16 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
             summary="Edits an opened photo, and returns a preview of at most 384 pixels per side.",
             body=f'{{"session": token, {settings}}}',
             example="""-d '{"session": "TOKEN", "strengths": {"Smiling": 1.5}}' ADDRESS/edit -o edited.jpg""",
+        ),
+        _of_json(
+            "/decoded",
+            studio.decoded,
+            "image/jpeg",
+            limits,
+            summary="Returns the face of an opened photo as the model decodes it, or as its teacher does, where a run "
+            "has one.",
+            body='{"session": token, "strengths": {name: number}, "teacher": true or false}',
+            example="""-d '{"session": "TOKEN", "strengths": {"Smiling": 1}}' ADDRESS/decoded -o decoded.jpg""",
         ),
         _of_json(
             "/sweep",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.align import crop
-from jacsup.code import Code, to_uint8
+from jacsup.code import UNIT, Code, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.data.drawn import num_test, true_edit
@@ -23,6 +24,7 @@ from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, lo
 from jacsup.models.fetch import PORTRAIT
 from jacsup.models.residual import ResidualAutoencoder
 from jacsup.photo import encoded, opaque, read_photo
+from jacsup.run import Run
 from jacsup.serve.sessions import Sessions
 
 # Longest sides in pixels: of a preview, of an image in a sweep, of a decoded image.
@@ -71,6 +73,7 @@ class AttributeStudio:
         self._editor, self._sessions, self._name = editor, Sessions(), name
         self._drawn = editor.info.data if isinstance(editor.info.data, Faces) else None
         self._starts = [] if self._drawn else _start_images(self._editor)
+        self._teacher = _teacher_of(editor)
 
     def description(self) -> dict[str, Any]:
         """Return what the page shows before a photo is opened."""
@@ -86,6 +89,9 @@ class AttributeStudio:
             # images are framed as they were given.
             "align": data_set.aligned or data_set.drawn,
             "drawn": self._drawn is not None,
+            "code_size": self._editor.model.code_size,
+            "teacher": self._teacher.model.code_size if self._teacher else None,
+            "amount": _amount_of(self._editor.model),
             "factors": sorted(map(self._described, self._editor.factors.values()), key=_place_on_page),
         }
 
@@ -118,24 +124,39 @@ class AttributeStudio:
     def edit(self, asked: dict[str, Any]) -> bytes:
         """Return the preview of the photo `session`, edited to `strengths` with `detail`, as JPEG."""
         strengths, detail = _settings(asked)
-        return _jpeg(self._editor.render(self._sessions.get(asked.get("session")), strengths, detail=detail))
+        editor, opened = self._asked(asked)
+        return _jpeg(editor.render(opened, strengths, detail=detail))
+
+    def decoded(self, asked: dict[str, Any]) -> bytes:
+        """Return the crop that the model decodes, edited to `strengths`, as JPEG; of `teacher`, its teacher's."""
+        strengths, _ = _settings(asked)
+        editor, opened = self._asked(asked)
+        if asked.get("teacher"):
+            if not self._teacher:
+                raise ValueError("this model has no teacher; serve the run folder of a student")
+            editor, opened = self._teacher, self._teacher.open_at(opened.photo, opened.place)
+            unlearned = {name for name, factor in editor.factors.items() if not factor.learned}
+            strengths = {name: value for name, value in strengths.items() if name not in unlearned}
+        pixels = to_uint8(editor.decode(editor.changed(opened.code, strengths)), UNIT)[0].cpu()
+        return _jpeg(_image(pixels).resize((START_SIDE, START_SIDE), Image.Resampling.BICUBIC))
 
     def sweep(self, asked: dict[str, Any]) -> bytes:
         """Return the same preview with attribute `name` at increasing strengths, side by side."""
         strengths, detail = _settings(asked)
-        face = self._sessions.get(asked.get("session"))
-        return _jpeg(self._editor.sweep(face, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
+        editor, opened = self._asked(asked)
+        return _jpeg(editor.sweep(opened, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
 
     def animation(self, asked: dict[str, Any]) -> bytes:
         """Return the same as a GIF, in which attribute `name` goes from little to much and back."""
         strengths, detail = _settings(asked)
-        face = self._sessions.get(asked.get("session"))
-        return self._editor.animation(face, str(asked.get("name")), strengths, side=ANIMATION_SIDE, detail=detail)
+        editor, opened = self._asked(asked)
+        return editor.animation(opened, str(asked.get("name")), strengths, side=ANIMATION_SIDE, detail=detail)
 
     def full(self, content: bytes, asked: dict[str, Any], *, align: bool, face: int = 1) -> bytes:
         """Return a photo edited to `strengths` with `detail`, at full resolution, as PNG."""
         strengths, detail = _settings(asked)
-        return _png(self._editor.render(self._opened(content, align=align, face=face), strengths, detail=detail))
+        editor, opened = self._at_amount(self._opened(content, align=align, face=face), asked)
+        return _png(editor.render(opened, strengths, detail=detail))
 
     def truth(self, asked: dict[str, Any]) -> bytes:
         """Return the drawn face `start` with `strengths`, as its drawing has it, as JPEG."""
@@ -146,6 +167,17 @@ class AttributeStudio:
         if not isinstance(start, int) or isinstance(start, bool):
             raise ValueError(f"start is {start!r:.40}; must be the number of a drawn face")
         return _jpeg(_image(true_edit(self._drawn, start, strengths, START_SIDE)))
+
+    def _asked(self, asked: dict[str, Any]) -> tuple[Editor, OpenedPhoto]:
+        """The editor and the photo `session`, at the `amount` that is asked for."""
+        return self._at_amount(self._sessions.get(asked.get("session")), asked)
+
+    def _at_amount(self, opened: OpenedPhoto, asked: dict[str, Any]) -> tuple[Editor, OpenedPhoto]:
+        model = _with_amount(self._editor.model, asked)
+        if model is self._editor.model:
+            return self._editor, opened
+        editor = Editor(model, info=self._editor.info)
+        return editor, replace(opened, x_hat=editor.decode(opened.code)[0])
 
     def _opened(self, content: bytes, *, align: bool, face: int) -> OpenedPhoto:
         """The opened photo; of one without a face, drawn models take the middle, as drawings are hard to find."""
@@ -197,8 +229,7 @@ class UnitStudio:
             }
             for factor, effect in zip(self._info.factors, effects, strict=True)
         ]
-        amount = self._model.config.amount if isinstance(self._model, ResidualAutoencoder) else None
-        return {"name": self._name, "kind": "units", "factors": factors, "amount": amount}
+        return {"name": self._name, "kind": "units", "factors": factors, "amount": _amount_of(self._model)}
 
     def decode(self, asked: dict[str, Any]) -> bytes:
         """Return the image decoded from `units`, a list with one number for each, as PNG.
@@ -209,10 +240,8 @@ class UnitStudio:
         count = len(self._info.factors)
         if not isinstance(units, list) or len(units) != count:
             raise ValueError(f"units are {units!r:.60}; must be a list of {count} numbers")
-        model = self._model
-        if isinstance(model, ResidualAutoencoder) and "amount" in asked:
-            model = model.with_amount(_number(asked["amount"], "amount"))
-        pixels = _decoded(model, torch.tensor([[_number(value, "a unit") for value in units]]))
+        values = torch.tensor([[_number(value, "a unit") for value in units]])
+        pixels = _decoded(_with_amount(self._model, asked), values)
         return _png(_image(pixels[0]).resize((UNITS_SIDE, UNITS_SIDE), Image.Resampling.NEAREST))
 
     def strip(self, number: int) -> bytes:
@@ -248,6 +277,28 @@ class UnitStudio:
 def _decoded(model: Autoencoder, units: Float[Tensor, "n u"]) -> UInt8[Tensor, "n c h w"]:
     units = units.to(device_of(model))
     return to_uint8(model.decode(Code.of_units(units)), model.value_range).cpu()
+
+
+def _amount_of(model: Autoencoder) -> float | None:
+    """How much a residual student adds to its teacher's image; None for other models."""
+    return model.config.amount if isinstance(model, ResidualAutoencoder) else None
+
+
+def _with_amount(model: Autoencoder, asked: dict[str, Any]) -> Autoencoder:
+    """The model with the `amount` that is asked for, if it has one."""
+    if not isinstance(model, ResidualAutoencoder) or "amount" not in asked:
+        return model
+    return model.with_amount(_number(asked["amount"], "amount"))
+
+
+def _teacher_of(editor: Editor) -> Editor | None:
+    """The teacher of a student: the one inside a residual student, or that of an earlier stage of its run."""
+    model, source = editor.model, getattr(editor.model, "source", None)
+    if isinstance(model, ResidualAutoencoder):
+        return Editor(model.teacher, info=replace(editor.info, typical=None))
+    run = Run.around(source) if source else None
+    file = run.teacher_file(source) if run and source else None
+    return Editor(file, str(device_of(model))) if file else None
 
 
 Studio = AttributeStudio | UnitStudio

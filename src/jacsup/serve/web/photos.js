@@ -12,9 +12,9 @@ const LINK_PAUSE = 300;
 export function editPhotos(model, link) {
   const learned = model.factors.filter((factor) => factor.learned);
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
-  let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {}, plain: null };
+  let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
   let set = {}, swept = null, opening = 0, linking = null;
-  const detail = byId("detail"), align = byId("align"), stage = byId("stage");
+  const detail = byId("detail"), amount = byId("amount"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
   const filter = fillGroups(model.factors, rows);
   align.checked = model.align;
@@ -27,10 +27,19 @@ export function editPhotos(model, link) {
   for (const { name } of learned) if (link.get(name) && Math.abs(Number(link.get(name))) <= 100) set[name] = Number(link.get(name));
   // The asterisk keeps these apart from attributes.
   if (link.has("*detail")) detail.value = link.get("*detail");
+  byId("amount-row").hidden = model.amount === null;
+  amount.defaultValue = model.amount ?? 1;
+  if (link.has("*amount")) amount.value = link.get("*amount");
   if (link.has("*align")) align.checked = link.get("*align") === "1";
 
-  const settings = () => ({ strengths: set, detail: Number(detail.value) });
-  const { note } = undoable(settings, (kept) => { set = kept.strengths; detail.value = kept.detail; update(); });
+  const ofStudent = () => model.amount === null ? {} : { amount: Number(amount.value) };
+  const settings = () => ({ strengths: set, detail: Number(detail.value), ...ofStudent() });
+  const { note } = undoable(settings, (kept) => {
+    set = kept.strengths;
+    detail.value = kept.detail;
+    amount.value = kept.amount ?? amount.value;
+    update();
+  });
 
   const framing = (shown) => ({ align: Number(shown.aligned), face: shown.face, ...(shown.start === null ? {} : { start: shown.start }) });
   const send = async (shown) => (await ask(`photo?${new URLSearchParams(framing(shown))}`, shown.file ?? "")).json();
@@ -86,12 +95,12 @@ export function editPhotos(model, link) {
       const other = name in set ? undefined : off.get(name), value = set[name] ?? (other ? -1 : photo.own[name]);
       if (value !== undefined) rows[name].set(value, name in set, other && `excluded by ${readable(other)}`);
     }
-    detail.nextElementSibling.textContent = detail.value;
+    for (const slider of [detail, amount]) slider.nextElementSibling.textContent = slider.value;
     note();
     clearTimeout(linking);
     if (photo.session) {
       refresh();
-      if (byId("truth").checked) showReference();
+      if (byId("beside").checked) showViews();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
@@ -99,7 +108,8 @@ export function editPhotos(model, link) {
 
   function parameters() {
     const place = photo.start === null ? { "*align": Number(align.checked) } : { "*start": photo.start };
-    return new URLSearchParams({ ...place, "*detail": detail.value, ...set });
+    const sharpness = model.amount === null ? {} : { "*amount": amount.value };
+    return new URLSearchParams({ ...place, "*detail": detail.value, ...sharpness, ...set });
   }
 
   const original = byId("original"), result = byId("result"), heat = byId("heat");
@@ -110,14 +120,35 @@ export function editPhotos(model, link) {
   for (const image of [original, result]) image.addEventListener("load", showHeat);
   byId("show-heat").addEventListener("change", showHeat);
 
-  // Drawn faces know the truth of an edit: it then takes the original's place.
-  const showReference = latest(byId("truth"), async () => {
-    const shown = photo, wanted = byId("truth").checked && shown.start !== null;
-    byId("reference-name").textContent = wanted ? "the true drawing" : "the original";
-    const blob = wanted ? await (await ask("truth", JSON.stringify({ start: shown.start, ...settings() }))).blob() : shown.plain;
-    if (shown === photo) showBlob(original, blob);
+  // The same edit side by side: as the teacher and the student decode it and, of drawn faces, as it is drawn.
+  const numbers = (size) => `${size.toLocaleString("en")}\u00a0numbers`;
+  const teacher = model.teacher && view(`teacher, ${numbers(model.teacher)}`, () => picture("decoded", { teacher: true }));
+  const student = view(`${teacher ? "student" : "model"}, ${numbers(model.code_size)}`, () => picture("decoded", {}));
+  const truth = model.drawn && view("the true drawing", () => picture("truth", { start: photo.start }));
+  function view(caption, picture) {
+    const image = element("img", { alt: `The edit: ${caption}` });
+    return { figure: element("figure", {}, image, element("figcaption", { textContent: caption })), image, picture };
+  }
+  const views = () => [teacher, student, photo.start !== null && truth].filter(Boolean);
+  const showViews = latest(byId("views"), async () => {
+    for (const { image, picture } of views()) {
+      const blob = await picture();
+      if (blob) showBlob(image, blob);
+    }
   });
-  byId("truth").addEventListener("change", () => { compare(byId("truth").checked ? 50 : 0); showReference(); });
+  // Offers the comparison if there is something to compare the model's own picture with.
+  function offerViews() {
+    const others = [teacher && "the teacher", views().includes(truth) && "the true drawing"].filter(Boolean);
+    byId("beside-label").lastElementChild.textContent = `Compare with ${others.join(" and ")}`;
+    byId("beside-label").hidden = !others.length;
+    byId("beside").checked &&= others.length > 0;
+    byId("views").replaceChildren(...views().map(({ figure }) => figure));
+    byId("views").hidden = !byId("beside").checked;
+  }
+  byId("beside").addEventListener("change", () => {
+    offerViews();
+    if (byId("beside").checked) showViews();
+  });
 
   // How much of the picture, from the left, shows the original, in percent.
   function compare(share) {
@@ -135,10 +166,9 @@ export function editPhotos(model, link) {
       const plain = await (await ask("edit", JSON.stringify({ session: opened.session, strengths: {} }))).blob();
       // A newer photo may have been opened meanwhile.
       if (mine !== opening) return;
-      photo = { ...wanted, aligned: opened.aligned, session: opened.session, own: opened.strengths, plain };
-      byId("truth-label").hidden = !model.faces || start === null;
-      byId("truth").checked &&= !byId("truth-label").hidden;
-      showReference();
+      photo = { ...wanted, aligned: opened.aligned, session: opened.session, own: opened.strengths };
+      showBlob(original, plain);
+      offerViews();
       compare(0);
       const advice = model.drawn && start === null ? ` A model of photographs would do better: ${OF_PHOTOS}` : "";
       byId("warnings").textContent = opened.warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.${advice}`).join("\n");
@@ -148,7 +178,7 @@ export function editPhotos(model, link) {
         rows[name].mark("own", photo.own[name], "value in this photo");
         rows[name].mark("theirs");
       }
-      for (const id of ["compare", "detail", "reset", "download", "settings", "link", "like", "more"]) byId(id).disabled = false;
+      for (const id of ["compare", "detail", "amount", "reset", "download", "settings", "link", "like", "more"]) byId(id).disabled = false;
       stage.classList.add("full");
       byId("empty").hidden = true;
       say("");
@@ -230,7 +260,7 @@ export function editPhotos(model, link) {
   byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
   byId("camera-cancel").addEventListener("click", leaveCamera);
   byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveCamera(); });
-  detail.addEventListener("input", update);
+  for (const slider of [detail, amount]) slider.addEventListener("input", update);
   byId("compare").addEventListener("input", (event) => compare(event.target.value));
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
@@ -239,7 +269,7 @@ export function editPhotos(model, link) {
     compare(0);
     theirs = {};
     byId("like-row").hidden = true;
-    detail.value = detail.defaultValue;
+    for (const slider of [detail, amount]) slider.value = slider.defaultValue;
     for (const { name } of learned) rows[name].mark("theirs");
     update();
     filter();

@@ -69,5 +69,6 @@ function difference(before, after) {
   const changed = [...names].filter((name) => before.strengths[name] !== after.strengths[name]);
   if (changed.length > 1) return Object.keys(after.strengths).length ? `${changed.length} attributes` : "reset";
   if (changed.length) return changed[0] in after.strengths ? `${readable(changed[0])} ${shown(after.strengths[changed[0]])}` : `${readable(changed[0])} reset`;
+  if (before.amount !== after.amount) return `sharpness ${after.amount}`;
   return before.detail === after.detail ? "" : `detail ${after.detail}`;
 }
