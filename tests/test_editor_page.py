@@ -485,6 +485,91 @@ def test_steps_are_undone_and_redone(page: Page) -> None:
     assert steps() == ["start", "Smiling 2", "Bald 1.5"] and page.is_disabled("#redo")
 
 
+def test_a_locked_attribute_keeps_its_value(page: Page, tmp_path: Path) -> None:
+    def value(name: str) -> str:
+        return page.input_value(f".row[data-name={name}] .value")
+
+    own = settled(page)
+    lock, bald = page.locator("[aria-label='Lock Smiling']"), value("Bald")
+    assert lock.get_attribute("aria-pressed") == "false"
+    move(page, "Smiling", 2)
+    lock.click()
+    # Also one that is not set: on the next face it is still what it was on this one.
+    page.click("[aria-label='Lock Bald']")
+    assert lock.get_attribute("aria-pressed") == "true"
+    assert page.is_disabled("#factor-Smiling") and page.is_disabled("[aria-label='Reset Smiling']")
+    move(page, "Blond_Hair", 1)
+    page.click("#reset")
+    locked = settled(page)
+    assert locked != own and (value("Smiling"), value("Bald")) == ("2", bald)
+    assert page.locator(".row.changed").count() == 2
+    page.click("#starts button >> nth=1")
+    wait_for_another(page, locked)
+    assert (value("Smiling"), value("Bald")) == ("2", bald)
+    page.set_input_files("#like", photo(tmp_path, seed=5))
+    page.wait_for_selector(".mark.theirs")
+    slide(page, "#like-amount", 0.5)
+    assert (value("Smiling"), value("Bald")) == ("2", bald) and "All unlocked" in page.inner_text("#status")
+    assert page.locator(".row.changed").count() == 3
+    page.click("[aria-label='Sweep Smiling']")
+    page.wait_for_selector("#strip:visible")
+    page.click("#strip", position={"x": 5, "y": 5})
+    assert value("Smiling") == "2"
+    settings = tmp_path / "kept.json"
+    settings.write_text(json.dumps({"strengths": {"Smiling": -1, "Blond_Hair": 1}, "detail": 0.5}))
+    page.set_input_files("#file", settings)
+    page.wait_for_function("document.querySelector('.row[data-name=Blond_Hair] .value').value === '1'")
+    assert (value("Smiling"), value("Bald")) == ("2", bald)
+    lock.click()
+    page.click("#reset")
+    assert value("Smiling") != "2" and value("Bald") == bald and page.locator(".row.changed").count() == 1
+
+
+def test_locks_are_steps(page: Page) -> None:
+    def steps() -> list[str]:
+        page.wait_for_timeout(500)
+        return page.locator("#steps button").all_inner_texts()
+
+    for value in (1, 2):
+        move(page, "Smiling", value)
+        steps()
+    page.focus("[aria-label='Lock Smiling']")
+    page.keyboard.press("Enter")
+    assert steps() == ["start", "Smiling 1", "Smiling 2", "Smiling locked"]
+    move(page, "Bald", 2)
+    move(page, "Blond_Hair", 2)
+    steps()
+    page.click("#reset")
+    assert steps()[-2:] == ["2 attributes", "reset"]
+    # Undone as any other step: what is older than the lock is not locked.
+    page.click("#steps button >> nth=1")
+    assert page.input_value(".row[data-name=Smiling] .value") == "1" and page.is_enabled("#factor-Smiling")
+    assert page.get_attribute("[aria-label='Lock Smiling']", "aria-pressed") == "false"
+    for _ in range(2):
+        page.keyboard.press("Control+Shift+z")
+    assert page.input_value(".row[data-name=Smiling] .value") == "2" and page.is_disabled("#factor-Smiling")
+    page.click("[aria-label='Lock Smiling']")
+    assert steps()[-1] == "Smiling unlocked" and page.is_enabled("#factor-Smiling")
+
+
+def test_locks_do_not_crowd_the_rows(browser: Browser, editor: Served) -> None:
+    for page in opened(browser, editor.address, viewport={"width": 360, "height": 640}):
+        lock, label = page.locator("[aria-label='Lock Smiling']"), page.locator("label[for=factor-Smiling]")
+        opacity = "lock => getComputedStyle(lock).opacity"
+        assert lock.evaluate(opacity) == "0"
+        lock.focus()
+        assert lock.evaluate(opacity) == "1"
+        boxes = lock.bounding_box(), label.bounding_box(), page.locator("#factor-Smiling").bounding_box()
+        assert all(boxes)
+        # Beside the name, above the slider.
+        assert abs(boxes[0]["y"] - boxes[1]["y"]) < 5 < boxes[2]["y"] - boxes[0]["y"]  # pyright: ignore
+        lock.press("Space")
+        page.locator("#search").focus()
+        assert lock.evaluate(opacity) == "1"
+    for page in opened(browser, editor.address, viewport=PHONE, has_touch=True, is_mobile=True):
+        assert page.locator("[aria-label='Lock Smiling']").evaluate(opacity) == "1"
+
+
 def test_a_value_is_typed(page: Page) -> None:
     own = settled(page)
     typed = ".row[data-name=Smiling] .value"
@@ -746,15 +831,19 @@ def test_text_can_be_read(scheme: Any, browser: Browser, editor: Served) -> None
 def test_assistive_technology_finds_no_fault(scheme: Any, browser: Browser, editor: Served, tmp_path: Path) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
-    def faults(address: str, ready: str) -> list[str]:
+    def faults(address: str, ready: str, *clicks: str) -> list[str]:
         page = browser.new_page(bypass_csp=True, color_scheme=scheme)
         page.goto(address)
         page.wait_for_selector(ready)
+        for click in clicks:
+            page.click(click)
         found = [fault["id"] for fault in axe.run(page).response["violations"]]
         page.close()
         return found
 
     assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own") == []
+    clicks = "[aria-label='Lock Smiling']", "#beside"
+    assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own", *clicks) == []
     assert faults(f"{editor.address}/api", "pre") == []
     with running(unit_model(tmp_path / "units.safetensors")) as units:
         assert faults(units.address, "#unit-rows .row") == []

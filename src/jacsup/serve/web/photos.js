@@ -13,7 +13,7 @@ export function editPhotos(model, link) {
   const learned = model.factors.filter((factor) => factor.learned);
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
   let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
-  let set = {}, swept = null, opening = 0, linking = null;
+  let set = {}, locked = new Set(), swept = null, opening = 0, linking = null;
   const detail = byId("detail"), amount = byId("amount"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
   const filter = fillGroups(model.factors, rows);
@@ -34,8 +34,9 @@ export function editPhotos(model, link) {
 
   const ofStudent = () => model.amount === null ? {} : { amount: Number(amount.value) };
   const settings = () => ({ strengths: set, detail: Number(detail.value), ...ofStudent() });
-  const { note } = undoable(settings, (kept) => {
+  const { note } = undoable(() => ({ ...settings(), locked: [...locked] }), (kept) => {
     set = kept.strengths;
+    locked = new Set(kept.locked);
     detail.value = kept.detail;
     amount.value = kept.amount ?? amount.value;
     update();
@@ -83,17 +84,36 @@ export function editPhotos(model, link) {
   }
 
   function move(name, value) {
+    if (locked.has(name)) return;
     if (value === null) delete set[name]; else set[name] = value;
     update();
   }
 
-  function update() {
-    // An attribute that is switched on switches off those that it excludes.
+  // A locked attribute keeps the value that it has now, whatever is reset or copied, and on other photos too.
+  function toggleLock(name) {
+    if (!locked.delete(name)) {
+      set[name] = values()[name].value;
+      locked.add(name);
+    }
+    update();
+  }
+  // The settings of locked attributes with those of the others.
+  const withLocked = (others) => Object.fromEntries([...Object.entries(others).filter(([name]) => !locked.has(name)),
+    ...Object.entries(set).filter(([name]) => locked.has(name))]);
+
+  // The value of each attribute, and what excludes it: an attribute that is switched on switches off those that it excludes.
+  function values() {
     const on = learned.filter((factor) => set[factor.name] > 0);
     const off = new Map(on.flatMap((factor) => factor.mutually_exclusive.map((other) => [other, factor.name])));
-    for (const { name } of learned) {
-      const other = name in set ? undefined : off.get(name), value = set[name] ?? (other ? -1 : photo.own[name]);
-      if (value !== undefined) rows[name].set(value, name in set, other && `excluded by ${readable(other)}`);
+    return Object.fromEntries(learned.map(({ name }) => {
+      const other = name in set ? undefined : off.get(name);
+      return [name, { value: set[name] ?? (other ? -1 : photo.own[name]), other }];
+    }));
+  }
+
+  function update() {
+    for (const [name, { value, other }] of Object.entries(values())) {
+      if (value !== undefined) rows[name].set(value, name in set, other && `excluded by ${readable(other)}`, locked.has(name));
     }
     for (const slider of [detail, amount]) slider.nextElementSibling.textContent = slider.value;
     note();
@@ -210,7 +230,7 @@ export function editPhotos(model, link) {
     try {
       const saved = JSON.parse(await file.text());
       const known = learned.filter(({ name }) => Math.abs(saved.strengths[name]) <= 100);
-      set = Object.fromEntries(known.map(({ name }) => [name, Number(saved.strengths[name])]));
+      set = withLocked(Object.fromEntries(known.map(({ name }) => [name, Number(saved.strengths[name])])));
       detail.value = saved.detail ?? detail.defaultValue;
       say("");
       update();
@@ -236,7 +256,7 @@ export function editPhotos(model, link) {
       byId("like-amount").value = 1;
       copyTheirs(learned.map(({ name }) => name));
       const doubts = other.warnings.map((warning) => ` About the other photo: ${warning}.`);
-      say(`All attributes are copied from the other photo; ↺ resets one.${doubts.join("")}`);
+      say(`${locked.size ? "All unlocked attributes" : "All attributes"} are copied from the other photo; ↺ resets one.${doubts.join("")}`);
     } catch (error) {
       say(error.message, true);
     }
@@ -245,7 +265,7 @@ export function editPhotos(model, link) {
   let theirs = {};
   function copyTheirs(names) {
     const amount = Number(byId("like-amount").value);
-    for (const name of names) set[name] = photo.own[name] + amount * (theirs[name] - photo.own[name]);
+    for (const name of names.filter((each) => !locked.has(each))) set[name] = photo.own[name] + amount * (theirs[name] - photo.own[name]);
     byId("like-amount").nextElementSibling.textContent = amount;
     byId("like-row").hidden = false;
     update();
@@ -264,7 +284,7 @@ export function editPhotos(model, link) {
   byId("compare").addEventListener("input", (event) => compare(event.target.value));
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
-    set = {};
+    set = withLocked({});
     sweepOf(null);
     compare(0);
     theirs = {};
@@ -274,7 +294,10 @@ export function editPhotos(model, link) {
     update();
     filter();
   });
-  for (const { name } of learned) rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
+  for (const { name } of learned) {
+    rows[name].sweep.addEventListener("click", () => sweepOf(name === swept ? null : name));
+    rows[name].lock.addEventListener("click", () => toggleLock(name));
+  }
   byId("strip").addEventListener("click", ({ offsetX, target }) =>
     move(swept, LOWEST_SWEPT + Math.min(NUM_SWEPT - 1, Math.floor(offsetX / target.clientWidth * NUM_SWEPT))));
   // Says what is being done for as long, or what went wrong.

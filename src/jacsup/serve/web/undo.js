@@ -65,9 +65,16 @@ const copy = (settings) => JSON.parse(JSON.stringify(settings));
 
 // What a step changes, in a few words; empty if nothing.
 function difference(before, after) {
+  const locked = after.locked.find((name) => !before.locked.includes(name));
+  if (locked) return `${readable(locked)} locked`;
+  const unlocked = before.locked.find((name) => !after.locked.includes(name));
+  if (unlocked) return `${readable(unlocked)} unlocked`;
   const names = new Set([...Object.keys(before.strengths), ...Object.keys(after.strengths)]);
   const changed = [...names].filter((name) => before.strengths[name] !== after.strengths[name]);
-  if (changed.length > 1) return Object.keys(after.strengths).length ? `${changed.length} attributes` : "reset";
+  if (changed.length > 1) {
+    const free = Object.keys(after.strengths).some((name) => !after.locked.includes(name));
+    return free ? `${changed.length} attributes` : "reset";
+  }
   if (changed.length) return changed[0] in after.strengths ? `${readable(changed[0])} ${shown(after.strengths[changed[0]])}` : `${readable(changed[0])} reset`;
   if (before.amount !== after.amount) return `sharpness ${after.amount}`;
   return before.detail === after.detail ? "" : `detail ${after.detail}`;

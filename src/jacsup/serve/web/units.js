@@ -25,6 +25,7 @@ export function moveUnits(model, link) {
     row.mark("own", means[place], place < count ? "the mean" : "as trained");
     row.enable(true);
     row.sweep.remove();
+    row.lock.remove();
     if (place < count) describe(row.row, place);
     byId("unit-rows").append(row.row);
   });

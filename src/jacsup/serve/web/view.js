@@ -17,7 +17,7 @@ export function say(text, wrong = false) {
   status.classList.toggle("error", wrong);
 }
 
-// A row: name, slider with marks, value, and buttons to reset and to sweep. onMove gets the value, or null for a reset.
+// A row: name, slider with marks, value, and buttons to reset, to sweep and to lock. onMove gets the value, or null for a reset.
 export function sliderRow(factor, onMove) {
   const id = `factor-${factor.name.replace(/\s/g, "-")}`;
   const label = element("label", { htmlFor: id, textContent: readable(factor.name) });
@@ -36,8 +36,10 @@ export function sliderRow(factor, onMove) {
   const output = element("input", { className: "value", type: "number", step: strengths ? 0.1 : "any", disabled: true });
   output.setAttribute("aria-label", `${readable(factor.name)}, value`);
   const reset = rowButton("↺", `Reset ${readable(factor.name)}`), sweep = rowButton("↔", `Sweep ${readable(factor.name)}`);
+  const lock = rowButton("", `Lock ${readable(factor.name)}`);
+  lock.className = "lock";
   reset.addEventListener("click", () => { onMove(null); input.focus(); });
-  row.append(track, output, reset, sweep);
+  row.append(track, output, reset, sweep, lock);
   input.addEventListener("input", () => onMove(Number(input.value)));
   input.addEventListener("dblclick", () => onMove(null));
   input.addEventListener("keydown", (event) => {
@@ -63,13 +65,17 @@ export function sliderRow(factor, onMove) {
     }
   }
   const marks = {};
-  let own = null;
+  let own = null, enabled = false, kept = false;
+  const able = () => { input.disabled = output.disabled = !enabled || kept; };
   return {
-    row, sweep,
+    row, sweep, lock,
     // why: the reason, if the user did not set the value.
-    set(value, changed, why = "") {
+    set(value, changed, why = "", locked = false) {
+      kept = locked;
+      able();
+      lock.setAttribute("aria-pressed", locked);
       input.value = value;
-      reset.disabled = !changed;
+      reset.disabled = !changed || locked;
       label.dataset.why = why;
       label.title = why || factor.weak || "";
       output.value = shown(value);
@@ -89,7 +95,11 @@ export function sliderRow(factor, onMove) {
       marks[kind].style.left = place(value);
       track.append(marks[kind]);
     },
-    enable(on) { input.disabled = output.disabled = sweep.disabled = !on; },
+    enable(on) {
+      enabled = on;
+      sweep.disabled = lock.disabled = !on;
+      able();
+    },
   };
 }
 
