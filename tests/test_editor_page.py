@@ -15,7 +15,7 @@ from served import Served, running, slide
 
 from jacsup import edit
 from jacsup.align import Similarity
-from jacsup.config import Faces
+from jacsup.config import Digits, Faces
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -845,7 +845,7 @@ def test_assistive_technology_finds_no_fault(scheme: Any, browser: Browser, edit
     clicks = "[aria-label='Lock Smiling']", "#beside"
     assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own", *clicks) == []
     assert faults(f"{editor.address}/api", "pre") == []
-    with running(unit_model(tmp_path / "units.safetensors")) as units:
+    with running(unit_model(tmp_path / "units.safetensors", Digits())) as units:
         assert faults(units.address, "#unit-rows .row") == []
 
 
@@ -875,6 +875,27 @@ def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: P
             width = (strip.bounding_box() or {})["width"]
             strip.click(position={"x": width * 0.75, "y": 3})
             assert float(page.input_value("#factor-unit-2")) == pytest.approx(1, abs=0.05)
+
+
+def test_units_start_from_a_test_image(browser: Browser, tmp_path: Path) -> None:
+    with running(unit_model(tmp_path / "units.safetensors", Digits())) as editor:
+        units = [start["units"] for start in editor.ask("/api/v1/model").json["starts"]]
+        for page in opened(browser, editor.address, ready="#unit-rows .row"):
+            first = settled(page, "decoded", "decoded")
+            pressed = page.locator("#unit-starts [aria-pressed=true] img")
+            assert page.locator("#unit-starts button").count() == 10 and pressed.get_attribute("alt") == "Test image 1"
+            page.click("#unit-starts button >> nth=3")
+            third = settled(page, "decoded", "decoded")
+            assert third != first and pressed.get_attribute("alt") == "Test image 4"
+            values = [float(page.input_value(f"[aria-label='unit {number}, value']")) for number in range(3)]
+            assert values == pytest.approx(units[3], abs=0.006)
+            page.click("#units-reset")
+            assert settled(page, "decoded", "decoded") != third and pressed.count() == 0
+            page.click("#units-link")
+            page.wait_for_function("location.hash.length > 1")
+            means = settled(page, "decoded", "decoded")
+            for other in opened(browser, page.url, ready="#unit-rows .row"):
+                assert settled(other, "decoded", "decoded") == means
 
 
 def test_the_sharpness_of_a_residual_student_is_a_slider(browser: Browser, tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ from starlette.requests import Request
 
 from jacsup import edit
 from jacsup.align import Similarity
-from jacsup.code import Code, to_uint8
-from jacsup.config import CelebA, Faces
+from jacsup.code import Code, to_float, to_uint8
+from jacsup.config import MNIST, CelebA, DataConfig, Digits, Faces
+from jacsup.data import load_dataset, mnist
 from jacsup.detect import NoFaceError
 from jacsup.edit import Editor, OpenedPhoto
 from jacsup.models import load, load_info
@@ -271,6 +272,24 @@ def test_an_exact_student_trades_control_for_sharpness(tmp_path: Path) -> None:
         ]
         assert plain[0] == plain[1]
         assert editor.ask("/api/v1/edit", asked | {"amount": 2}).status == 400
+
+
+def test_units_start_from_test_images_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def starts(data: DataConfig) -> list[dict[str, Any]]:
+        return open_studio(unit_model(tmp_path / "units.safetensors", data)).description()["starts"]
+
+    test = load_dataset(Digits()).test
+    assert test.labels is not None
+    digits = starts(Digits())
+    assert len(digits) == 10
+    first = int((test.labels == 3).nonzero()[0])
+    code = load(tmp_path / "units.safetensors").encode(to_float(test.images[[first]], (0.0, 1.0)))
+    assert digits[3]["units"] == pytest.approx(code.units[0].tolist(), abs=1e-5)
+    shown = Image.open(io.BytesIO(base64.b64decode(digits[3]["picture"].partition(",")[2])))
+    assert np.abs(np.asarray(shown.convert("L")).astype(float) - test.images[first, 0].numpy()).mean() < 5
+    # What is not there is not fetched.
+    monkeypatch.setattr(mnist, "downloaded", lambda _source: pytest.fail("a download"))
+    assert starts(MNIST()) == []
 
 
 def test_a_model_with_an_ordered_code(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.align import crop
-from jacsup.code import UNIT, Code, to_uint8
+from jacsup.code import UNIT, Code, to_float, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
+from jacsup.data.dataset import Split
 from jacsup.data.drawn import num_test, true_edit
 from jacsup.detect import NoFaceError, find_faces
 from jacsup.edit import DETAIL, Editor, OpenedPhoto, preview
@@ -229,7 +230,13 @@ class UnitStudio:
             }
             for factor, effect in zip(self._info.factors, effects, strict=True)
         ]
-        return {"name": self._name, "kind": "units", "factors": factors, "amount": _amount_of(self._model)}
+        return {
+            "name": self._name,
+            "kind": "units",
+            "factors": factors,
+            "amount": _amount_of(self._model),
+            "starts": self._starts(),
+        }
 
     def decode(self, asked: dict[str, Any]) -> bytes:
         """Return the image decoded from `units`, a list with one number for each, as PNG.
@@ -252,6 +259,19 @@ class UnitStudio:
         units = self._means().repeat(STRIP_TILES, 1)
         units[:, number] = torch.linspace(factor.p01, factor.p99, STRIP_TILES)
         return _png(_image(_decoded(self._model, units).permute(1, 2, 0, 3).flatten(2)))
+
+    @torch.no_grad()
+    def _starts(self) -> list[dict[str, Any]]:
+        """Test images, of each class the first, and their units; none where the data set is not on this machine."""
+        test = _test_images(self._model)
+        if test is None:
+            return []
+        pixels = test.first(NUM_STARTS).images
+        if test.labels is not None:
+            pixels = test.images[[int((test.labels == label).nonzero()[0]) for label in test.labels.unique()]]
+        x = to_float(pixels.to(device_of(self._model)), self._model.value_range)
+        units = self._model.encode(x).units.cpu()
+        return [{"picture": _in_page(image), "units": row.tolist()} for image, row in zip(pixels, units, strict=True)]
 
     def _means(self) -> Float[Tensor, " u"]:
         return torch.tensor([factor.mean for factor in self._info.factors])
@@ -322,15 +342,22 @@ def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: M
     return AttributeStudio(Editor(loaded, info=info), name) if info.has_attributes else UnitStudio(loaded, info, name)
 
 
-def _start_images(editor: Editor) -> list[Image.Image]:
-    """Test images of the model's data set if it is available; else, of faces, a portrait."""
+def _test_images(model: Autoencoder) -> Split | None:
+    """The test images of the model's data set if it is on this machine."""
     from jacsup.data.of_run import find_data
 
-    source: Path | None = getattr(editor.model, "source", None)
+    source: Path | None = getattr(model, "source", None)
     # The data may have moved, or never have come with the model.
     with contextlib.suppress(ValueError, OSError):
-        if source:
-            return [_image(pixels) for pixels in find_data(source, None).test.first(NUM_STARTS).images]
+        return find_data(source, None, fetch=False).test if source else None
+    return None
+
+
+def _start_images(editor: Editor) -> list[Image.Image]:
+    """Test images of the model's data set if it is available; else, of faces, a portrait."""
+    test = _test_images(editor.model)
+    if test is not None:
+        return [_image(pixels) for pixels in test.first(NUM_STARTS).images]
     if spec_of(editor.info.data).aligned:
         portrait = read_photo(PORTRAIT)
         return [_image(crop(portrait, find_faces(portrait)[0], START_SIDE))]
@@ -361,7 +388,7 @@ def _place_on_page(described: dict[str, Any]) -> tuple[int, int]:
     return [*GROUPS, OVERALL].index(described["group"]), names.index(described["name"]) if names else 0
 
 
-def _in_page(pixels: UInt8[Tensor, "3 h w"]) -> str:
+def _in_page(pixels: UInt8[Tensor, "c h w"]) -> str:
     """The pixels as an address that a page can show."""
     return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(_image(pixels))).decode()}"
 

@@ -1,4 +1,4 @@
-// The page of an ordered code: a slider for each unit, and a pad for the first two.
+// The page of an ordered code: a slider for each unit, a pad for the first two, and images to start from.
 
 import { addressOf, ask, byId, clamp, copyLink, element, latest, pad, save, showBlob, shown, sliderRow } from "./view.js";
 
@@ -12,6 +12,17 @@ export function moveUnits(model, link) {
     return Number.isFinite(given) ? clamp(slider, given) : means[place];
   };
   const values = sliders.map(read);
+  // Test images, where the data set is at hand: the page shows the first unless its link has units.
+  const starts = model.starts.map(({ picture }, number) => {
+    const button = element("button", { type: "button" }, element("img", { src: picture, alt: `Test image ${number + 1}` }));
+    button.addEventListener("click", () => startFrom(number));
+    return button;
+  });
+  byId("unit-starts").append(...starts);
+  function startFrom(number) {
+    values.splice(0, count, ...model.starts[number].units);
+    update();
+  }
   const rows = sliders.map((slider, place) => sliderRow(slider, (value) => { values[place] = value ?? means[place]; update(); }));
   const dot = pad(model.factors, (unit, value) => { values[unit] = value; update(); });
   const decode = async () => (await ask("decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
@@ -19,6 +30,7 @@ export function moveUnits(model, link) {
   function update() {
     rows.forEach((row, place) => row.set(values[place], values[place] !== means[place]));
     dot(values[0], values[1]);
+    starts.forEach((button, number) => button.setAttribute("aria-pressed", model.starts[number].units.every((unit, place) => unit === values[place])));
     refresh();
   }
   rows.forEach((row, place) => {
@@ -45,9 +57,10 @@ export function moveUnits(model, link) {
   byId("units-reset").addEventListener("click", () => { values.splice(0, values.length, ...means); update(); });
   byId("units-download").addEventListener("click", async () => save(await decode(), "decoded.png"));
   byId("units-link").addEventListener("click", () =>
-    copyLink(new URLSearchParams(sliders.flatMap(({ name }, place) => values[place] === means[place] ? [] : [[name, values[place]]]))));
+    copyLink(new URLSearchParams(sliders.flatMap(({ name }, place) => values[place] === means[place] && !starts.length ? [] : [[name, values[place]]]))));
   byId("units").hidden = false;
-  update();
+  if (starts.length && !sliders.some(({ name }) => link.has(name))) startFrom(0);
+  else update();
 }
 
 // A random number of a normal distribution (Box and Muller).
