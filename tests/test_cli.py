@@ -28,6 +28,7 @@ from jacsup import progress
 from jacsup.cli import lazy
 from jacsup.cli import main as cli
 from jacsup.cli.data import DATA_COMMANDS
+from jacsup.cli.examples import EXAMPLES
 from jacsup.evaluate import evaluate
 from jacsup.jsonable import set_field, to_dict
 from jacsup.models import load_info
@@ -155,6 +156,42 @@ def test_each_commands_help_names_its_flags(command: tuple[str, ...], words: tup
     assert (result.code, result.err) == (0, "")
     text = " ".join(result.out.replace("│", " ").split())
     assert [word for word in words if word not in text] == []
+
+
+NAMES = [*cli.COMMANDS, *(f"data {name}" for name in DATA_COMMANDS)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_commands_help_ends_with_examples_and_shows_no_python(name: str, call: Call) -> None:
+    text = call(*name.split(), "--help").out
+    assert re.search(r"None|\(default: \)|\(default: (True|False)\)", text) is None
+    _, _, below = text.partition("\nexamples:\n")
+    shown = [line.strip() for line in below.strip().splitlines()]
+    assert shown == [*EXAMPLES[name]] and 2 <= len(shown) <= 4
+    assert all(len(line) < 80 for line in below.splitlines())
+
+
+def test_only_commands_have_examples() -> None:
+    assert EXAMPLES.keys() == {*NAMES}
+
+
+@pytest.mark.parametrize("example", sorted({line for lines in EXAMPLES.values() for line in lines}))
+def test_examples_are_understood(example: str, call: Call) -> None:
+    program, name, *others = shlex.split(example, comments=True)
+    command: Any = cli._parsed([name, *others])
+    assert program == "jacsup" and callable(command)
+    options = command.keywords
+    if name == "train":
+        ready = {"--images", "DIR", "--attributes", "FILE.csv", "--dry-run"}
+        assert call(name, *(word for word in others if word not in ready), "--dry-run").code == 0
+    elif name == "compare":
+        assert {*options["methods"]} <= {*lazy.COMPARISONS[others[0]].methods}
+    elif name == "tune":
+        assert others[0] in RECIPES
+    elif name == "edit":
+        set_or_added = [text.partition("=")[0] for group in (*options["set"], *options["add"]) for text in group]
+        known = {factor.name for factor in load_info(others[0]).factors}
+        assert {*set_or_added, *filter(None, [options["sweep"]])} <= known
 
 
 LAZY = ast.parse(Path(lazy.__file__).read_text())

@@ -57,9 +57,6 @@ def edit(
 ) -> None:
     """Edit attributes of photos: strength -1 is typical of images without the attribute, 1 of images with it.
 
-    For example, `jacsup edit photos me.jpg --set Smiling=1.5 Eyeglasses=-1 -o smiling.png`, or, for a folder of photos,
-    `jacsup edit photos holiday --add Smiling=1 -o edited`.
-
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos or faces).
         photos: The photos to edit, or folders of photos; - reads one from standard input.

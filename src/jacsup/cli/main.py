@@ -24,6 +24,7 @@ from jacsup import recipes
 from jacsup.cli import lazy
 from jacsup.cli.data import DATA_COMMANDS, prepare_folder
 from jacsup.cli.edit import edit
+from jacsup.cli.examples import below_help
 from jacsup.cli.judge import compare, evaluate, report
 from jacsup.cli.options import Flag, Option, RecipeName, Repeated
 from jacsup.cli.own_images import Own, OwnImages
@@ -285,10 +286,12 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], None]:
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
     except SystemExit as stopped:
+        command = " ".join(itertools.takewhile(_is_command, arguments))
         if not stopped.code:
+            print(below_help(command), end="")
             raise
-        command = "".join(f"{word} " for word in itertools.takewhile(_is_command, arguments))
-        raise ValueError(f"{_in_one_line(told.getvalue())}; run `jacsup {command}--help`") from None
+        help_of = " ".join(["jacsup", *command.split(), "--help"])
+        raise ValueError(f"{_in_one_line(told.getvalue())}; run `{help_of}`") from None
 
 
 def _in_one_line(box: str) -> str:

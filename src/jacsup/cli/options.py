@@ -14,7 +14,9 @@ Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
 Name = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-Photos = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO [PHOTO ...]")]
+Photos = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")
+]
 Repository = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OWNER/NAME")]
 # The help texts name these defaults; tyro would append "(default: None)", "(default: )" and "(default: False)".
 _SILENT = tyro.conf.arg(help_behavior_hint="")
