@@ -17,6 +17,7 @@ import jacsup
 from jacsup import edit
 from jacsup.align import Similarity
 from jacsup.cli import main as cli
+from jacsup.code import Code
 from jacsup.config import Conv
 from jacsup.edit import Editor
 from jacsup.models import save_model
@@ -53,6 +54,26 @@ def test_a_loaded_model_edits_as_its_file_does(model_file: Path, editor: Editor)
     model.source = None
     with pytest.raises(ValueError, match=r"^ConvAutoencoder was not loaded from a file.*describe\(model, data\)"):
         Editor(model)
+
+
+def test_a_morph_interpolates_codes(editor: Editor) -> None:
+    first, last = (editor.open(photo(*size), align=False) for size in ((90, 70), (70, 90)))
+    start, middle, end = editor.morph(first, last, [0, 0.5, 1], {})
+    assert same(start, editor.pictures(first.code)[0]) and same(end, editor.pictures(last.code)[0])
+    between = Code((first.code.y + last.code.y) / 2, (first.code.z + last.code.z) / 2)
+    assert same(middle, editor.pictures(between)[0])
+    # An attribute that is set holds on all of the way.
+    smiling = editor.morph(first, last, [0.5], {"Smiling": 2})[0]
+    assert same(smiling, editor.pictures(editor.changed(between, {"Smiling": 2}))[0]) and not same(smiling, middle)
+    with pytest.raises(ValueError, match=r"the shares are -0.5, 2; must be between 0 and 1"):
+        editor.morph(first, last, [-0.5, 2], {})
+
+
+def test_photos_are_not_morphed_by_a_model_whose_code_contains_them() -> None:
+    editor = Editor("photos")
+    face = editor.open(photo(), align=False)
+    with pytest.raises(ValueError, match="cannot morph photos, as its code contains the image itself; use a model"):
+        editor.morph(face, face, [0.5], {})
 
 
 def test_a_model_from_elsewhere_edits_photos() -> None:
@@ -259,6 +280,14 @@ def test_the_command_edits_sweeps_swaps_and_reads(
     assert opened("a-sweep.png").size == (7 * 90, 70)
     edit("--sweep", "Smiling", "--set", "Bald=1", "-o", "bald.png")
     assert same(opened("bald.png").crop((5 * 90, 0, 6 * 90, 70)), opened("set.png"))
+    edit("--morph", "b.png")
+    between = opened("a-morph.png")
+    codes = [Editor(model_file).open(name, align=False).code for name in ("a.png", "b.png")]
+    for place, code in zip((0, 6), codes, strict=True):
+        assert same(between.crop((place * 256, 0, (place + 1) * 256, 256)), Editor(model_file).pictures(code)[0])
+    edit("--morph", "b.png", "-o", "morph.gif")
+    with Image.open("morph.gif") as morph:
+        assert (morph.n_frames, morph.size) == (48, (256, 256))  # pyright: ignore[reportAttributeAccessIssue]
     edit("--sweep", "Smiling", "-o", "moving.gif")
     with Image.open("moving.gif") as moving:
         # From -3 to 3 and back in quarters, the first and last not twice.
@@ -344,6 +373,9 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
             "error parsing --detail: 'much' is not a number; run",
         ),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
+        (("--morph", "b.png"), "b.png cannot be read as a photo: No such file"),
+        (("--morph", "a.png", "--sweep", "Bald"), "--sweep and --morph make pictures of different kinds"),
+        (("--read", "--morph", "a.png"), "--read only prints; omit --set"),
         (("--set", "=1"), "--set is '=1'"),
         (("--set", "Smiling=1e39"), "Smiling is 1e+39; must be between -100 and 100"),
         (("--like", ":Smiling"), "--like is ':Smiling'"),

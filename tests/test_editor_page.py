@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -714,6 +715,46 @@ def test_less_is_copied_from_another_photo(page: Page, editor: Served, tmp_path:
     assert page.is_hidden("#like-row")
 
 
+def test_a_photo_is_morphed_into_another(
+    page: Page, editor: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jacsup.serve import sessions
+
+    def shows() -> int:
+        return settled(page, "morph", "morphed")
+
+    other = photo(tmp_path, seed=5)
+    page.set_input_files("#morph-photo", other)
+    page.wait_for_selector("#morph:visible")
+    half = shows()
+    slide(page, "#share", 1)
+    end = shows()
+    assert end != half
+    assert page.get_attribute("#morphed", "alt") == "The decoded face, 100 % of the way to the other"
+    token = editor.ask("/api/v1/photo", other.read_bytes()).json["session"]
+    decoded = editor.ask("/api/v1/decoded", {"session": token}).content
+    assert end == functools.reduce(lambda total, byte: (total * 31 + byte) % 1000003, decoded, 7)
+    # The settings hold on all of the way, and photos that the server has forgotten are sent again.
+    monkeypatch.setattr(sessions, "SESSION_SECONDS", -1)
+    editor.ask("/api/v1/edit", {"session": "none"})
+    monkeypatch.undo()
+    move(page, "Smiling", 2)
+    settled(page)
+    now = shows()
+    assert page.inner_text("#status") == "" and now != end
+    page.click("#morph-end")
+    assert page.is_hidden("#morph")
+    page.click("#morph-face")
+    page.wait_for_selector("#morph:visible")
+    page.click("#reset")
+    assert page.is_hidden("#morph")
+    wrong = tmp_path / "notes.txt"
+    wrong.write_text("no photo")
+    page.set_input_files("#morph-photo", wrong)
+    page.wait_for_selector("#status.error")
+    assert page.is_hidden("#morph")
+
+
 def test_a_sweep_is_saved_as_an_animation(page: Page) -> None:
     page.click("[aria-label='Sweep Smiling']")
     page.wait_for_selector("#strip:visible")
@@ -842,7 +883,7 @@ def test_assistive_technology_finds_no_fault(scheme: Any, browser: Browser, edit
         return found
 
     assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own") == []
-    clicks = "[aria-label='Lock Smiling']", "#beside"
+    clicks = "[aria-label='Lock Smiling']", "#beside", "#morph-face", "#morph"
     assert faults(f"{editor.address}/#*start=0&Smiling=2", ".row.changed .mark.own", *clicks) == []
     assert faults(f"{editor.address}/api", "pre") == []
     with running(unit_model(tmp_path / "units.safetensors", Digits())) as units:

@@ -253,6 +253,18 @@ def test_a_model_without_a_teacher_says_so(editor: Served) -> None:
     assert answer.status == 400 and "serve the run folder of a student" in answer.json["error"]
 
 
+def test_a_photo_is_morphed_into_another(editor: Served) -> None:
+    assert editor.ask("/api/v1/model").json["morphs"]
+    tokens = [editor.ask(f"/api/v1/photo?start={number}", b"").json["session"] for number in (1, 2)]
+    asked = {"session": tokens[0], "other": tokens[1], "strengths": {}}
+    morphs = [editor.ask("/api/v1/morph", asked | {"share": share}).content for share in (0, 0.5, 1)]
+    decoded = [editor.ask("/api/v1/decoded", {"session": token}).content for token in tokens]
+    assert morphs[0] == decoded[0] and morphs[2] == decoded[1] and morphs[1] not in decoded
+    assert editor.ask("/api/v1/morph", asked | {"share": 2}).status == 400
+    assert editor.ask("/api/v1/morph", asked).status == 400
+    assert editor.ask("/api/v1/morph", {**asked, "other": "x", "share": 0}).status == 410
+
+
 def test_an_exact_student_trades_control_for_sharpness(tmp_path: Path) -> None:
     with running(exact_attribute_model(tmp_path / "exact.safetensors", FACES)) as editor:
         model = editor.ask("/api/v1/model").json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.align import Similarity, bounding_box, crop, paste, whole_square
-from jacsup.code import UNIT, Code, at_strength, to_float, to_unit
+from jacsup.code import UNIT, Code, at_strength, to_float, to_uint8, to_unit
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
@@ -33,6 +34,8 @@ SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # Of an animated sweep: the difference in strength between two images, and how long one is shown.
 GIF_STEP = 0.25
 GIF_MILLISECONDS = 80
+# Of decoded images and those of a morph.
+DECODED_SIDE = 256
 # A slider spans at least -LEAST_REACH to LEAST_REACH, even if training images rarely are so far from typical.
 LEAST_REACH = 2.0
 # The margin that a preview shows around the crop, as a share of the crop's side.
@@ -277,11 +280,48 @@ class Editor:
         """
         there = [SWEPT[0] + step * GIF_STEP for step in range(round((SWEPT[-1] - SWEPT[0]) / GIF_STEP) + 1)]
         images = self.swept(opened, name, strengths, there + there[-2:0:-1], side=side, detail=detail)
-        # One palette and no dithering: one for each frame would make the still parts flicker, and the file larger.
-        frames = [opaque(image) for image in images]
-        palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
-        first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-        return encoded(first, "GIF", save_all=True, append_images=others, duration=GIF_MILLISECONDS, loop=0)
+        return animated(images)
+
+    def pictures(self, code: Code) -> list[Image.Image]:
+        """Return the images of codes, enlarged to DECODED_SIDE pixels.
+
+        Args:
+            code: Codes of any number of images.
+        """
+        pixels = to_uint8(self.decode(code), UNIT).permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(each).resize((DECODED_SIDE, DECODED_SIDE), Image.Resampling.BICUBIC) for each in pixels]
+
+    @property
+    def morphs(self) -> bool:
+        """Whether two photos can be morphed: whether the code is shorter than the image."""
+        return self.model.code_size < math.prod(self.model.image_shape)
+
+    def morph(
+        self, opened: OpenedPhoto, other: OpenedPhoto, shares: Sequence[Number], strengths: Mapping[str, Number]
+    ) -> list[Image.Image]:
+        """Return decoded images on the way from one photo to another: y and z are interpolated, not pixels.
+
+        Args:
+            opened: The first photo.
+            other: The other photo.
+            shares: How much of the way each image has gone, from 0 to 1.
+            strengths: Strengths of attributes, which hold on all of the way.
+
+        Raises:
+            ValueError: the model's code contains the image itself, or as `__call__`.
+        """
+        if not self.morphs:
+            raise ValueError(
+                f"{name_of(self.model)} cannot morph photos, as its code contains the image itself; use a model with a "
+                "shorter code, such as faces"
+            )
+        share = torch.tensor(shares, dtype=opened.code.y.dtype, device=opened.code.y.device)[:, None]
+        if not ((share >= 0) & (share <= 1)).all():
+            raise ValueError(f"the shares are {', '.join(map(str, shares))}; must be between 0 and 1")
+        code = Code(
+            *(torch.lerp(a, b, share) for a, b in ((opened.code.y, other.code.y), (opened.code.z, other.code.z)))
+        )
+        return self.pictures(self.changed(code, strengths))
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """Return the code with attributes set to strengths.
@@ -371,6 +411,19 @@ def read_assignment(text: str, option: str) -> tuple[str, float]:
     if not name or not re.fullmatch(NUMBER, number.strip()):
         raise ValueError(f"{option} is '{text:.60}'; use NAME=NUMBER, such as Smiling=1.5")
     return name, float(number)
+
+
+def animated(images: Sequence[Image.Image]) -> bytes:
+    """Return images of equal size as a GIF that repeats.
+
+    Args:
+        images: The images, at least six.
+    """
+    # One palette and no dithering: one for each frame would make the still parts flicker, and the file larger.
+    frames = [opaque(image) for image in images]
+    palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    return encoded(first, "GIF", save_all=True, append_images=others, duration=GIF_MILLISECONDS, loop=0)
 
 
 def preview(opened: OpenedPhoto, side: int) -> OpenedPhoto:

@@ -24,7 +24,7 @@ MOST_PROFILE = 2**20
 # The formats that photos come in; some of Pillow's others start another program.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 # What the names of files that hold edited photos end in.
-RESULTS = ("-edited", "-sweep")
+RESULTS = ("-edited", "-sweep", "-morph")
 # Phones' own format, which Pillow reads with the extra `heic`: its files say so after their first four bytes.
 HEIC = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 

@@ -47,6 +47,7 @@ def edit(
     like: Repeated = (),
     settings: Option[Path] = None,
     sweep: Option[str] = None,
+    morph: Option[Path] = None,
     read: Flag = False,
     json: Flag = False,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], help_behavior_hint="")] = None,
@@ -65,24 +66,28 @@ def edit(
         like: Another photo and the attributes to copy from it, such as b.jpg:Smiling,Eyeglasses.
         settings: Settings saved by the editor in the browser. Other options override them.
         sweep: The attribute to show at strengths from -3 to 3: side by side, or animated if --out ends in .gif.
+        morph: Another photo, to show the faces between the two: side by side, or animated if --out ends in .gif.
         read: Print the strengths that the model sees in the photo instead of editing it.
         json: With --read: print JSON.
         out: The file to write, or a folder; - writes a PNG to standard output. Defaults to PHOTO-edited.png, or
-            PHOTO-sweep.png for a sweep.
+            PHOTO-sweep.png or PHOTO-morph.png.
         detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
         align: Use the central square of the photo instead of finding the face.
         face: Which of several faces to edit, counted from 1, the largest.
         device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
-    if read and (sets or adds or likes or settings or sweep or out):
-        raise ValueError("--read only prints; omit --set, --add, --like, --settings, --sweep and --out, or omit --read")
+    if read and (sets or adds or likes or settings or sweep or morph or out):
+        others = "--set, --add, --like, --settings, --sweep, --morph and --out"
+        raise ValueError(f"--read only prints; omit {others}, or omit --read")
+    if sweep and morph:
+        raise ValueError("--sweep and --morph make pictures of different kinds; pass one of them")
     if json and not read:
         raise ValueError("--json needs --read")
     if not photos:
         raise ValueError("no photo is given; pass the photos after the model, such as jacsup edit photos me.jpg")
     fixed, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
-    if not (read or sets or adds or likes or fixed or sweep):
+    if not (read or sets or adds or likes or fixed or sweep or morph):
         raise ValueError("nothing is to be changed; pass --set NAME=NUMBER, such as --set Smiling=1.5, or --read")
     alone = len(photos) == 1 and not photos[0].is_dir()
     sources = _sources(photos)
@@ -91,15 +96,16 @@ def edit(
         own = {str(source): editor.read(_opened(editor, source, align=align, face=face)) for source in sources}
         _print_strengths(own, json=json)
         return
-    targets = _targets(sources, out, "sweep" if sweep else "edited", alone=alone)
+    targets = _targets(sources, out, "morph" if morph else "sweep" if sweep else "edited", alone=alone)
     for source, target in zip(sources, targets, strict=True):
-        _require_writable(target, source, animated=sweep is not None)
+        _require_writable(target, source, animated=bool(sweep or morph))
     editor = lazy.Editor(model, device)
     for text in likes:
         other, names = _other_photo(editor, text)
         fixed |= editor.strengths(_opened(editor, other, align=align), names)
     added, fixed = _assignments(editor, adds, "--add"), fixed | _assignments(editor, sets, "--set")
     swept = _attribute(editor, sweep) if sweep else None
+    other = _opened(editor, morph, align=align) if morph else None
     for name in {**added, **fixed}:
         if name in editor.factors and (weak := editor.factors[name].weak):
             print(f"note: {name} is weak: {weak}", file=sys.stderr)
@@ -115,7 +121,10 @@ def edit(
             continue
         own = editor.strengths(opened, added)
         strengths = {name: own[name] + value for name, value in added.items()} | fixed
-        _write(editor, opened, strengths, swept, saved_detail if detail is None else detail, target)
+        if other:
+            _write_morph(editor, opened, other, strengths, target)
+        else:
+            _write(editor, opened, strengths, swept, saved_detail if detail is None else detail, target)
     if alone and targets[0] != STREAM:
         print(f"the result is in {targets[0]}")
     if not alone:
@@ -135,6 +144,18 @@ def _write(
         write_atomically(target, editor.animation(small, sweep, strengths, side=SWEEP_SIDE, detail=detail))
     else:
         _save(editor.sweep(small, sweep, strengths, side=SWEEP_SIDE, detail=detail), target)
+
+
+def _write_morph(
+    editor: Editor, face: OpenedPhoto, other: OpenedPhoto, strengths: dict[str, float], target: Path
+) -> None:
+    moving = target.suffix.lower() == GIF
+    steps = 24 if moving else 6
+    images = editor.morph(face, other, [step / steps for step in range(steps + 1)], strengths)
+    if moving:
+        write_atomically(target, lazy.animated([*images, *images[-2:0:-1]]))
+    else:
+        _save(lazy.side_by_side(images), target)
 
 
 def _sources(photos: Sequence[Path]) -> list[Path]:

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "jacsup edit photos me.jpg --set Smiling=1.5 Eyeglasses=-1 -o out.png",
         "jacsup edit photos holiday --add Smiling=1 -o edited   # a folder of photos",
         "jacsup edit photos me.jpg --sweep Young -o young.gif",
-        "jacsup edit photos me.jpg --read",
+        "jacsup edit faces a.png --morph b.png --no-align -o morph.gif",
     ),
     "serve": (
         "jacsup serve                         # photographs or drawn faces",

@@ -15,6 +15,7 @@ NAMES = {
     "Editor": "jacsup.edit",
     "GRID": "jacsup.tuning",
     "SUPERVISED_GRID": "jacsup.tuning",
+    "animated": "jacsup.edit",
     "all_results": "jacsup.baselines.compare",
     "attribute_scores": "jacsup.metrics.table",
     "cache_folder": "jacsup.data",
@@ -52,6 +53,7 @@ NAMES = {
     "run_comparison": "jacsup.baselines.compare",
     "search": "jacsup.tuning",
     "serve": "jacsup.serve",
+    "side_by_side": "jacsup.edit",
     "spec_of": "jacsup.data",
     "stage_scores": "jacsup.metrics.table",
     "table_rows": "jacsup.baselines.frontier",
@@ -88,8 +90,10 @@ if TYPE_CHECKING:
     from jacsup.distributed import num_started as num_started
     from jacsup.edit import DETAIL as DETAIL
     from jacsup.edit import Editor as Editor
+    from jacsup.edit import animated as animated
     from jacsup.edit import preview as preview
     from jacsup.edit import read_assignment as read_assignment
+    from jacsup.edit import side_by_side as side_by_side
     from jacsup.evaluate import current_metrics as current_metrics
     from jacsup.evaluate import evaluate as evaluate
     from jacsup.export import export as export

@@ -127,7 +127,7 @@ def _images_among(names: Sequence[str], opened: Callable[[str], Any]) -> tuple[l
         if name not in found and not name.lower().endswith(DOCUMENTS)
     )
     if results:
-        left_out["results of edits (-edited, -sweep)"] = len(results)
+        left_out["results of edits (-edited, -sweep, -morph)"] = len(results)
     return [name for name in images if name not in results], left_out
 
 

@@ -166,6 +166,17 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
             example="ADDRESS/starts/0 -o start.jpg",
         ),
     ]
+    if description["morphs"]:
+        morph = _of_json(
+            "/morph",
+            studio.morph,
+            "image/jpeg",
+            limits,
+            summary="Returns the decoded face on the way from an opened photo to another: the codes are interpolated.",
+            body='{"session": token, "other": token, "share": number from 0 to 1, "strengths": {name: number}}',
+            example="""-d '{"session": "TOKEN", "other": "TOKEN", "share": 0.5}' ADDRESS/morph -o morph.jpg""",
+        )
+        listed.append(morph)
     if description["drawn"]:
         truth = _of_json(
             "/truth",

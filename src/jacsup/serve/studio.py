@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from jacsup.align import crop
-from jacsup.code import UNIT, Code, to_float, to_uint8
+from jacsup.code import Code, to_float, to_uint8
 from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.data.dataset import Split
@@ -93,6 +93,7 @@ class AttributeStudio:
             "code_size": self._editor.model.code_size,
             "teacher": self._teacher.model.code_size if self._teacher else None,
             "amount": _amount_of(self._editor.model),
+            "morphs": self._editor.morphs,
             "factors": sorted(map(self._described, self._editor.factors.values()), key=_place_on_page),
         }
 
@@ -138,8 +139,14 @@ class AttributeStudio:
             editor, opened = self._teacher, self._teacher.open_at(opened.photo, opened.place)
             unlearned = {name for name, factor in editor.factors.items() if not factor.learned}
             strengths = {name: value for name, value in strengths.items() if name not in unlearned}
-        pixels = to_uint8(editor.decode(editor.changed(opened.code, strengths)), UNIT)[0].cpu()
-        return _jpeg(_image(pixels).resize((START_SIDE, START_SIDE), Image.Resampling.BICUBIC))
+        return _jpeg(editor.pictures(editor.changed(opened.code, strengths))[0])
+
+    def morph(self, asked: dict[str, Any]) -> bytes:
+        """Return the decoded face, `share` of the way from the photo `session` to the photo `other`, as JPEG."""
+        strengths, _ = _settings(asked)
+        editor, opened = self._asked(asked)
+        share = _number(asked.get("share"), "share")
+        return _jpeg(editor.morph(opened, self._sessions.get(asked.get("other")), [share], strengths)[0])
 
     def sweep(self, asked: dict[str, Any]) -> bytes:
         """Return the same preview with attribute `name` at increasing strengths, side by side."""

@@ -13,7 +13,9 @@ export function editPhotos(model, link) {
   const learned = model.factors.filter((factor) => factor.learned);
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
   let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
-  let set = {}, locked = new Set(), swept = null, opening = 0, linking = null;
+  // The photo that this one is morphed into, if any.
+  let other = null;
+  let set = {}, locked = new Set(), swept = null, opening = 0, morphing = 0, linking = null;
   const detail = byId("detail"), amount = byId("amount"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
   const filter = fillGroups(model.factors, rows);
@@ -47,17 +49,41 @@ export function editPhotos(model, link) {
   // The server keeps a photo for ten minutes, the page for as long as it is open: an expired photo is sent again, once.
   async function picture(path, asked) {
     const shown = photo;
-    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, ...asked, ...settings() }));
+    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, other: other?.session, ...asked, ...settings() }));
     let answer;
     try {
       answer = await ofSession();
     } catch (error) {
       if (error.status !== 410) throw error;
-      shown.session = (await send(shown)).session;
+      for (const each of [shown, other]) if (each) each.session = (await send(each)).session;
       answer = await ofSession();
     }
     const blob = await answer.blob();
     return shown === photo ? blob : null;
+  }
+  const showMorph = latest(byId("morph"), async () => {
+    const share = Number(byId("share").value), wanted = other;
+    const blob = wanted && await picture("morph", { share });
+    if (!blob || wanted !== other) return;
+    showBlob(byId("morphed"), blob);
+    byId("morphed").alt = `The decoded face, ${Math.round(100 * share)} % of the way to the other`;
+    byId("morph").hidden = false;
+  });
+  // Null ends the morph.
+  async function morphInto(wanted) {
+    const mine = ++morphing;
+    other = null;
+    byId("morph").hidden = true;
+    if (!wanted) return;
+    try {
+      wanted.session = (await send(wanted)).session;
+      if (mine !== morphing) return;
+      other = wanted;
+      say("");
+      showMorph();
+    } catch (error) {
+      say(error.message, true);
+    }
   }
   const refresh = latest(stage, async () => {
     const blob = await picture("edit", {});
@@ -121,6 +147,7 @@ export function editPhotos(model, link) {
     if (photo.session) {
       refresh();
       if (byId("beside").checked) showViews();
+      if (other) showMorph();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
@@ -198,7 +225,7 @@ export function editPhotos(model, link) {
         rows[name].mark("own", photo.own[name], "value in this photo");
         rows[name].mark("theirs");
       }
-      for (const id of ["compare", "detail", "amount", "reset", "download", "settings", "link", "like", "more"]) byId(id).disabled = false;
+      for (const id of ["compare", "detail", "amount", "reset", "download", "settings", "link", "like", "more", "morph-photo"]) byId(id).disabled = false;
       stage.classList.add("full");
       byId("empty").hidden = true;
       say("");
@@ -261,6 +288,11 @@ export function editPhotos(model, link) {
       say(error.message, true);
     }
   });
+  chosen("morph-photo", (file) => morphInto({ file, start: null, aligned: align.checked, face: 1 }));
+  byId("morph-face").addEventListener("click", () => morphInto({ file: null, start: anotherFace(), aligned: false, face: 1 }));
+  byId("morph-end").addEventListener("click", () => { morphInto(null); byId("morph-label").querySelector("input").focus(); });
+  byId("share").addEventListener("input", showMorph);
+  byId("morph-label").hidden = byId("morph-face").hidden = !model.morphs;
   // How much of the way to the other photo the copied attributes go: those that are still set.
   let theirs = {};
   function copyTheirs(names) {
@@ -285,6 +317,7 @@ export function editPhotos(model, link) {
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
     set = withLocked({});
+    morphInto(null);
     sweepOf(null);
     compare(0);
     theirs = {};
@@ -357,8 +390,9 @@ export function editPhotos(model, link) {
     open(null, `face-${known}.png`, { start: known }).then(fill);
   }
   byId("more-starts").hidden = model.faces <= model.starts;
+  const anotherFace = () => model.starts + Math.floor(Math.random() * (model.faces - model.starts));
   byId("random").addEventListener("click", () => {
-    const number = model.starts + Math.floor(Math.random() * (model.faces - model.starts));
+    const number = anotherFace();
     open(null, `face-${number}.png`, { start: number });
   });
 }
