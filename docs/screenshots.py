@@ -1,4 +1,7 @@
-"""Pictures of the editor for the documents, taken from the real thing: python docs/screenshots.py [FACES] [UNITS]."""
+"""Pictures of the editor for the documents, taken from the real thing: python docs/screenshots.py [FACES UNITS RUN].
+
+RUN is a run of drawn faces with a teacher and a student, as `jacsup train faces-mini` makes it.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +61,6 @@ def take_faces(browser: Browser, address: str) -> None:
         page.wait_for_selector("#strip:visible")
         slide(page, "#compare", 0)
         take(page, "editor-sweep")
-        page.click("[aria-label='Sweep Smiling']")
-        move(page, Smiling=1, Eyeglasses=1)
-        page.check("#beside")
-        take(page, "editor-truth")
     with opened(browser, f"{address}/#*start=2", stage, color_scheme="dark") as page:
         page.fill("#search", "hair")
         move(page, Blond_Hair=1.5)
@@ -79,13 +78,23 @@ def take_faces(browser: Browser, address: str) -> None:
         take(page, "editor-unlike")
 
 
-def main(faces: str = "faces", units: str = "mnist") -> None:
+def take_comparison(browser: Browser, address: str) -> None:
+    with opened(browser, f"{address}/#*start=3", "#stage") as page:
+        page.check("#beside")
+        move(page, Smiling=1, Eyeglasses=1)
+        page.wait_for_selector("#views[aria-busy=false]")
+        take(page, "editor-truth")
+
+
+def main(faces: str = "faces", units: str = "mnist", run: str = "runs/faces-mini") -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         with running(Path("photos")) as served:
             take_photos(browser, served.address)
         with running(Path(faces)) as served:
             take_faces(browser, served.address)
+        with running(Path(run)) as served:
+            take_comparison(browser, served.address)
         with running(Path(units)) as served, opened(browser, served.address, "#decoded") as page:
             page.click("#pad", position={"x": 70, "y": 200})
             take(page, "editor-units")
