@@ -234,15 +234,20 @@ def test_a_student_is_compared_with_its_teacher(tmp_path: Path) -> None:
     (run / "model.safetensors").write_bytes(student.read_bytes())
     for served, size in ((run, 12), (student, 12), (run / "model.safetensors", 12), (teacher, None)):
         assert open_studio(served).description()["teacher"] == size
+    alone = tmp_path / "alone" / "model.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes(student.read_bytes())
+    (alone.parent / "recipe.json").write_text("a cake")
+    assert open_studio(alone).description()["teacher"] is None
     with running(run) as editor:
         start = editor.ask("/api/v1/edit", {"session": editor.ask("/api/v1/photo?start=1", b"").json["session"]}).image
         asked = {"session": editor.ask("/api/v1/photo?start=1", b"").json["session"], "strengths": {"Smiling": 2}}
         decoded = [editor.ask("/api/v1/decoded", asked | {"teacher": whose}) for whose in (False, True)]
     shown = [np.asarray(answer.image.resize((32, 32), Image.Resampling.BOX)) for answer in decoded]
     for file, own, other in ((student, *shown), (teacher, *shown[::-1])):
-        alone = Editor(file)
-        code = alone.changed(alone.open(start, align=False).code, {"Smiling": 2})
-        expected = alone.decode(code)[0].permute(1, 2, 0).mul(255).numpy()
+        own_editor = Editor(file)
+        code = own_editor.changed(own_editor.open(start, align=False).code, {"Smiling": 2})
+        expected = own_editor.decode(code)[0].permute(1, 2, 0).mul(255).numpy()
         assert np.abs(own - expected).mean() < 0.5 * np.abs(other - expected).mean()
 
 

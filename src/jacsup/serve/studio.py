@@ -323,9 +323,12 @@ def _teacher_of(editor: Editor) -> Editor | None:
     model, source = editor.model, getattr(editor.model, "source", None)
     if isinstance(model, ResidualAutoencoder):
         return Editor(model.teacher, info=replace(editor.info, typical=None))
-    run = Run.around(source) if source else None
-    file = run.teacher_file(source) if run and source else None
-    return Editor(file, str(device_of(model))) if file else None
+    # The folder may hold a recipe of something else.
+    with contextlib.suppress(ValueError, OSError):
+        run = Run.around(source) if source else None
+        file = run.teacher_file(source) if run and source else None
+        return Editor(file, str(device_of(model))) if file else None
+    return None
 
 
 Studio = AttributeStudio | UnitStudio

@@ -14,7 +14,7 @@ export function editPhotos(model, link) {
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
   let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
   // The photo that this one is morphed into, if any.
-  let other = null;
+  let partner = null;
   let set = {}, locked = new Set(), swept = null, opening = 0, morphing = 0, linking = null;
   const detail = byId("detail"), amount = byId("amount"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
@@ -49,22 +49,22 @@ export function editPhotos(model, link) {
   // The server keeps a photo for ten minutes, the page for as long as it is open: an expired photo is sent again, once.
   async function picture(path, asked) {
     const shown = photo;
-    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, other: other?.session, ...asked, ...settings() }));
+    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, other: partner?.session, ...asked, ...settings() }));
     let answer;
     try {
       answer = await ofSession();
     } catch (error) {
       if (error.status !== 410) throw error;
-      for (const each of [shown, other]) if (each) each.session = (await send(each)).session;
+      for (const each of [shown, partner]) if (each) each.session = (await send(each)).session;
       answer = await ofSession();
     }
     const blob = await answer.blob();
     return shown === photo ? blob : null;
   }
   const showMorph = latest(byId("morph"), async () => {
-    const share = Number(byId("share").value), wanted = other;
+    const share = Number(byId("share").value), wanted = partner;
     const blob = wanted && await picture("morph", { share });
-    if (!blob || wanted !== other) return;
+    if (!blob || wanted !== partner) return;
     showBlob(byId("morphed"), blob);
     byId("morphed").alt = `The decoded face, ${Math.round(100 * share)} % of the way to the other`;
     byId("morph").hidden = false;
@@ -72,13 +72,13 @@ export function editPhotos(model, link) {
   // Null ends the morph.
   async function morphInto(wanted) {
     const mine = ++morphing;
-    other = null;
+    partner = null;
     byId("morph").hidden = true;
     if (!wanted) return;
     try {
       wanted.session = (await send(wanted)).session;
       if (mine !== morphing) return;
-      other = wanted;
+      partner = wanted;
       say("");
       showMorph();
     } catch (error) {
@@ -147,7 +147,7 @@ export function editPhotos(model, link) {
     if (photo.session) {
       refresh();
       if (byId("beside").checked) showViews();
-      if (other) showMorph();
+      if (partner) showMorph();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
