@@ -554,9 +554,9 @@ def test_locks_are_steps(page: Page) -> None:
 
 
 def test_locks_do_not_crowd_the_rows(browser: Browser, editor: Served) -> None:
+    opacity = "lock => getComputedStyle(lock).opacity"
     for page in opened(browser, editor.address, viewport={"width": 360, "height": 640}):
         lock, label = page.locator("[aria-label='Lock Smiling']"), page.locator("label[for=factor-Smiling]")
-        opacity = "lock => getComputedStyle(lock).opacity"
         assert lock.evaluate(opacity) == "0"
         lock.focus()
         assert lock.evaluate(opacity) == "1"
