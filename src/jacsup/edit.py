@@ -318,10 +318,9 @@ class Editor:
         share = torch.tensor(shares, dtype=opened.code.y.dtype, device=opened.code.y.device)[:, None]
         if not ((share >= 0) & (share <= 1)).all():
             raise ValueError(f"the shares are {', '.join(map(str, shares))}; must be between 0 and 1")
-        code = Code(
-            *(torch.lerp(a, b, share) for a, b in ((opened.code.y, other.code.y), (opened.code.z, other.code.z)))
-        )
-        return self.pictures(self.changed(code, strengths))
+        first, last = opened.code, other.code
+        between = Code(first.y.lerp(last.y, share), first.z.lerp(last.z, share))
+        return self.pictures(self.changed(between, strengths))
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """Return the code with attributes set to strengths.
