@@ -49,6 +49,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "jacsup train faces-mini              # one of the recipes",
         "jacsup serve photos                  # one of the shipped models",
     ),
+    "data check": (
+        "jacsup data check --images DIR --attributes FILE.csv",
+        "jacsup data check --images photos.zip --size 128 --drop photographer",
+    ),
     "data download": (
         "jacsup data download mnist",
         "jacsup data download svhn --data-root DIR",

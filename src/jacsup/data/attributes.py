@@ -12,7 +12,7 @@ from jacsup.jsonable import meant, suggestion
 
 # Attributes of CelebA that exclude each other: a head has one colour of hair. Kinds of beard do not exclude each other:
 # most mustaches in CelebA come with a goatee.
-MUTUALLY_EXCLUSIVE = (
+MUTUALLY_EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("Bald", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),
     ("5_o_Clock_Shadow", "No_Beard"),
     ("Goatee", "No_Beard"),
