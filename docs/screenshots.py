@@ -81,7 +81,7 @@ def take_faces(browser: Browser, address: str) -> None:
 def take_comparison(browser: Browser, address: str) -> None:
     with opened(browser, f"{address}/#*start=3", "#stage") as page:
         page.check("#beside")
-        move(page, Smiling=2, Eyeglasses=2)
+        move(page, Blond_Hair=1.5)
         page.wait_for_selector("#views[aria-busy=false]")
         take(page, "editor-truth")
 
