@@ -508,7 +508,10 @@ def test_a_folder_in_use_is_bad_input(call: Call, quick: Path) -> None:
 def test_a_diverging_training_exits_with_1_and_names_the_term(call: Call) -> None:
     result = call("train", "debug", "--set", "stages.adam.lr=1e30")
     assert result.code == 1
-    assert re.fullmatch(r"jacsup: \w+: the loss 'rec' is (nan|inf) in stage 1 .+ step [23]; .+\n", result.err)
+    assert re.fullmatch(
+        r"jacsup: \w+: (the gradient of '\S+' is not finite|the loss 'rec' is (nan|inf)) in stage 1 .+ step [23]; .+\n",
+        result.err,
+    )
 
 
 def test_ctrl_c_exits_with_130_and_the_same_command_goes_on(call: Call, tmp_path: Path) -> None:
@@ -665,7 +668,8 @@ def test_a_run_that_learns_nothing_says_so(call: Call) -> None:
     trained = call("train", "debug", "--set", "stages.adam.lr=1000", "--stages", 1, "--out", "run")
     assert trained.code == 0
     noted = [line for line in trained.out.splitlines() if line.startswith("warning: stage")]
-    assert len(noted) == 1 and "it reconstructs no better than the mean image (MSE" in noted[0]
+    at_end = [line for line in noted if "it reconstructs no better than the mean image (MSE" in line]
+    assert at_end == noted[-1:]
     judged = call("evaluate", "run")
     assert "warning: it reconstructs no better than the mean image" in judged.out
     warning = json.loads(Path("run/metrics.json").read_text())["warning"]

@@ -36,7 +36,7 @@ from jacsup.data.attributes import Attribute
 from jacsup.jsonable import set_field
 from jacsup.recipes import RECIPES, with_arm
 from jacsup.run import Run
-from jacsup.training import loop, state
+from jacsup.training import batches, loop, state, step
 from jacsup.training.step import train_step
 from jacsup.training.teacher import TeacherOutputs
 
@@ -289,12 +289,133 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(
     assert all(value.isfinite().all() for value in tensors.tensors.values())
 
 
+def spoil(where: torch.Tensor) -> None:
+    with torch.no_grad():
+        where.view(-1)[0] = float("nan")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_gradient_that_is_not_finite_stops_at_the_next_status_line_and_is_named(
+    number: int, tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = step.set_gradients, []
+
+    def poisoned(weights: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
+        calls.append(0)
+        if len(calls) == 40:
+            spoil(gradients[number])
+        original(weights, gradients)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "set_gradients", poisoned)
+        patch.setattr(loop, "SECONDS_BETWEEN_STATUS", -1)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+        name = [name for name, _ in jacsup.load(finished).named_parameters()][number]
+        with pytest.raises(loop.DivergedError, match=rf"gradient of '{name}' is not finite.* in stage 2 .*, step 7;"):
+            jacsup.train(DEBUG, out=tmp_path / "run")
+    assert len(calls) == 40
+    jacsup.train(DEBUG, out=tmp_path / "run")
+    assert weights(tmp_path / "run") == weights(finished)
+
+
+def test_a_gradient_that_spoils_all_later_steps_is_still_the_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = step.set_gradients, []
+
+    def poisoned(weights: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            spoil(gradients[2])
+        original(weights, gradients)
+
+    monkeypatch.setattr(step, "set_gradients", poisoned)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_STATUS", 1000)
+    with pytest.raises(loop.DivergedError, match=r"gradient of 'encoder\.\S+' .* in stage 1 .*, epoch 1, step 3;"):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+    assert len(calls) == 11
+
+
+def test_images_that_are_not_finite_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = batches.to_float
+
+    def poisoned(pixels: torch.Tensor, value_range: tuple[float, float]) -> torch.Tensor:
+        x = original(pixels, value_range)
+        # One image is damaged, whichever batch it is in.
+        x[(pixels == damaged).flatten(1).all(dim=1)] = float("nan")
+        return x
+
+    damaged = load_dataset(DEBUG.data).train.images[5]
+    monkeypatch.setattr(batches, "to_float", poisoned)
+    with pytest.raises(loop.DivergedError, match=r"the images are not finite in stage 1 .*; .* with mended data"):
+        jacsup.train(DEBUG, out=tmp_path / "run")
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with pytest.raises(loop.DivergedError, match=r"the loss 'rec' is (nan|inf)"):
+    with pytest.raises(loop.DivergedError, match=r"the loss 'rec' is (nan|inf)|the gradient of '\S+' is not finite"):
         jacsup.train(set_field(DEBUG, "stages.adam.lr", 1e30), out=tmp_path / "run")
     checkpoint = loop.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert checkpoint is None or all(value.isfinite().all() for value in checkpoint.tensors.values())
+
+
+def train_with_scores(scores: list[dict[str, float]], out: Path, patch: pytest.MonkeyPatch) -> None:
+    """Two stages of as many epochs as there are scores, which both get."""
+    told = iter(2 * scores)
+    patch.setattr(loop, "test_scores", lambda *_arguments: next(told))
+    jacsup.train(set_field(DEBUG, "stages.epochs", len(scores)), out=out, num_stages=2)
+
+
+@pytest.mark.parametrize(
+    ("errors", "warned_in"), [([0.2, 0.3, 0.4], 2), ([0.05, math.nan], 2), ([0.4, 0.3, 0.2], None), ([0.05, 0.1], None)]
+)
+def test_a_loss_that_explodes_is_told_once_during_training_and_at_the_end(
+    errors: list[float],
+    warned_in: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train_with_scores([{"test_mse": error, "test_swap": 1.0} for error in errors], tmp_path / "run", monkeypatch)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    during = [line for line in warnings if "training diverges" in line]
+    assert len(during) == (warned_in is not None)
+    if warned_in:
+        assert f"stage 1 (units-2), epoch {warned_in}: training diverges" in during[0] and "adam.lr" in during[0]
+    assert sum("no better than the mean image" in line for line in warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ("swaps", "errors", "warned_in"),
+    [
+        ([0.5, *[0.1] * 6], [0.06 - 0.001 * epoch for epoch in range(7)], 6),
+        ([0.1] * 4 + [0.2] * 3, [0.06 - 0.001 * epoch for epoch in range(7)], None),
+        ([0.0] * 7, [0.05] * 7, None),
+        ([0.0] * 7, [0.3 - 0.01 * epoch for epoch in range(7)], None),
+        ([0.0] * 4, [0.06 - 0.001 * epoch for epoch in range(4)], None),
+    ],
+    ids=["chance", "control comes", "error stays", "all look alike", "too early"],
+)
+@pytest.mark.parametrize("name", ["test_swap", "test_edit"])
+def test_factors_without_effect_are_told_once(
+    name: str,
+    swaps: list[float],
+    errors: list[float],
+    warned_in: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if name == "test_edit":
+        swaps = [value / 2 for value in swaps]
+    scores = [{"test_mse": error, name: swap} for error, swap in zip(errors, swaps, strict=True)]
+    train_with_scores(scores, tmp_path / "run", monkeypatch)
+    told = [line for line in capsys.readouterr().out.splitlines() if "the factors control nothing" in line]
+    # The first stage learns its units by reconstruction alone.
+    assert [line.startswith(f"warning: stage 2 (units-3), epoch {warned_in}: ") for line in told] == [True] * bool(
+        warned_in
+    )
+    assert all(f"{name} has been at most" in line for line in told)
 
 
 def test_an_arm_starts_from_the_same_first_teacher(finished: Path) -> None:

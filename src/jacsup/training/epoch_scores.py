@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from jacsup.data.dataset import Dataset
 from jacsup.metrics.attribute_judge import AttributeJudge, get_attribute_judge
@@ -18,6 +19,12 @@ NUM_EPOCH_EDITS = 64
 EPOCH_STRENGTH = 2
 # Training images that an epoch's m- and m+ are means over.
 NUM_EPOCH_MEANS = 1000
+# From so many times the mean image's error on, an error that does not fall is no slow start.
+FAR_WORSE = 2
+# Epochs in a row after which factors without effect are no slow start.
+PATIENCE = 5
+# The share of edits that succeed where factors have no effect.
+CHANCE_OF_EDITS = 0.05
 
 Judges = Judge | AttributeJudge | None
 
@@ -65,7 +72,57 @@ def learning_warning(scores: dict[str, float], data: Dataset) -> str | None:
         scores: What `test_scores` returned.
         data: The run's data set.
     """
-    return reconstruction_warning(scores["test_mse"], mean_image_mse(data.test.first(NUM_TEST_IMAGES).images))
+    return reconstruction_warning(scores["test_mse"], _mean_image_mse(data))
+
+
+def divergence(history: Sequence[Mapping[str, float]], data: Dataset) -> str | None:
+    """Return one line if the test error is far above the mean image's and does not fall.
+
+    Args:
+        history: What `test_scores` returned in each epoch of the stage so far.
+        data: The run's data set.
+    """
+    *before, last = (scores["test_mse"] for scores in history)
+    if not before or last < min(before):
+        return None
+    of_mean = _mean_image_mse(data)
+    if last < FAR_WORSE * of_mean:
+        return None
+    return (
+        f"training diverges: the test error does not fall and is {last / of_mean:.2g} times the mean image's "
+        f"(MSE {last:.3g}, the mean image {of_mean:.3g}); start again in another folder with a lower learning rate "
+        "(--set stages.adam.lr=...)"
+    )
+
+
+def collapse(history: Sequence[Mapping[str, float]], data: Dataset) -> str | None:
+    """Return one line if the test error falls while swaps or edits succeed no more often than by chance.
+
+    Args:
+        history: What `test_scores` returned in each epoch of the stage so far.
+        data: The run's data set.
+    """
+    recent = history[-PATIENCE:]
+    name = "test_edit" if "test_edit" in recent[0] else "test_swap"
+    if len(recent) < PATIENCE or not all(name in scores for scores in recent):
+        return None
+    chance = CHANCE_OF_EDITS
+    if name == "test_swap":
+        assert data.train.labels is not None
+        chance = 1 / (int(data.train.labels.max()) + 1)
+    control, error = max(scores[name] for scores in recent), recent[-1]["test_mse"]
+    # Of a model whose images all look alike, nothing can be swapped yet.
+    if control > chance or error >= min(recent[0]["test_mse"], _mean_image_mse(data)):
+        return None
+    return (
+        f"the factors control nothing: the test error falls, but for {PATIENCE} epochs {name} has been at most "
+        f"{control:.2g}, which is chance; start again in another folder with more weight on the losses of the factors "
+        "(--set stages.weights.NAME=...)"
+    )
+
+
+def _mean_image_mse(data: Dataset) -> float:
+    return mean_image_mse(data.test.first(NUM_TEST_IMAGES).images)
 
 
 def _edit_accuracy(model: Model, data: Dataset, judge: AttributeJudge) -> float:

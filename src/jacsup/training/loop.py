@@ -31,32 +31,38 @@ from jacsup.models.residual import ResidualAutoencoder
 from jacsup.objectives import Batch, Labels, updates
 from jacsup.run import Run
 from jacsup.training.batches import Batches
-from jacsup.training.epoch_scores import Judges, get_judges, learning_warning, test_scores
+from jacsup.training.epoch_scores import (
+    Judges,
+    collapse,
+    divergence,
+    get_judges,
+    learning_warning,
+    test_scores,
+)
 from jacsup.training.graph import CapturedStep, waits_for_python
 from jacsup.training.options import Options, TrainingOptions
 from jacsup.training.order import order_units
+from jacsup.training.record import Record
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
 from jacsup.training.start import InitialStages, copy_stages, default_folder, describe_session, open_run, starting_model
-from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore
+from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore, tensors_by_name
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
-ADVICE = (
-    "earlier checkpoints are kept; start again in another folder with a lower learning rate or loss weight "
-    "(--set stages.adam.lr=...)"
-)
+AGAIN = "earlier checkpoints are kept; start again in another folder with"
+ADVICE = f"{AGAIN} a lower learning rate or loss weight (--set stages.adam.lr=...)"
 
 
 class DivergedError(RuntimeError):
-    """A loss became infinite or not a number."""
+    """A loss, a gradient or a batch became infinite or not a number."""
 
 
 @dataclass(frozen=True)
 class _Session:
-    """What stays the same while a run trains."""
+    """What stays the same while a run trains, and which warnings it has given."""
 
     run: Run
     recipe: Recipe
@@ -67,6 +73,7 @@ class _Session:
     saver: Saver
     interrupted: threading.Event
     options: Options
+    warned: set[str] = field(default_factory=set)
 
 
 def train(
@@ -88,7 +95,7 @@ def train(
 
     Raises:
         ValueError: The input is wrong; nothing has been written.
-        DivergedError: A loss is not finite.
+        DivergedError: A loss, a gradient or a batch is not finite.
         KeyboardInterrupt: Ctrl-C was pressed; the work is saved.
     """
     chosen = Options(**options)
@@ -206,8 +213,9 @@ class _Work:
     """What the loop over one stage's steps works on.
 
     Attributes:
-        record: The unweighted losses of each step of the epoch.
+        record: The losses of the epoch's steps.
         start: Where this session starts within the stage.
+        history: The test scores of the stage's epochs so far.
         epoch_started_at: When the epoch started, moved back by what earlier sessions spent on it.
     """
 
@@ -218,18 +226,24 @@ class _Work:
     optimizer: torch.optim.Optimizer
     batches: Batches
     take_step: Callable[[Batch], Tensor]
-    term_names: list[str]
-    record: Tensor
+    record: Record
     start: Position
     cpu_started_at: float
+    history: list[dict[str, Any]]
     epoch_started_at: float = 0.0
     since_save: _Timer = field(default_factory=_Timer)
     since_status: _Timer = field(default_factory=_Timer)
 
     def require_finite(self, epoch: int, num_steps: int) -> None:
-        """DivergedError where a loss among an epoch's first steps is not finite."""
-        where = f"stage {self.number + 1} ({self.stage.name}), epoch {epoch + 1}"
-        _require_finite(self.record[:num_steps], self.term_names, where)
+        """DivergedError where something in an epoch's first steps is not finite."""
+        fault = self.record.fault(num_steps)
+        if fault is None:
+            return
+        step, culprit = fault
+        where = f"stage {self.number + 1} ({self.stage.name}), epoch {epoch + 1}, step {step + 1}"
+        if not next(self.batches.epoch(epoch, step)).x.isfinite().all():
+            raise DivergedError(f"the images are not finite in {where}; {AGAIN} mended data")
+        raise DivergedError(f"{culprit} in {where}; {ADVICE}")
 
 
 def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _Work:
@@ -242,21 +256,21 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
     speed_up([model, teacher] if teacher else [model], session.options.precision, compiled=compiled)
     optimizer = make_optimizer(model, stage.adam)
     iteration = updates(stage, teacher.num_units if teacher else 0, _labels(data))
-    term_names = [name for update in iteration for name in update.weights]
     cpu_started_at = time.process_time()
     batches = Batches(recipe, number, data, device, teacher)
-    record, start = torch.zeros(batches.num_steps, len(term_names), device=device), Position(stage=number)
+    record, start = Record(model, iteration, optimizer, batches.num_steps, device), Position(stage=number)
     if checkpoint:
         start = checkpoint.position
-        record.copy_(checkpoint.tensors.pop("record"))
+        record.losses.copy_(checkpoint.tensors.pop("record"))
         restore(checkpoint.tensors, model, optimizer)
 
     def take_step(batch: Batch) -> Tensor:
-        return train_step(model, iteration, optimizer, batch, stage.adam.clip)
+        return torch.cat([train_step(model, iteration, optimizer, batch, stage.adam.clip), record.moments()])
 
     as_one = compiled and waits_for_python(model)
     step = CapturedStep(take_step, model, optimizer) if as_one else take_step
-    return _Work(number, stage, model, teacher, optimizer, batches, step, term_names, record, start, cpu_started_at)
+    history = [line for line in run.stats() if line["stage"] == number and "test_mse" in line]
+    return _Work(number, stage, model, teacher, optimizer, batches, step, record, start, cpu_started_at, history)
 
 
 def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
@@ -267,11 +281,11 @@ def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
     work.epoch_started_at = time.monotonic() - (work.start.seconds if resumed else 0)
     for step, batch in enumerate(work.batches.epoch(epoch, first_step), first_step):
         set_rate(work.optimizer, learning_rate(stage.adam, epoch * num_steps + step, stage.epochs * num_steps))
-        work.record[step] = work.take_step(batch)
+        work.record.keep(step, work.take_step(batch))
         if work.since_status.passed(SECONDS_BETWEEN_STATUS):
             work.since_status.restart()
             work.require_finite(epoch, step + 1)
-            losses = dict(zip(work.term_names, work.record[step].tolist(), strict=True))
+            losses = dict(zip(work.record.term_names, work.record.losses[step].tolist(), strict=True))
             session.reporter.status(work.number, stage, epoch, (step + 1) / num_steps, losses)
         stopping = _interrupted_anywhere(session, step)
         if stopping or work.since_save.passed(SECONDS_BETWEEN_CHECKPOINTS):
@@ -282,14 +296,16 @@ def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
         if stopping:
             raise KeyboardInterrupt
     work.require_finite(epoch, num_steps)
-    if not all(bool(weight.isfinite().all()) for weight in work.model.state_dict().values()):
-        raise DivergedError(f"the weights are not finite after stage {work.number + 1} ({stage.name}); {ADVICE}")
+    for name, value in tensors_by_name(work.model, work.optimizer).items():
+        if not value.isfinite().all():
+            where = f"stage {work.number + 1} ({stage.name}), epoch {epoch + 1}"
+            raise DivergedError(f"moments or weights are not finite after {where}: '{name}'; {ADVICE}")
 
 
 def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float]:
     """Write the epoch's line of stats.jsonl; return the scores on test images, which rank 0 alone has."""
     seconds, core_seconds = time.monotonic() - work.epoch_started_at, time.process_time() - work.cpu_started_at
-    means = dict(zip(work.term_names, work.record.mean(dim=0).tolist(), strict=True))
+    means = dict(zip(work.record.term_names, work.record.losses.mean(dim=0).tolist(), strict=True))
     scores = _test(session, work) if dist.is_main() else {}
     session.reporter.epoch(
         {
@@ -304,8 +320,22 @@ def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float
             "peak_memory_mib": peak_memory(session.device),
         }
     )
+    if scores:
+        work.history.append(scores)
+        _warn_once(session, work, epoch)
     work.cpu_started_at = time.process_time()
     return scores
+
+
+def _warn_once(session: _Session, work: _Work, epoch: int) -> None:
+    """Say what the stage's scores so far show."""
+    controls = work.stage.objective != "reconstruction"
+    for warning_of in (divergence, collapse) if controls else (divergence,):
+        name = warning_of.__name__
+        if name not in session.warned and (warning := warning_of(work.history, session.data)):
+            session.warned.add(name)
+            where = f"stage {work.number + 1} ({work.stage.name}), epoch {epoch + 1}"
+            session.reporter.note(f"warning: {where}: {warning}")
 
 
 def _test(session: _Session, work: _Work) -> dict[str, float]:
@@ -317,7 +347,7 @@ def _save(session: _Session, work: _Work, at: Position) -> None:
     """Write a checkpoint, on rank 0."""
     if not dist.is_main():
         return
-    tensors = {**capture(work.model, work.optimizer), "record": work.record.cpu().clone()}
+    tensors = {**capture(work.model, work.optimizer), "record": work.record.losses.cpu().clone()}
     # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
     if all(bool(value.isfinite().all()) for value in tensors.values()):
         session.saver.save(Checkpoint(at, tensors))
@@ -357,15 +387,6 @@ def _labels(data: Dataset) -> Labels | None:
         return None
     continuous = torch.tensor([attribute.continuous for attribute in data.attributes], device=y_bar.device)
     return Labels(continuous, (y_bar > 0).sum(dim=0) / (~y_bar.isnan()).sum(dim=0))
-
-
-def _require_finite(record: Tensor, names: list[str], where: str) -> None:
-    bad = (~record.isfinite()).nonzero()
-    if len(bad):
-        step, term = bad[0].tolist()
-        raise DivergedError(
-            f"the loss '{names[term]}' is {record[step, term].item()} in {where}, step {step + 1}; {ADVICE}"
-        )
 
 
 @contextlib.contextmanager
