@@ -1,4 +1,4 @@
-"""Model files that strangers have altered: each loads and works, or is refused in one line.
+"""Model files and runs that strangers have altered: each loads and works, or is refused in one line.
 
 JACSUP_FUZZ=100 tries a hundred times as many.
 """
@@ -6,8 +6,10 @@ JACSUP_FUZZ=100 tries a hundred times as many.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import shutil
 import struct
 from collections.abc import Callable
 from copy import deepcopy
@@ -17,7 +19,9 @@ from typing import Any
 
 import pytest
 import torch
+from crashes import stop_after
 from known_models import attribute_model, residual_unit_model, unit_model
+from safetensors.torch import load, save
 
 import jacsup
 from jacsup.config import CelebA, Faces
@@ -27,6 +31,8 @@ from jacsup.models import load_info
 from jacsup.recipes import RECIPES
 from jacsup.run import Run
 from jacsup.serve.studio import open_studio
+from jacsup.training import state
+from jacsup.training.loop import DivergedError
 
 NUM_TRIES = 150 * int(os.environ.get("JACSUP_FUZZ", "1"))
 JUNK: tuple[Any, ...] = (
@@ -140,17 +146,22 @@ def test_an_altered_model_works_or_is_refused_in_one_line(
         rng = random.Random(seed)
         path = tmp_path / "m.safetensors"
         path.write_bytes(mutation(rng.choice(models), rng))
-        line = refusal(partial(use, path), seed)
-        refused += line is not None
-        assert line is None or ("\n" not in line and len(line) < 800), f"seed {seed}: {line}"
+        refused += require_one_line(partial(use, path), seed)
     assert refused
+
+
+def require_one_line(use: Callable[[], object], seed: int) -> bool:
+    """Whether a file is refused, which must take one line."""
+    line = refusal(use, seed)
+    assert line is None or ("\n" not in line and len(line) < 800), f"seed {seed}: {line}"
+    return line is not None
 
 
 def refusal(use: Callable[[], object], seed: int) -> str | None:
     """Why a file is refused; None if it works."""
     try:
         use()
-    except ValueError as error:
+    except (ValueError, DivergedError) as error:
         return str(error)
     except Exception as error:
         raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
@@ -186,7 +197,53 @@ def test_an_altered_file_of_a_run_is_read_or_refused_in_one_line(name: str, run:
         for seed in range(NUM_TRIES):
             file.write_bytes(altered_text(content, random.Random(seed)))
             for read in (lambda: Run(run).recipe, Run(run).stats, Run(run).sessions, lambda: current_metrics(Run(run))):
-                line = refusal(read, seed)
-                assert line is None or ("\n" not in line and len(line) < 800), f"seed {seed}: {line}"
+                require_one_line(read, seed)
     finally:
         file.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped in the last step but two."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(96, RECIPES["debug"], folder, patch)
+    (folder / "checkpoint.safetensors.prev").unlink()
+    return folder
+
+
+def as_if_whole(content: bytes, rng: random.Random) -> bytes:
+    """Another position or other tensors, with the checksum that belongs to them."""
+    header, _ = parts_of(content)
+    position, tensors = json.loads(header["__metadata__"]["position"]), load(content)
+    if rng.random() < 0.5:
+        alter(position, rng)
+    else:
+        name = rng.choice([*tensors])
+        value = tensors.pop(name)
+        others = (value * math.nan, value[None], value[None][:0], value.double(), value + 1e30, value)
+        tensors[rng.choice((name, name, name, "adam", "model."))] = rng.choice(others)
+    text = json.dumps(position)
+    return save(tensors, {"position": text, "sha256": state._digest(text, tensors)})
+
+
+@pytest.mark.parametrize("mutation", [as_if_whole, with_other_tensors, with_other_numbers, with_other_bytes, cut])
+def test_an_altered_checkpoint_is_read_or_left_out(
+    mutation: Callable[[bytes, random.Random], bytes], stopped: Path, tmp_path: Path
+) -> None:
+    content, path = (stopped / "checkpoint.safetensors").read_bytes(), tmp_path / "checkpoint.safetensors"
+    for seed in range(NUM_TRIES):
+        path.write_bytes(mutation(content, random.Random(seed)))
+        require_one_line(partial(state.load_checkpoint, path), seed)
+
+
+def test_a_run_goes_on_from_an_altered_checkpoint_or_refuses_it_in_one_line(stopped: Path, tmp_path: Path) -> None:
+    refused = 0
+    for seed in range(NUM_TRIES // 5):
+        run = tmp_path / str(seed)
+        shutil.copytree(stopped, run)
+        content = (run / "checkpoint.safetensors").read_bytes()
+        (run / "checkpoint.safetensors").write_bytes(as_if_whole(content, random.Random(seed)))
+        refused += require_one_line(partial(jacsup.train, RECIPES["debug"], out=run), seed)
+        shutil.rmtree(run)
+    assert refused

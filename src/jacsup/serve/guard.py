@@ -22,7 +22,7 @@ from jacsup.serve.api import Handler
 from jacsup.serve.sessions import ForgottenError
 
 EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-EVERY_ADDRESS = ("0.0.0.0", "::")
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (compared with what the user asks for)
 HOST_NAME = r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 ROOT_PATH = r"(/[A-Za-z0-9_~@+-][A-Za-z0-9._~@+-]*)*"
 HEADERS = {

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from jacsup import distributed as dist
+from jacsup.bounded import refusing
 from jacsup.config import Recipe, Stage
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
@@ -46,7 +47,16 @@ from jacsup.training.record import Record
 from jacsup.training.reporter import Reporter, cut_stats, peak_memory
 from jacsup.training.speed import as_they_will_be_used, speed_up
 from jacsup.training.start import InitialStages, copy_stages, default_folder, describe_session, open_run, starting_model
-from jacsup.training.state import Checkpoint, Position, Saver, capture, load_checkpoint, restore, tensors_by_name
+from jacsup.training.state import (
+    UNFIT,
+    Checkpoint,
+    Position,
+    Saver,
+    capture,
+    load_checkpoint,
+    restore,
+    tensors_by_name,
+)
 from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_step
 
 SECONDS_BETWEEN_CHECKPOINTS = 20
@@ -261,15 +271,19 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
     record, start = Record(model, iteration, optimizer, batches.num_steps, device), Position(stage=number)
     if checkpoint:
         start = checkpoint.position
-        record.losses.copy_(checkpoint.tensors.pop("record"))
-        restore(checkpoint.tensors, model, optimizer)
+        with refusing(run.checkpoint_file, UNFIT):
+            if not (0 <= start.epoch <= stage.epochs and 0 <= start.step <= batches.num_steps):
+                raise ValueError(f"epoch {start.epoch + 1}, step {start.step} is not in the stage")
+            record.losses.copy_(checkpoint.tensors.pop("record"))
+            restore(checkpoint.tensors, model, optimizer)
 
     def take_step(batch: Batch) -> Tensor:
         return torch.cat([train_step(model, iteration, optimizer, batch, stage.adam.clip), record.moments()])
 
     as_one = compiled and waits_for_python(model)
     step = CapturedStep(take_step, model, optimizer) if as_one else take_step
-    history = [line for line in run.stats() if line["stage"] == number and "test_mse" in line]
+    lines = [line for line in run.stats() if line["stage"] == number and isinstance(line.get("test_mse"), float)]
+    history = [{name: value for name, value in line.items() if isinstance(value, float)} for line in lines]
     return _Work(number, stage, model, teacher, optimizer, batches, step, record, start, cpu_started_at, history)
 
 

@@ -15,6 +15,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from jacsup.atomic import naming, sync_folder, write_atomically
+from jacsup.bounded import refusing
+from jacsup.jsonable import from_dict
+
+# What a checkpoint is refused as that was written whole, but not by this run.
+UNFIT = "not a checkpoint of this run; delete it, and the run goes on from its last finished stage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +55,13 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """The inverse of capture."""
+    """The inverse of capture; ValueError where the tensors are not the model's."""
     prefix = "model."
+    for name, weight in model.named_parameters():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            value = tensors.get(f"adam.{name}.{moment}", weight)
+            if value.shape != weight.shape or value.dtype != weight.dtype:
+                raise ValueError(f"{moment} of {name} is not of its weight's shape and type")
     model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
     for weight_name, weight in model.named_parameters():
         names = [name for name in tensors if name.rpartition(".")[0] == f"adam.{weight_name}"]
@@ -128,7 +138,8 @@ def _read(path: Path) -> Checkpoint | None:
         return None
     if "position" not in metadata or metadata.get("sha256") != _digest(metadata["position"], tensors):
         return None
-    return Checkpoint(Position(**json.loads(metadata["position"])), tensors)
+    with refusing(path, UNFIT):
+        return Checkpoint(from_dict(Position, json.loads(metadata["position"]), "position"), tensors)
 
 
 def _digest(position: str, tensors: dict[str, Tensor]) -> str:
