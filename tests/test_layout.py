@@ -121,3 +121,18 @@ def test_training_needs_no_command_line_no_figures_and_no_downloads() -> None:
     blocked = ("tyro", "pooch", "matplotlib", "torchmetrics", "sklearn", "scipy")
     block = f"sys.modules.update(dict.fromkeys({blocked}))\n"
     assert imported(f"{block}import jacsup.training.loop").isdisjoint(blocked)
+
+
+def test_no_import_opens_a_socket() -> None:
+    program = f"""
+import contextlib, importlib, os, sys
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        os._exit(1)
+sys.addaudithook(refuse)
+for name in {sorted(MODULES)}:
+    if name != "jacsup.__main__":
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+"""
+    assert imported(program) >= {"jacsup.training.loop", "jacsup.cli.main", "jacsup.photo"}
