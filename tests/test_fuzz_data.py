@@ -23,8 +23,8 @@ from jacsup.data.prepare import ImageSource, prepare
 from jacsup.data.tables import read_partition, read_table
 from jacsup.photo import encoded, is_grey, opaque, open_image, read_photo
 
-# Columns of words are left out with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore:.*is left out:UserWarning")
+# Tables are read with warnings of what is left out.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF", "HEIF")
 # Whose pixels a PNG and a TIFF may have.
 MODES = ("RGBA", "LA", "P", "1", "I;16")
@@ -167,13 +167,12 @@ def test_an_altered_table_beside_images_is_learned_or_refused_in_one_line(images
     folder.mkdir()
     for number in range(12):
         (folder / f"{number}.jpg").write_bytes(images[0])
-        (folder / f"{number:06d}.jpg").write_bytes(images[0])
+    original, refused = csv_table(","), 0
     for seed in range(NUM_TRIES // 5):
-        rng = random.Random(seed)
-        original = rng.choice(TABLES)
-        table.write_bytes(with_other_cells(original, rng) if seed else original)
+        table.write_bytes(with_other_cells(original, random.Random(seed)))
         use = partial(prepare, ImageSource(str(folder), table), tmp_path / str(seed), size=8)
-        require_one_line(use, seed)
+        refused += require_one_line(use, seed)
+    assert 0 < refused < NUM_TRIES // 5
 
 
 def test_altered_parquet_files_are_read_or_refused_in_one_line(

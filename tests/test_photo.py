@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from jacsup.data.crop import read_square
-from jacsup.photo import photo_endings, read_photo
+from jacsup.photo import encoded, open_image, photo_endings, read_photo
 
 ORIENTATION = 0x0112
 SIZE = (24, 17)
@@ -295,3 +295,10 @@ def test_photos_of_phones_say_what_reads_them(tmp_path: Path, monkeypatch: pytes
             read_photo(source)
     with pytest.raises(ValueError, match=r"not an image of a known format; it is a HEIC photo"):
         read_square(content, 8)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("GIF", 65_535), ("JPEG", 65_500), ("WEBP", 16_383)])
+def test_a_format_that_has_no_images_of_this_size_is_named(kind: str, most: int) -> None:
+    assert open_image(io.BytesIO(encoded(Image.new("RGB", (16, most)), kind))).size == (16, most)
+    with pytest.raises(ValueError, match=rf"has 16x{most + 1} pixels, a {kind} file at most .*; save it as PNG"):
+        encoded(Image.new("RGB", (16, most + 1)), kind)

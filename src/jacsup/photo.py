@@ -21,6 +21,8 @@ SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
 # The most that Pillow reads back from a PNG; profiles of screens and cameras have a few kilobytes.
 MOST_PROFILE = 2**20
+# The most pixels per side that a format has.
+MOST_SIDE = {"GIF": 65_535, "JPEG": 65_500, "WEBP": 16_383}
 # The formats that photos come in; some of Pillow's others start another program.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 # What the names of files that hold edited photos end in.
@@ -148,7 +150,14 @@ def is_grey(photo: Image.Image) -> bool:
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return the bytes of a file of Pillow's format `kind`, with the image's colour profile."""
+    """Return the bytes of a file of Pillow's format `kind`, with the image's colour profile.
+
+    Raises:
+        ValueError: The format has no images of this size.
+    """
+    if max(image.size) > (most := MOST_SIDE.get(kind, max(image.size))):
+        size = f"{image.width}x{image.height}"
+        raise ValueError(f"the photo has {size} pixels, a {kind} file at most {most:,} per side; save it as PNG")
     content = io.BytesIO()
     image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
     return content.getvalue()
