@@ -61,7 +61,7 @@ from pathlib import Path
 for name in ("me", "photo", "a", "b", "holiday/1", "holiday/2"):
     Path(f"{name}.jpg").parent.mkdir(exist_ok=True)
     Path(f"{name}.jpg").write_bytes(portrait)
-json.dump({"set": {"Smiling": 1}}, open("settings.json", "w"))
+json.dump({"strengths": {"Smiling": 1}, "detail": 1}, open("settings.json", "w"))
 data = load_dataset(Faces(size=64, num_images=200))
 Path("photos").mkdir()
 rows = ["file,Smiling,Eyeglasses"]
@@ -110,13 +110,17 @@ def serve(command: str, clone: Path) -> None:
         command.split(), cwd=clone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as server:
         assert server.stdout
-        line = server.stdout.readline()
-        address = re.search(r"http://\S+", line) or sys.exit(f"{command}: {line}{server.stdout.read()}")
-        page = f"{address[0].rstrip('/')}{'/api' if '--api-only' in command else '/'}"
-        assert urlopen(page).status == 200, page
-        server.send_signal(signal.SIGINT)
+        try:
+            line = server.stdout.readline()
+            address = re.search(r"http://\S+", line)
+            if address is None:
+                sys.exit(f"{command}: {line}{server.stdout.read()}")
+            with urlopen(address[0]) as answer:
+                assert answer.status == 200, address
+        finally:
+            server.send_signal(signal.SIGINT)
         require_quiet(command, server.stdout.read())
-    print(f"          {command}: {page}", flush=True)
+    print(f"          {command}: {address[0]}", flush=True)
 
 
 def require_links(page: Path) -> None:

@@ -58,10 +58,12 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
     """The inverse of capture; ValueError where the tensors are not the model's."""
     prefix = "model."
     for name, weight in model.named_parameters():
-        for moment in ("exp_avg", "exp_avg_sq"):
-            value = tensors.get(f"adam.{name}.{moment}", weight)
-            if value.shape != weight.shape or value.dtype != weight.dtype:
-                raise ValueError(f"{moment} of {name} is not of its weight's shape and type")
+        expected = {"step": torch.Size(), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
+        moments = {moment: tensors[key] for moment in expected if (key := f"adam.{name}.{moment}") in tensors}
+        if moments and any(moments[moment].shape != shape for moment, shape in expected.items()):
+            raise ValueError(f"the moments of {name} are not of its shape")
+        if any(value.dtype != weight.dtype for value in moments.values()):
+            raise ValueError(f"the moments of {name} are not of its type")
     model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
     for weight_name, weight in model.named_parameters():
         names = [name for name in tensors if name.rpartition(".")[0] == f"adam.{weight_name}"]
