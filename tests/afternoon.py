@@ -45,8 +45,8 @@ ADDED = {
     r"^jacsup serve": "--no-browser --port 0",
 }
 REPLACED = {r"\bDIR\b": "photos", r"\bFILE\.csv\b": "photos.csv", r"\bFILE\b": "settings.json"}
-# What small budgets lead to.
-EXPECTED = r"warning: (stage|it reconstructs)|reconstructs no better|not learned"
+# What small budgets lead to, and what Jupyter says of its own transport.
+EXPECTED = r"warning: (stage|it reconstructs)|reconstructs no better|not learned|^\[IPKernelApp\]"
 FILES = """
 import gzip, json, struct
 import numpy as np
