@@ -29,7 +29,7 @@ LEFT_OUT = {
     r"celeba|CELEBA|train photos": "needs CelebA",
     r"svhn": "needs a download",
     r"push|hf:": "needs an account",
-    r"sprites|compare (mnist|faces)|tune mnist": "takes hours",
+    r"sprites|compare (mnist|faces)|tune mnist|mnist --extend": "takes hours",
     r"^make": "has an environment of its own, and is CI's",
     r"torchrun|/shared": "needs many devices",
     r"^curl": "needs the server of the line before",
