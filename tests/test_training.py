@@ -294,7 +294,7 @@ def spoil(where: torch.Tensor) -> None:
         where.view(-1)[0] = float("nan")
 
 
-@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("number", [1, -1])
 def test_a_gradient_that_is_not_finite_stops_at_the_next_status_line_and_is_named(
     number: int, tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +326,7 @@ def test_a_gradient_that_spoils_all_later_steps_is_still_the_one_named(
     def poisoned(weights: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
         calls.append(0)
         if len(calls) == 3:
-            spoil(gradients[2])
+            spoil(gradients[1])
         original(weights, gradients)
 
     monkeypatch.setattr(step, "set_gradients", poisoned)

@@ -278,7 +278,7 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
             restore(checkpoint.tensors, model, optimizer)
 
     def take_step(batch: Batch) -> Tensor:
-        return torch.cat([train_step(model, iteration, optimizer, batch, stage.adam.clip), record.moments()])
+        return record.row(train_step(model, iteration, optimizer, batch, stage.adam.clip))
 
     as_one = compiled and waits_for_python(model)
     step = CapturedStep(take_step, model, optimizer) if as_one else take_step

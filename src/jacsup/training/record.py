@@ -24,7 +24,6 @@ class Record:
 
     Attributes:
         term_names: Names of the losses.
-        losses: The unweighted losses of each step, shape (steps, terms).
     """
 
     def __init__(
@@ -36,31 +35,40 @@ class Record:
         device: torch.device,
     ):
         self.term_names = [name for update in iteration for name in update.weights]
-        self.losses = torch.zeros(num_steps, len(self.term_names), device=device)
         self._optimizer = optimizer
+        # Vectors alone, such as biases: what spoils the gradient of a layer's matrix spoils theirs, for less time.
         self._weights = {
             f"{part}.{name}": weight
             for update in iteration
             for part in update.trains
             for name, weight in model.get_submodule(part).named_parameters()
+            if weight.ndim <= 1
         }
-        # The first step whose gradient was not finite, by weight.
-        self._spoilt_at = torch.full((len(self._weights),), num_steps, device=device)
+        self._rows = torch.zeros(num_steps, len(self.term_names) + len(self._weights), device=device)
 
-    def moments(self) -> Float[Tensor, " weights"]:
-        """Return the sum of each weight's mean gradient as Adam keeps it: finite while its gradients are."""
-        return torch.stack([self._optimizer.state[weight]["exp_avg"].sum() for weight in self._weights.values()])
+    @property
+    def losses(self) -> Float[Tensor, "steps terms"]:
+        """The unweighted losses of each step."""
+        return self._rows[:, : len(self.term_names)]
 
-    def keep(self, step: int, values: Float[Tensor, " terms_and_weights"]) -> None:
+    def row(self, losses: Float[Tensor, " terms"]) -> Float[Tensor, " columns"]:
+        """Return what is kept of a step, after it.
+
+        Args:
+            losses: The step's unweighted losses.
+        """
+        # The mean gradient as Adam keeps it is finite while all gradients are.
+        sums = [self._optimizer.state[weight]["exp_avg"].sum() for weight in self._weights.values()]
+        return torch.cat([losses, torch.stack(sums)]) if sums else losses
+
+    def keep(self, step: int, row: Float[Tensor, " columns"]) -> None:
         """Note a step.
 
         Args:
             step: Number of the step within the epoch, from 0.
-            values: Its losses, then `moments` after it.
+            row: What `row` returned.
         """
-        losses, moments = values.split([len(self.term_names), len(self._weights)])
-        self.losses[step] = losses
-        self._spoilt_at = torch.where(moments.isfinite(), self._spoilt_at, self._spoilt_at.clamp(max=step))
+        self._rows[step] = row
 
     def fault(self, num_steps: int) -> tuple[int, str] | None:
         """Return the first step that was not finite, with its culprit, or None.
@@ -68,13 +76,13 @@ class Record:
         Args:
             num_steps: How many steps of the epoch are done.
         """
-        bad_losses = (~self.losses[:num_steps].isfinite()).nonzero().tolist()
-        spoilt_at = self._spoilt_at.tolist()
-        step, term = min(bad_losses, default=(num_steps, 0))
-        if (first := min(spoilt_at)) < step:
-            # Gradients run from the loss to the first layer, so the last weight is nearest to the fault.
-            name = [name for name, at in zip(self._weights, spoilt_at, strict=True) if at == first][-1]
-            return first, f"the gradient of '{name}' is not finite"
-        if step == num_steps:
+        bad = ~self._rows[:num_steps].isfinite()
+        if not bad.any():
             return None
-        return step, f"the loss '{self.term_names[term]}' is {self.losses[step, term].item()}"
+        step = int(bad.any(dim=1).nonzero()[0])
+        column = int(bad[step].nonzero()[0])
+        if column < len(self.term_names):
+            return step, f"the loss '{self.term_names[column]}' is {self.losses[step, column].item()}"
+        # Gradients run from the loss to the first layer, so the last weight is nearest to the fault.
+        last = int(bad[step].nonzero()[-1]) - len(self.term_names)
+        return step, f"the gradient of '{[*self._weights][last]}' is not finite"
