@@ -22,7 +22,7 @@ from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.config import CelebA, Conv, Faces, Recipe
 from jacsup.data import load_dataset
 from jacsup.data.attributes import Attribute
-from jacsup.data.dataset import Dataset, Split
+from jacsup.data.dataset import Dataset, Split, rare_attributes
 from jacsup.data.drawn import counterfactual, faces
 from jacsup.jsonable import set_field
 from jacsup.models import Factor, ModelInfo, build, load, load_info, save_model
@@ -433,3 +433,14 @@ def test_of_many_attributes_the_best_are_shown(tmp_path: Path, sheets: dict[str,
     assert len(rows) == 101 and rows[0].startswith("Attribute,Learned,m+ - m-")
     drawn = {row.name for name, groups in sheets.items() if name.startswith("figure-4") for row in groups[0].rows}
     assert len(drawn) == 2 + 40
+
+
+def test_attributes_on_few_images_are_named(tmp_path: Path, drawn: Dataset, sheets: dict[str, list[Group]]) -> None:
+    assert sheets == {}
+    page = write_report(make_run(tmp_path / "few", PHOTOS, photos(2)).path, photos(2), None).read_text("utf-8")
+    assert "Of few training images little is learned: An_Attribute_" in page
+    half = torch.ones(len(drawn.train), 1).index_fill(0, torch.arange(40), -1.0)
+    data = replace(drawn, train=Split(drawn.train.images, None, half), attributes=drawn.attributes[:1])
+    assert rare_attributes(data) == {drawn.attributes[0].name: 40}
+    many = replace(data, train=Split(drawn.train.images.repeat(2, 1, 1, 1), None, half.repeat(2, 1)))
+    assert rare_attributes(many) == {}

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jacsup.data.check import Examination
 
 MOST_NAMED = 5
-# Attributes on fewer images than this are hardly learned.
-FEW_IMAGES = 50
 SHEET = Path("data-check.png")
 
 
@@ -70,16 +68,8 @@ def _facts(found: Examination, size: int) -> list[tuple[str, str]]:
 
 def _rare(found: Examination) -> str:
     """The binary attributes that few training images have, or that few lack, rarest first."""
-    labels = found.data.train.attributes
-    if labels is None:
-        return ""
-    counts = [
-        (min(int((column > 0).sum()), int((column < 0).sum())), attribute.name)
-        for column, attribute in zip(labels.T, found.data.attributes, strict=True)
-        if not attribute.continuous
-    ]
-    rare = sorted(each for each in counts if each[0] < FEW_IMAGES)
-    named = ", ".join(f"{name} ({count})" for count, name in rare[:MOST_NAMED])
+    rare = lazy.rare_attributes(found.data)
+    named = ", ".join(f"{name} ({count})" for name, count in [*rare.items()][:MOST_NAMED])
     return named + (f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else "")
 
 

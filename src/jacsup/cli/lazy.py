@@ -49,6 +49,7 @@ NAMES = {
     "preview": "jacsup.edit",
     "push": "jacsup.hub",
     "read_assignment": "jacsup.edit",
+    "rare_attributes": "jacsup.data.dataset",
     "read_manifest": "jacsup.data.prepared",
     "run_comparison": "jacsup.baselines.compare",
     "search": "jacsup.tuning",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from jacsup.data.celeba import prepare_celeba as prepare_celeba
     from jacsup.data.check import examine as examine
     from jacsup.data.columns import ColumnChoice as ColumnChoice
+    from jacsup.data.dataset import rare_attributes as rare_attributes
     from jacsup.data.download import download as download
     from jacsup.data.download import downloaded as downloaded
     from jacsup.data.of_run import find_data as find_data

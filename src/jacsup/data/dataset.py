@@ -15,6 +15,8 @@ from torch import Tensor
 from jacsup.config import Arrays, DataConfig
 from jacsup.data.attributes import Attribute, learnable, signed
 
+# Of fewer images of an attribute, little is learned.
+FEW_IMAGES = 50
 # Splits up to this size are kept on the device; larger ones stay in their memory-mapped file. A constant, because a run
 # must do the same arithmetic on every machine.
 DEVICE_BYTES = 8 * 2**30
@@ -259,3 +261,22 @@ def _labels(values: Any, images: Any, name: str) -> Tensor | None:
     if array.min() < 0:
         raise ValueError(f"{name} start at {array.min()}; must be at least 0: number the classes from 0")
     return torch.from_numpy(array.astype(np.int64))
+
+
+def rare_attributes(data: Dataset) -> dict[str, int]:
+    """Return how many training images have, or lack, each binary attribute that few of them have or lack.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        The counts below 50, rarest first.
+    """
+    if data.train.attributes is None:
+        return {}
+    counts = {
+        attribute.name: min(int((column > 0).sum()), int((column < 0).sum()))
+        for column, attribute in zip(data.train.attributes.T, data.attributes, strict=True)
+        if not attribute.continuous
+    }
+    return {name: counts[name] for name in sorted(counts, key=counts.__getitem__) if counts[name] < FEW_IMAGES}

@@ -14,7 +14,7 @@ from typing import Any
 from jacsup.atomic import write_atomically
 from jacsup.config import Faces
 from jacsup.data import spec_of
-from jacsup.data.dataset import Dataset, Split
+from jacsup.data.dataset import Dataset, Split, rare_attributes
 from jacsup.data.drawn import faces as drawn_faces
 from jacsup.evaluate import current_metrics
 from jacsup.metrics.attributes import NUM_EDITED_IMAGES, RELIABLE_AUC
@@ -270,7 +270,7 @@ def _attributes(faces: _Faces) -> str:
     if len(rows) > MOST_SHOWN:
         _write_csv(faces.report.folder / ALL_ATTRIBUTES, titles, rows)
         more = f' These are the first {MOST_SHOWN}; <a href="{ALL_ATTRIBUTES}">all {len(rows):,}</a>.'
-    text = f"Ordered from the best to the worst.{more}{_not_learned(faces)}"
+    text = f"Ordered from the best to the worst.{more}{_not_learned(faces)}{_rare(faces)}"
     return html.section("Attributes", text, html.table(titles, rows[:MOST_SHOWN]))
 
 
@@ -329,6 +329,14 @@ def _not_learned(faces: _Faces) -> str:
     if len(missed) > MOST_NAMED:
         missed = [*missed[:MOST_NAMED], f"and {len(missed) - MOST_NAMED:,} more"]
     return f" <b>Not learned: {', '.join(missed)}</b> ({reason})." if missed else ""
+
+
+def _rare(faces: _Faces) -> str:
+    rare = [f"{escape(name)} ({count})" for name, count in rare_attributes(faces.data).items()]
+    if len(rare) > MOST_NAMED:
+        rare = [*rare[:MOST_NAMED], f"and {len(rare) - MOST_NAMED:,} more"]
+    advice = "more images with (or without) them help most"
+    return f" Of few training images little is learned: {', '.join(rare)}; {advice}." if rare else ""
 
 
 def _which(faces: _Faces) -> str:
