@@ -393,8 +393,10 @@ def test_a_loss_that_explodes_is_told_once_during_training_and_at_the_end(
         ([0.0] * 7, [0.05] * 7, None),
         ([0.0] * 7, [0.3 - 0.01 * epoch for epoch in range(7)], None),
         ([0.0] * 4, [0.06 - 0.001 * epoch for epoch in range(4)], None),
+        ([0.1] * 7 + [0.5] * 13, [0.06 - 0.001 * epoch for epoch in range(20)], None),
+        ([0.1] * 20, [0.06 - 0.001 * epoch for epoch in range(20)], 8),
     ],
-    ids=["chance", "control comes", "error stays", "all look alike", "too early"],
+    ids=["chance", "control comes", "error stays", "all look alike", "too early", "a slow start", "none to the end"],
 )
 @pytest.mark.parametrize("name", ["test_swap", "test_edit"])
 def test_factors_without_effect_are_told_once(

@@ -21,8 +21,9 @@ EPOCH_STRENGTH = 2
 NUM_EPOCH_MEANS = 1000
 # From so many times the mean image's error on, an error that does not fall is no slow start.
 FAR_WORSE = 2
-# Epochs in a row after which factors without effect are no slow start.
-PATIENCE = 5
+# Epochs in a row, and the share of a stage's epochs, after which factors without effect are no slow start: small sets
+# have few steps an epoch, and the rate of a one-cycle schedule rises for .3 of the stage.
+PATIENCE, START = 5, 0.4
 # The share of edits that succeed where factors have no effect.
 CHANCE_OF_EDITS = 0.05
 
@@ -95,16 +96,17 @@ def divergence(history: Sequence[Mapping[str, float]], data: Dataset) -> str | N
     )
 
 
-def collapse(history: Sequence[Mapping[str, float]], data: Dataset) -> str | None:
+def collapse(history: Sequence[Mapping[str, float]], data: Dataset, num_epochs: int) -> str | None:
     """Return one line if the test error falls while swaps or edits succeed no more often than by chance.
 
     Args:
         history: What `test_scores` returned in each epoch of the stage so far.
         data: The run's data set.
+        num_epochs: The stage's epochs.
     """
     recent = history[-PATIENCE:]
     name = "test_edit" if "test_edit" in recent[0] else "test_swap"
-    if len(recent) < PATIENCE or not all(name in scores for scores in recent):
+    if len(history) < max(PATIENCE, START * num_epochs) or not all(name in scores for scores in recent):
         return None
     chance = CHANCE_OF_EDITS
     if name == "test_swap":

@@ -343,10 +343,11 @@ def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float
 
 def _warn_once(session: _Session, work: _Work, epoch: int) -> None:
     """Say what the stage's scores so far show."""
-    controls = work.stage.objective != "reconstruction"
-    for warning_of in (divergence, collapse) if controls else (divergence,):
-        name = warning_of.__name__
-        if name not in session.warned and (warning := warning_of(work.history, session.data)):
+    warnings = {"divergence": divergence(work.history, session.data)}
+    if work.stage.objective != "reconstruction":
+        warnings["collapse"] = collapse(work.history, session.data, work.stage.epochs)
+    for name, warning in warnings.items():
+        if warning and name not in session.warned:
             session.warned.add(name)
             where = f"stage {work.number + 1} ({work.stage.name}), epoch {epoch + 1}"
             session.reporter.note(f"warning: {where}: {warning}")
