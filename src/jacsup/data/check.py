@@ -72,7 +72,7 @@ def examine(source: ImageSource, size: int, folder: Path) -> Examination:
         columns = columns_of(source)
     with open_images(source.images) as images:
         headers = _headers(images)
-    data, names = load_folder(Folder(size=size), folder), (folder / NAMES).read_text("utf-8").splitlines()
+    data, names = load_folder(Folder(size=size), folder), (folder / NAMES).read_text(encoding="utf-8").splitlines()
     return Examination(
         data,
         names,

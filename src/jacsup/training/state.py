@@ -62,7 +62,7 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
         moments = {moment: tensors[key] for moment in expected if (key := f"adam.{name}.{moment}") in tensors}
         if moments and any(moments[moment].shape != shape for moment, shape in expected.items()):
             raise ValueError(f"the moments of {name} are not of its shape")
-        if any(value.dtype != weight.dtype for value in moments.values()):
+        if any(value.dtype != weight.dtype for moment, value in moments.items() if moment != "step"):
             raise ValueError(f"the moments of {name} are not of its type")
     model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
     for weight_name, weight in model.named_parameters():
