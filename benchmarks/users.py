@@ -115,17 +115,18 @@ def main() -> None:
                 sys.exit("the editor did not start; its error is above")
             host = words[4].removeprefix("http://")
             with burden(host, given.idle, given.slow):
-                crowd(host, users, warm_up, given.pause)
-                before = memory_mib(server.pid)
+                # Once everyone has opened a photo.
+                memory = list[float]()
+                threading.Timer(warm_up, lambda: memory.append(memory_mib(server.pid))).start()
                 times = crowd(host, users, seconds, given.pause)
-            after = memory_mib(server.pid)
+                memory.append(memory_mib(server.pid))
         finally:
             server.terminate()
     shares = [1000 * share for share in quantiles(times, n=100, method="inclusive")]
     print(
         f"{users} users, {seconds:.0f} s: {len(times)} moves, none failed; answered in "
         f"{1000 * median(times):.0f} ms (median), {shares[94]:.0f} ms (95 %), {shares[98]:.0f} ms (99 %), "
-        f"{1000 * max(times):.0f} ms (longest); memory {before:.0f} -> {after:.0f} MiB"
+        f"{1000 * max(times):.0f} ms (longest); memory {memory[0]:.0f} -> {memory[1]:.0f} MiB"
     )
 
 
