@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -121,8 +121,7 @@ def _with(column: Column, kept: list[str], keep: set[str]) -> Column:
     """The column with some of its attributes."""
     if keep and column.name not in keep:
         kept = [name for name in kept if name in keep]
-    attributes = {name: column.attributes[name] for name in kept}
-    return Column(column.name, column.kind, column.values, column.missing, attributes, column.note)
+    return replace(column, attributes={name: column.attributes[name] for name in kept})
 
 
 def _separate(table: Table, names: Iterable[str]) -> list[str]:

@@ -62,16 +62,17 @@ def open_images(where: str | Path) -> Iterator[Images]:
         ValueError: There are no images, or they cannot be read.
     """
     path = Path(where)
-    if str(where).startswith(HUB) or path.suffix == ".parquet" or (path.is_dir() and _has_parquet(path)):
+    files = _files_in(path) if path.is_dir() else []
+    if str(where).startswith(HUB) or path.suffix == ".parquet" or _tables_among(files):
         yield _hub_images(str(where))
     elif path.is_dir():
-        names, left_out = _images_among(_files_in(path), path.joinpath)
-        yield _of_files(where, names, lambda i: read_file(path / names[i]), left_out)
+        names, left_out = _images_among(files, path.joinpath)
+        yield _of_files(where, names, lambda i: read_file(path / names[i]), _state_of_files(path, names), left_out)
     else:
         with _open_zip(path) as archive:
-            files = sorted({name for name in archive.namelist() if not name.endswith("/")})
-            names, left_out = _images_among(files, lambda name: io.BytesIO(_start_of(archive, name)))
-            yield _of_files(where, names, lambda i: read_member(archive, names[i]), left_out)
+            members = sorted({name for name in archive.namelist() if not name.endswith("/")})
+            names, left_out = _images_among(members, lambda name: io.BytesIO(_start_of(archive, name)))
+            yield _of_files(where, names, lambda i: read_member(archive, names[i]), state_of(path), left_out)
 
 
 def state_of(where: str | Path) -> str:
@@ -90,9 +91,7 @@ def state_of(where: str | Path) -> str:
         return ""
     if (path := Path(where)).is_dir():
         files = _files_in(path)
-        tables = [name for name in files if name.endswith(".parquet")]
-        names = tables or _images_among(files, path.joinpath)[0]
-        return repr([(name, status.st_size, status.st_mtime_ns) for name in names for status in [_status(path / name)]])
+        return _state_of_files(path, _tables_among(files) or _images_among(files, path.joinpath)[0])
     try:
         status = path.stat()
     except OSError as error:
@@ -145,8 +144,12 @@ def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
         return b""
 
 
-def _has_parquet(folder: Path) -> bool:
-    return any(name.endswith(".parquet") for name in _files_in(folder))
+def _tables_among(files: Sequence[str]) -> list[str]:
+    return [name for name in files if name.endswith(".parquet")]
+
+
+def _state_of_files(folder: Path, names: Sequence[str]) -> str:
+    return repr([(name, status.st_size, status.st_mtime_ns) for name in names for status in [_status(folder / name)]])
 
 
 def _status(path: Path) -> os.stat_result:
@@ -157,8 +160,10 @@ def _status(path: Path) -> os.stat_result:
         return path.lstat()
 
 
-def _of_files(where: str | Path, names: list[str], read: Callable[[int], bytes], left_out: Counter[str]) -> Images:
-    return _checked(where, Images(names, read, state_of(where), None, by_folders(names), left_out))
+def _of_files(
+    where: str | Path, names: list[str], read: Callable[[int], bytes], state: str, left_out: Counter[str]
+) -> Images:
+    return _checked(where, Images(names, read, state, None, by_folders(names), left_out))
 
 
 def _checked(where: str | Path, images: Images) -> Images:

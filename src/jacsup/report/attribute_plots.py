@@ -71,7 +71,7 @@ def draw_samples(path: Path, data: Dataset) -> None:
     """Draw training images: for each attribute those with it, then those without (marked by minus), or sorted by it."""
     train = data.train
     rows = [_samples(attribute, train, number) for number, attribute in enumerate(data.attributes[:MOST_SAMPLED])] or [
-        Row("training images", _tiles(train, torch.arange(len(train))[:NUM_SAMPLES]))
+        Row("training images", _tiles(train, range(min(NUM_SAMPLES, len(train)))))
     ]
     with users_words():
         draw_rows(path, [Group(rows)], tile=TILE)
@@ -83,8 +83,8 @@ def _samples(attribute: Attribute, train: Split, number: int) -> Row:
     known = (~values.isnan()).nonzero()[:, 0]
     if attribute.continuous:
         order = known[values[known].argsort(stable=True)]
-        return Row(attribute.name, _tiles(train, _spread(order, NUM_SAMPLES)), "sorted by it")
-    having, lacking = (_spread(half.nonzero()[:, 0], NUM_SAMPLES // 2) for half in (values > 0, values < 0))
+        return Row(attribute.name, _tiles(train, spread(order.tolist(), NUM_SAMPLES)), "sorted by it")
+    having, lacking = (spread(half.nonzero()[:, 0].tolist(), NUM_SAMPLES // 2) for half in (values > 0, values < 0))
     share = f"{int((values > 0).sum()):,} of {len(known):,}"
     minus = [*[False] * (NUM_SAMPLES // 2), *[True] * len(lacking)]
     return Row(
@@ -92,14 +92,15 @@ def _samples(attribute: Attribute, train: Split, number: int) -> Row:
     )
 
 
-def _spread(numbers: Tensor, count: int) -> Tensor:
-    """Some of the numbers, evenly from first to last."""
-    return numbers[torch.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().long()]
+def spread(numbers: Sequence[int], count: int) -> list[int]:
+    """Return up to `count` of the numbers at equal distances, including the first and the last."""
+    last = len(numbers) - 1
+    return [numbers[place] for place in sorted({round(i * last / (count - 1)) for i in range(count)})]
 
 
-def _tiles(train: Split, numbers: Tensor, count: int = NUM_SAMPLES) -> Float[Tensor, "n c h w"]:
+def _tiles(train: Split, numbers: Sequence[int], count: int = NUM_SAMPLES) -> Float[Tensor, "n c h w"]:
     """Images in [0, 1], filled up with white ones."""
-    images = to_float(train.images[numbers], UNIT)
+    images = to_float(train.images[list(numbers)], UNIT)
     white = images.new_ones(count - len(images), *train.images.shape[1:])
     return torch.cat([images, white])
 

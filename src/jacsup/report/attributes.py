@@ -21,7 +21,7 @@ from jacsup.metrics.attributes import NUM_EDITED_IMAGES, RELIABLE_AUC
 from jacsup.metrics.table import attribute_scores, stage_scores
 from jacsup.models import LEARNED, Factor, load, load_info, num_parameters
 from jacsup.report import attribute_plots, html
-from jacsup.report.attribute_plots import Painter
+from jacsup.report.attribute_plots import Painter, spread
 from jacsup.report.html import Report
 from jacsup.report.sheets import MINUS
 from jacsup.report.siblings import arm_label, last_lines, progress, stage_letter
@@ -223,7 +223,7 @@ def _sweep(faces: _Faces) -> str:
 
 
 def _models(faces: _Faces) -> str:
-    runs, some = faces.report.runs, _spread(faces.learned, NUM_EDITS)
+    runs, some = faces.report.runs, spread(faces.learned, NUM_EDITS)
     files = {arm_label(arm): newest for arm, run in runs.items() if (newest := run.newest_model())}
     main = runs.get("")
     last = main.finished_stages()[-1:] if main else []
@@ -241,7 +241,7 @@ def _truths(faces: _Faces) -> str:
     counterfactual = spec_of(config).counterfactual
     if counterfactual is None:
         return ""
-    some = _spread(faces.learned, NUM_TRUTHS)
+    some = spread(faces.learned, NUM_TRUTHS)
     gains = [faces.measured.get(faces.painter.name(factor), {}).get("counterfactual_gain") for factor in some]
     notes = ["" if gain is None else f"gain {html.number(gain, '.2f')}" for gain in gains]
     attribute_plots.draw_truth(
@@ -346,9 +346,3 @@ def _which(faces: _Faces) -> str:
 
 def _names(faces: _Faces, factors: Sequence[int]) -> str:
     return ", ".join(faces.painter.name(factor) for factor in factors)
-
-
-def _spread(factors: Sequence[int], count: int) -> list[int]:
-    """Up to `count` of the factors at equal distances, including the first and the last."""
-    last = len(factors) - 1
-    return [factors[place] for place in sorted({round(i * last / (count - 1)) for i in range(count)})]
