@@ -734,6 +734,11 @@ def test_a_photo_is_morphed_into_another(
     token = editor.ask("/api/v1/photo", other.read_bytes()).json["session"]
     decoded = editor.ask("/api/v1/decoded", {"session": token}).content
     assert end == functools.reduce(lambda total, byte: (total * 31 + byte) % 1000003, decoded, 7)
+    with page.expect_download() as download:
+        page.click("#morph-animate")
+    assert download.value.suggested_filename == "face-3-morph.gif"
+    with Image.open(download.value.path()) as moving:
+        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 48
     # The settings hold on all of the way, and photos that the server has forgotten are sent again.
     monkeypatch.setattr(sessions, "SESSION_SECONDS", -1)
     editor.ask("/api/v1/edit", {"session": "none"})

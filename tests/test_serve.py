@@ -265,6 +265,8 @@ def test_a_photo_is_morphed_into_another(editor: Served) -> None:
     morphs = [editor.ask("/api/v1/morph", asked | {"share": share}).content for share in (0, 0.5, 1)]
     decoded = [editor.ask("/api/v1/decoded", {"session": token}).content for token in tokens]
     assert morphs[0] == decoded[0] and morphs[2] == decoded[1] and morphs[1] not in decoded
+    moving = editor.ask("/api/v1/morph-animation", asked)
+    assert moving.headers["content-type"] == "image/gif" and getattr(moving.image, "n_frames", 1) == 48
     assert editor.ask("/api/v1/morph", asked | {"share": 2}).status == 400
     assert editor.ask("/api/v1/morph", asked).status == 400
     assert editor.ask("/api/v1/morph", {**asked, "other": "x", "share": 0}).status == 410

@@ -36,6 +36,8 @@ GIF_STEP = 0.25
 GIF_MILLISECONDS = 80
 # Of decoded images and those of a morph.
 DECODED_SIDE = 256
+# Of an animated morph, in one direction.
+MORPH_STEPS = 24
 # A slider spans at least -LEAST_REACH to LEAST_REACH, even if training images rarely are so far from typical.
 LEAST_REACH = 2.0
 # The margin that a preview shows around the crop, as a share of the crop's side.
@@ -279,8 +281,7 @@ class Editor:
             ValueError: as `__call__`.
         """
         there = [SWEPT[0] + step * GIF_STEP for step in range(round((SWEPT[-1] - SWEPT[0]) / GIF_STEP) + 1)]
-        images = self.swept(opened, name, strengths, there + there[-2:0:-1], side=side, detail=detail)
-        return animated(images)
+        return there_and_back(self.swept(opened, name, strengths, there, side=side, detail=detail))
 
     def pictures(self, code: Code) -> list[Image.Image]:
         """Return the images of codes, enlarged to DECODED_SIDE pixels.
@@ -321,6 +322,17 @@ class Editor:
         first, last = opened.code, other.code
         between = Code(first.y.lerp(last.y, share), first.z.lerp(last.z, share))
         return self.pictures(self.changed(between, strengths))
+
+    def morph_animation(self, opened: OpenedPhoto, other: OpenedPhoto, strengths: Mapping[str, Number]) -> bytes:
+        """Return a GIF that morphs one photo into another and back; see `morph`.
+
+        Args:
+            opened: The first photo.
+            other: The other photo.
+            strengths: Strengths of attributes, which hold on all of the way.
+        """
+        shares = [step / MORPH_STEPS for step in range(MORPH_STEPS + 1)]
+        return there_and_back(self.morph(opened, other, shares, strengths))
 
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """Return the code with attributes set to strengths.
@@ -412,8 +424,8 @@ def read_assignment(text: str, option: str) -> tuple[str, float]:
     return name, float(number)
 
 
-def animated(images: Sequence[Image.Image]) -> bytes:
-    """Return images of equal size as a GIF that repeats.
+def there_and_back(images: Sequence[Image.Image]) -> bytes:
+    """Return images of equal size as a GIF that plays them forwards and backwards, again and again.
 
     Args:
         images: The images, at least six.
@@ -421,8 +433,9 @@ def animated(images: Sequence[Image.Image]) -> bytes:
     # One palette and no dithering: one for each frame would make the still parts flicker, and the file larger.
     frames = [opaque(image) for image in images]
     palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
-    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    return encoded(first, "GIF", save_all=True, append_images=others, duration=GIF_MILLISECONDS, loop=0)
+    there = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    others = there[1:] + there[-2:0:-1]
+    return encoded(there[0], "GIF", save_all=True, append_images=others, duration=GIF_MILLISECONDS, loop=0)
 
 
 def preview(opened: OpenedPhoto, side: int) -> OpenedPhoto:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jacsup.edit import Editor, OpenedPhoto
 
 SWEEP_SIDE = 256
+MORPHED_TILES = 6
 # The name of standard input and of standard output.
 STREAM = Path("-")
 KINDS = {
@@ -149,13 +150,11 @@ def _write(
 def _write_morph(
     editor: Editor, face: OpenedPhoto, other: OpenedPhoto, strengths: dict[str, float], target: Path
 ) -> None:
-    moving = target.suffix.lower() == GIF
-    steps = 24 if moving else 6
-    images = editor.morph(face, other, [step / steps for step in range(steps + 1)], strengths)
-    if moving:
-        write_atomically(target, lazy.animated([*images, *images[-2:0:-1]]))
-    else:
-        _save(lazy.side_by_side(images), target)
+    if target.suffix.lower() == GIF:
+        write_atomically(target, editor.morph_animation(face, other, strengths))
+        return
+    shares = [step / MORPHED_TILES for step in range(MORPHED_TILES + 1)]
+    _save(lazy.side_by_side(editor.morph(face, other, shares, strengths)), target)
 
 
 def _sources(photos: Sequence[Path]) -> list[Path]:

@@ -15,7 +15,6 @@ NAMES = {
     "Editor": "jacsup.edit",
     "GRID": "jacsup.tuning",
     "SUPERVISED_GRID": "jacsup.tuning",
-    "animated": "jacsup.edit",
     "all_results": "jacsup.baselines.compare",
     "attribute_scores": "jacsup.metrics.table",
     "cache_folder": "jacsup.data",
@@ -92,7 +91,6 @@ if TYPE_CHECKING:
     from jacsup.distributed import num_started as num_started
     from jacsup.edit import DETAIL as DETAIL
     from jacsup.edit import Editor as Editor
-    from jacsup.edit import animated as animated
     from jacsup.edit import preview as preview
     from jacsup.edit import read_assignment as read_assignment
     from jacsup.edit import side_by_side as side_by_side

@@ -167,16 +167,27 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
         ),
     ]
     if description["morphs"]:
-        morph = _of_json(
-            "/morph",
-            studio.morph,
-            "image/jpeg",
-            limits,
-            summary="Returns the decoded face on the way from an opened photo to another: the codes are interpolated.",
-            body='{"session": token, "other": token, "share": number from 0 to 1, "strengths": {name: number}}',
-            example="""-d '{"session": "TOKEN", "other": "TOKEN", "share": 0.5}' ADDRESS/morph -o morph.jpg""",
-        )
-        listed.append(morph)
+        listed += [
+            _of_json(
+                "/morph",
+                studio.morph,
+                "image/jpeg",
+                limits,
+                summary="Returns the decoded face on the way from an opened photo to another: the codes are "
+                "interpolated.",
+                body='{"session": token, "other": token, "share": number from 0 to 1, "strengths": {name: number}}',
+                example="""-d '{"session": "TOKEN", "other": "TOKEN", "share": 0.5}' ADDRESS/morph -o morph.jpg""",
+            ),
+            _of_json(
+                "/morph-animation",
+                studio.morph_animation,
+                "image/gif",
+                limits,
+                summary="Returns an animation that morphs an opened photo into another and back.",
+                body='{"session": token, "other": token, "strengths": {name: number}}',
+                example="""-d '{"session": "TOKEN", "other": "TOKEN"}' ADDRESS/morph-animation -o morph.gif""",
+            ),
+        ]
     if description["drawn"]:
         truth = _of_json(
             "/truth",

@@ -38,7 +38,7 @@ SECONDS_BETWEEN_FORGETTING = 30.0
 WEB = files("jacsup.serve") / "web"
 KINDS = {"css": "text/css", "html": "text/html", "js": "text/javascript"}
 STYLE = "page.css"
-PAGE = (STYLE, "camera.js", "heat.js", "page.js", "photos.js", "undo.js", "units.js", "view.js")
+PAGE = tuple(file.name for file in WEB.iterdir() if not file.name.endswith(".html"))
 # The shipped models that `choice.html` offers.
 OFFERED = ("photos", "faces")
 # Addresses that documentation has for itself.

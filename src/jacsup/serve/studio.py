@@ -148,6 +148,12 @@ class AttributeStudio:
         share = _number(asked.get("share"), "share")
         return _jpeg(editor.morph(opened, self._sessions.get(asked.get("other")), [share], strengths)[0])
 
+    def morph_animation(self, asked: dict[str, Any]) -> bytes:
+        """Return a GIF that morphs the photo `session` into the photo `other` and back."""
+        strengths, _ = _settings(asked)
+        editor, opened = self._asked(asked)
+        return editor.morph_animation(opened, self._sessions.get(asked.get("other")), strengths)
+
     def sweep(self, asked: dict[str, Any]) -> bytes:
         """Return the same preview with attribute `name` at increasing strengths, side by side."""
         strengths, detail = _settings(asked)

@@ -2,8 +2,9 @@
 
 import { leaveCamera, takePhoto } from "./camera.js";
 import { drawChange } from "./heat.js";
+import { morphing } from "./morph.js";
 import { undoable } from "./undo.js";
-import { addressOf, ask, byId, copyLink, element, fillGroups, latest, readable, save, say, showBlob, showLink, sliderRow } from "./view.js";
+import { addressOf, ask, byId, copyLink, element, fillGroups, latest, readable, save, say, saying, showBlob, showLink, sliderRow } from "./view.js";
 
 const OF_PHOTOS = "jacsup serve photos";
 const LOWEST_SWEPT = -3, NUM_SWEPT = 7;
@@ -13,9 +14,7 @@ export function editPhotos(model, link) {
   const learned = model.factors.filter((factor) => factor.learned);
   // Replaced as a whole, so that a late answer can tell whether its photo is still shown.
   let photo = { file: null, start: null, name: "photo", aligned: false, face: 1, session: null, own: {} };
-  // The photo that this one is morphed into, if any.
-  let partner = null;
-  let set = {}, locked = new Set(), swept = null, opening = 0, morphing = 0, linking = null;
+  let set = {}, locked = new Set(), swept = null, opening = 0, linking = null;
   const detail = byId("detail"), amount = byId("amount"), align = byId("align"), stage = byId("stage");
   const rows = Object.fromEntries(model.factors.map((factor) => [factor.name, sliderRow(factor, (value) => move(factor.name, value))]));
   const filter = fillGroups(model.factors, rows);
@@ -47,44 +46,22 @@ export function editPhotos(model, link) {
   const framing = (shown) => ({ align: Number(shown.aligned), face: shown.face, ...(shown.start === null ? {} : { start: shown.start }) });
   const send = async (shown) => (await ask(`photo?${new URLSearchParams(framing(shown))}`, shown.file ?? "")).json();
   // The server keeps a photo for ten minutes, the page for as long as it is open: an expired photo is sent again, once.
-  async function picture(path, asked) {
+  async function picture(path, asked, other = null) {
     const shown = photo;
-    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, other: partner?.session, ...asked, ...settings() }));
+    const ofSession = () => ask(path, JSON.stringify({ session: shown.session, other: other?.session, ...asked, ...settings() }));
     let answer;
     try {
       answer = await ofSession();
     } catch (error) {
       if (error.status !== 410) throw error;
-      for (const each of [shown, partner]) if (each) each.session = (await send(each)).session;
+      for (const each of [shown, other]) if (each) each.session = (await send(each)).session;
       answer = await ofSession();
     }
     const blob = await answer.blob();
     return shown === photo ? blob : null;
   }
-  const showMorph = latest(byId("morph"), async () => {
-    const share = Number(byId("share").value), wanted = partner;
-    const blob = wanted && await picture("morph", { share });
-    if (!blob || wanted !== partner) return;
-    showBlob(byId("morphed"), blob);
-    byId("morphed").alt = `The decoded face, ${Math.round(100 * share)} % of the way to the other`;
-    byId("morph").hidden = false;
-  });
-  // Null ends the morph.
-  async function morphInto(wanted) {
-    const mine = ++morphing;
-    partner = null;
-    byId("morph").hidden = true;
-    if (!wanted) return;
-    try {
-      wanted.session = (await send(wanted)).session;
-      if (mine !== morphing) return;
-      partner = wanted;
-      say("");
-      showMorph();
-    } catch (error) {
-      say(error.message, true);
-    }
-  }
+  const stem = (shown) => shown.name.replace(/\.[^.]*$/, "");
+  const morph = morphing(send, picture, () => stem(photo));
   const refresh = latest(stage, async () => {
     const blob = await picture("edit", {});
     if (blob) showBlob(byId("result"), blob);
@@ -147,7 +124,7 @@ export function editPhotos(model, link) {
     if (photo.session) {
       refresh();
       if (byId("beside").checked) showViews();
-      if (partner) showMorph();
+      morph.update();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
@@ -288,10 +265,8 @@ export function editPhotos(model, link) {
       say(error.message, true);
     }
   });
-  chosen("morph-photo", (file) => morphInto({ file, start: null, aligned: align.checked, face: 1 }));
-  byId("morph-face").addEventListener("click", () => morphInto({ file: null, start: anotherFace(), aligned: false, face: 1 }));
-  byId("morph-end").addEventListener("click", () => { morphInto(null); byId("morph-label").querySelector("input").focus(); });
-  byId("share").addEventListener("input", showMorph);
+  chosen("morph-photo", (file) => morph.into({ file, start: null, aligned: align.checked, face: 1 }));
+  byId("morph-face").addEventListener("click", () => morph.into({ file: null, start: anotherFace(), aligned: false, face: 1 }));
   byId("morph-label").hidden = byId("morph-face").hidden = !model.morphs;
   // How much of the way to the other photo the copied attributes go: those that are still set.
   let theirs = {};
@@ -317,7 +292,7 @@ export function editPhotos(model, link) {
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
     set = withLocked({});
-    morphInto(null);
+    morph.end();
     sweepOf(null);
     compare(0);
     theirs = {};
@@ -333,17 +308,6 @@ export function editPhotos(model, link) {
   }
   byId("strip").addEventListener("click", ({ offsetX, target }) =>
     move(swept, LOWEST_SWEPT + Math.min(NUM_SWEPT - 1, Math.floor(offsetX / target.clientWidth * NUM_SWEPT))));
-  // Says what is being done for as long, or what went wrong.
-  async function saying(words, work) {
-    say(words);
-    try {
-      await work();
-      say("");
-    } catch (error) {
-      say(error.message, true);
-    }
-  }
-  const stem = (shown) => shown.name.replace(/\.[^.]*$/, "");
   byId("animate").addEventListener("click", () => saying("Drawing the animation …", async () => {
     const name = swept, blob = await picture("animation", { name });
     if (blob) save(blob, `${stem(photo)}-${name}.gif`);

@@ -17,6 +17,17 @@ export function say(text, wrong = false) {
   status.classList.toggle("error", wrong);
 }
 
+// Says what is being done for as long, or what went wrong.
+export async function saying(words, work) {
+  say(words);
+  try {
+    await work();
+    say("");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
 // A row: name, slider with marks, value, and buttons to reset, to sweep and to lock. onMove gets the value, or null for a reset.
 export function sliderRow(factor, onMove) {
   const id = `factor-${factor.name.replace(/\s/g, "-")}`;
