@@ -128,6 +128,21 @@ def test_only_edited_photos_change_and_each_by_itself() -> None:
     torch.testing.assert_close(edited[3:], model.decode(Code(y[3:], code.z[3:])))
 
 
+def test_edits_that_differ_in_strength_only_share_passes() -> None:
+    model, x = editor(), images(1)
+    code = model.encode(x)
+    step, other = torch.tensor([0.0, 0.7, 0.0]), torch.tensor([0.4, 0.0, 0.0])
+    counted = list[int]()
+    model.decoder.register_forward_hook(lambda _module, inputs, _output: counted.append(len(inputs[0])))
+    decode = model.decoding()
+    for change, passes in [(step, [3, 2]), (2 * step, [2]), (-step, [3, 2]), (other, [3, 2]), (3 * step, [2])]:
+        counted.clear()
+        moved = Code(code.y + change, code.z)
+        edited = decode(moved)
+        assert counted == passes
+        assert edited.equal(model.decode(moved))
+
+
 def test_a_change_of_twice_the_size_counts_twice() -> None:
     """At one noise level an edit is linear in how far the factor moves."""
     model, x = editor(replace(SMALL, noise_levels=(1.0,))), images()

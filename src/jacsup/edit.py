@@ -21,6 +21,7 @@ from jacsup.code import UNIT, Code, at_strength, to_float, to_uint8, to_unit
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
+from jacsup.models.diffusion import DiffusionEditor
 from jacsup.photo import encoded, is_grey, opaque, read_photo
 from jacsup.photo import name_of as name_of_photo
 
@@ -110,6 +111,7 @@ class Editor:
                 "square RGB images"
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
+        self._decode = self.model.decoding() if isinstance(self.model, DiffusionEditor) else self.model.decode
 
     def __call__(
         self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, face: int = 1, **strengths: Number
@@ -378,7 +380,7 @@ class Editor:
         Args:
             code: Codes of any number of images.
         """
-        return to_unit(self.model.decode(code), self.model.value_range)
+        return to_unit(self._decode(code), self.model.value_range)
 
     def _warnings(self, code: Code, error: float) -> tuple[str, ...]:
         """What is unusual about a photo, compared with 99 % of the training images."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import final
 
@@ -26,6 +28,10 @@ HEADS = 4
 FREQUENCIES = 16
 # Factors that differ by less than this from those of the photo itself change nothing.
 LEAST_CHANGE = 1e-4
+# How many photos' passes `decoding` keeps, each a few images of the model's size.
+MOST_KEPT = 16
+
+Start = Callable[..., tuple[Tensor, ...]]
 
 
 @final
@@ -84,7 +90,7 @@ class DiffusionEditor(Model):
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
         self.register_buffer("noise", noise, persistent=False)
-        self.passes_per_edit = 3 * len(config.noise_levels)
+        self.passes_per_edit = 3 * len(config.noise_levels) - 1
 
     @property
     def code_size(self) -> int:
@@ -100,16 +106,24 @@ class DiffusionEditor(Model):
 
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
         """D(y, z): the image z with the factors y; z itself where they are those that it has."""
+        return self._decode(code, self._start)
+
+    def decoding(self) -> Callable[[Code], Float[Tensor, "b c s s"]]:
+        """Return `decode` for weights that no longer change: to move the same slider again takes half the passes."""
+        kept = lru_cache(MOST_KEPT)(lambda edit: self._start(*edit.of))
+        return lambda code: self._decode(code, lambda *of: kept(_Edit.of_tensors(*of)))
+
+    def _decode(self, code: Code, start: Start) -> Tensor:
         x = code.z.unflatten(1, self.image_shape)
         own = self.encode(x).y
         wanted = code.y - own
         if torch.compiler.is_compiling():
-            return self._edited(x, own, wanted, range(self.num_units))
+            return self._edited(x, own, wanted, range(self.num_units), start)
         changed = wanted.abs() > LEAST_CHANGE
         photos, factors = changed.any(dim=1), changed.any(dim=0).nonzero()[:, 0].tolist()
         edited = x.clone()
         if factors:
-            edited[photos] = self._edited(x[photos], own[photos], wanted[photos], factors)
+            edited[photos] = self._edited(x[photos], own[photos], wanted[photos], factors, start)
         return edited
 
     def denoise(
@@ -125,7 +139,7 @@ class DiffusionEditor(Model):
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
 
-    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor, factors: Sequence[int]) -> Tensor:
+    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor, factors: Sequence[int], start: Start) -> Tensor:
         """The photographs x with factors that differ by `wanted` from their `own`, in the columns `factors`."""
         levels = [*self.config.noise_levels, 0.0]
         most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
@@ -137,17 +151,43 @@ class DiffusionEditor(Model):
         weights = torch.where(direction > 0, self.guidance[1], self.guidance[0]) * most / 2
         # Each factor is changed by itself, so that it counts as it does alone.
         columns = torch.eye(self.num_units, dtype=torch.bool, device=x.device)
-        conditions = torch.cat([source, source, *(torch.where(columns[factor], target, source) for factor in factors)])
-        edited = x
-        for noise, (level, following) in zip(self.noise, pairwise(levels), strict=True):
-            noisy = torch.cat([x, *[edited] * (1 + len(factors))]) + level * noise
-            sigma = torch.full_like(conditions[:, 0], level)
-            of_photo, before, *after = self.denoise(noisy, sigma, conditions).unflatten(0, (2 + len(factors), -1))
-            change = before - of_photo
+        targets = [torch.where(columns[factor], target, source) for factor in factors]
+        started = start(x, source, *targets)
+        of_photo, after = started[: len(self.noise)], started[len(self.noise) :]
+        edited, before = x, of_photo[0]
+        for number, (level, following) in enumerate(pairwise(levels)):
+            if number:
+                before, *after = self._denoised([(edited, number, y) for y in (source, *targets)])
+            change = before - of_photo[number]
             for factor, changed in zip(factors, after, strict=True):
                 change = change + weights[:, factor, None, None, None] * (changed - before)
             edited = edited + (1 - following / level) * (x + change - edited)
         return edited
+
+    def _start(self, x: Tensor, source: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:
+        """What an edit needs whatever its strength: x denoised at each level, and with each target at the first."""
+        of_photo = [(x, number, source) for number in range(len(self.noise))]
+        return self._denoised([*of_photo, *((x, 0, target) for target in targets)])
+
+    def _denoised(self, passes: Sequence[tuple[Tensor, int, Tensor]]) -> tuple[Tensor, ...]:
+        """Photographs, each with the noise of the level of a number, denoised with the factors y; all in one batch."""
+        levels = self.config.noise_levels
+        noisy = torch.cat([x + levels[number] * self.noise[number] for x, number, _ in passes])
+        sigma = torch.cat([torch.full_like(y[:, 0], levels[number]) for _, number, y in passes])
+        restored = self.denoise(noisy, sigma, torch.cat([y for _, _, y in passes]))
+        return restored.unflatten(0, (len(passes), -1)).unbind()
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """Tensors that are equal if their contents are."""
+
+    content: bytes
+    of: tuple[Tensor, ...] = field(compare=False)
+
+    @classmethod
+    def of_tensors(cls, *tensors: Tensor) -> _Edit:
+        return cls(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors), tensors)
 
 
 class _Classifier(nn.Module):
