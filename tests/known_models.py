@@ -176,11 +176,11 @@ class ForeignUnits(nn.Module):
         return self.dec(code.y).sigmoid().unflatten(1, self.image_shape)
 
 
-def unit_model(path: Path, data: DataConfig = Arrays(sha256="")) -> Path:
-    """A random model with an ordered code of three units."""
-    factors = tuple(Factor(name=f"unit {number}", mean=0.5, std=1.0, p01=-2.0, p99=2.0) for number in range(3))
+def unit_model(path: Path, data: DataConfig = Arrays(sha256=""), count: int = 3) -> Path:
+    """A random model with an ordered code of `count` units."""
+    factors = tuple(Factor(name=f"unit {number}", mean=0.5, std=1.0, p01=-2.0, p99=2.0) for number in range(count))
     info = ModelInfo(factors=factors, recipe="r", data=data, metrics={})
-    save_model(path, random_model(3, shape=(1, 8, 8)), info)
+    save_model(path, random_model(count, shape=(1, 8, 8)), info)
     return path
 
 

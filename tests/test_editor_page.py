@@ -699,6 +699,17 @@ def test_another_photos_attributes(page: Page, editor: Served, tmp_path: Path) -
         assert float(page.input_value(f"#factor-{name}")) == pytest.approx(value, abs=0.03)
 
 
+def test_a_photo_that_has_changed_on_the_disk_is_opened_again(page: Page, tmp_path: Path) -> None:
+    file = photo(tmp_path)
+    page.set_input_files("#file", file)
+    page.wait_for_function("document.getElementById('status').textContent === ''")
+    settled(page)
+    Image.new("RGB", (300, 200)).save(file)
+    page.click("#download")
+    page.wait_for_selector("#status.error")
+    assert page.inner_text("#status") == "The photo has changed on the disk since it was opened; open it again."
+
+
 def test_less_is_copied_from_another_photo(page: Page, editor: Served, tmp_path: Path) -> None:
     other = photo(tmp_path, seed=5)
     own = float(page.input_value(".row[data-name=Smiling] .value"))
@@ -921,6 +932,16 @@ def test_units_are_moved_by_sliders_and_by_the_pad(browser: Browser, tmp_path: P
             width = (strip.bounding_box() or {})["width"]
             strip.click(position={"x": width * 0.75, "y": 3})
             assert float(page.input_value("#factor-unit-2")) == pytest.approx(1, abs=0.05)
+
+
+def test_a_single_unit_has_no_pad(browser: Browser, tmp_path: Path) -> None:
+    with running(unit_model(tmp_path / "unit.safetensors", count=1)) as editor:
+        assert editor.ask("/api/v1/map").status == 404
+        for page in opened(browser, editor.address, ready="#unit-rows .row"):
+            own = settled(page, "decoded", "decoded")
+            assert page.is_hidden("#pad") and page.is_visible("#decoded")
+            slide(page, "#factor-unit-0", 2)
+            assert settled(page, "decoded", "decoded") != own
 
 
 def test_units_start_from_a_test_image(browser: Browser, tmp_path: Path) -> None:

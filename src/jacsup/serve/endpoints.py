@@ -59,8 +59,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
         )
     ]
     if isinstance(studio, UnitStudio):
-        return [
-            *listed,
+        listed += [
             _of_json(
                 "/decode",
                 studio.decode,
@@ -77,14 +76,17 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
                 answer="image/png",
                 example="ADDRESS/units/0 -o unit.png",
             ),
-            Endpoint(
+        ]
+        if len(description["factors"]) > 1:
+            of_two = Endpoint(
                 path="/map",
                 handler=partial(_png, studio.map()),
                 summary="Returns a grid of images: the first unit changes from left to right, the second upwards.",
                 answer="image/png",
                 example="ADDRESS/map -o map.png",
-            ),
-        ]
+            )
+            listed.append(of_two)
+        return listed
     framing = {
         "align": "1 finds the face; 0, the default, takes the central square",
         "face": "which of several faces to take, counted from 1, the largest",

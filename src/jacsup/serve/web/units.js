@@ -24,7 +24,8 @@ export function moveUnits(model, link) {
     update();
   }
   const rows = sliders.map((slider, place) => sliderRow(slider, (value) => { values[place] = value ?? means[place]; update(); }));
-  const dot = pad(model.factors, (unit, value) => { values[unit] = value; update(); });
+  byId("two-units").hidden = count < 2;
+  const dot = count < 2 ? () => {} : pad(model.factors, (unit, value) => { values[unit] = value; update(); });
   const decode = async () => (await ask("decode", JSON.stringify({ units: values.slice(0, count), amount: values[count] }))).blob();
   const refresh = latest(byId("decoded"), async () => showBlob(byId("decoded"), await decode()));
   function update() {

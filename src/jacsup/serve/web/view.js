@@ -233,7 +233,9 @@ export async function ask(path, body) {
   try {
     response = await fetch(addressOf(path), body === undefined ? {} : { method: "POST", body });
   } catch {
-    throw new Error("The editor does not respond; is it still running?");
+    const readable = !(body instanceof Blob) || await body.slice(0, 1).arrayBuffer().catch(() => null);
+    throw new Error(readable ? "The editor does not respond; is it still running?"
+      : "The photo has changed on the disk since it was opened; open it again.");
   }
   const served = response.headers.get("x-model");
   if (served && served !== (model ??= served)) throw new Error("The editor now serves another model; reload this page.");
