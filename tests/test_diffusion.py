@@ -325,7 +325,7 @@ def brightening(monkeypatch: pytest.MonkeyPatch) -> DiffusionEditor:
         return x + (0.1 * guidance * (change.abs() > 1e-4))[:, :, None, None]
 
     monkeypatch.setattr(model, "encode", encode)
-    monkeypatch.setattr(model, "decode", decode)
+    monkeypatch.setattr(model, "decoding", lambda: decode)
     return model
 
 

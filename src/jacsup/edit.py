@@ -20,8 +20,7 @@ from jacsup.align import Similarity, bounding_box, crop, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_uint8, to_unit
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
-from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, device_of, load, load_info, name_of
-from jacsup.models.diffusion import DiffusionEditor
+from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, decoding, device_of, load, load_info, name_of
 from jacsup.photo import encoded, is_grey, opaque, read_photo
 from jacsup.photo import name_of as name_of_photo
 
@@ -111,7 +110,7 @@ class Editor:
                 "square RGB images"
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
-        self._decode = self.model.decoding() if isinstance(self.model, DiffusionEditor) else self.model.decode
+        self._decode = decoding(self.model)
 
     def __call__(
         self, photo: Photo, *, detail: Number = DETAIL, align: bool = True, face: int = 1, **strengths: Number

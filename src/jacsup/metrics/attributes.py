@@ -16,7 +16,7 @@ from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, code_of, exact_sum
 from jacsup.metrics.regions import attribute_regions, change_outside
-from jacsup.models import Autoencoder, Factor
+from jacsup.models import Autoencoder, Factor, decoding
 from jacsup.progress import track
 
 # Mean scores are over attributes for which the judge's AUC on real images is at least this.
@@ -274,10 +274,12 @@ def encoded_and_decoded(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) ->
         images: The images.
     """
 
+    of_chunk = decoding(model)
+
     def decode(code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
         size = chunk_size(images)
         for y, z in zip(code.y.split(size), code.z.split(size), strict=True):
-            yield to_unit(model.decode(Code(y, z)), model.value_range)
+            yield to_unit(of_chunk(Code(y, z)), model.value_range)
 
     return code_of(model, images), decode
 

@@ -16,7 +16,7 @@ from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.attributes import DISTURBANCE, flipped, mean_of_known, unaffected
-from jacsup.models import ModelInfo, device_of
+from jacsup.models import ModelInfo, decoding, device_of
 from jacsup.models.diffusion import DiffusionEditor
 from jacsup.progress import track
 
@@ -90,8 +90,10 @@ def _direction(
     edited = Code(flipped(code.y, factor, turned, 1, attributes, (-ones, ones)), code.z)
     others = unaffected(factor, attributes)
 
+    decode = decoding(model)
+
     def verdicts(code: Code) -> Bool[Tensor, "n k"]:
-        return judge(to_unit(model.decode(code), model.value_range))
+        return judge(to_unit(decode(code), model.value_range))
 
     before = verdicts(code)
     seen, changed = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -80,6 +81,11 @@ def device_of(model: Autoencoder) -> torch.device:
     """Return the device of the first parameter of `model`; the CPU if it has none."""
     first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     return torch.device("cpu") if first is None else first.device
+
+
+def decoding(model: Autoencoder) -> Callable[[Code], Float[Tensor, "b c h w"]]:
+    """Return `decode` of a model whose weights no longer change; it may keep what later images have in common."""
+    return model.decoding() if isinstance(model, DiffusionEditor) else model.decode
 
 
 def name_of(model: Autoencoder) -> str:

@@ -187,7 +187,7 @@ class _Edit:
 
     @classmethod
     def of_tensors(cls, *tensors: Tensor) -> _Edit:
-        return cls(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors), tensors)
+        return cls(b"".join(tensor.detach().cpu().numpy().tobytes() for tensor in tensors), tensors)
 
 
 class _Classifier(nn.Module):
