@@ -1,0 +1,56 @@
+"""Everything that changes a result, as frozen dataclasses that travel to JSON and back."""
+
+from jacsup.config.data import (
+    IMAGE_SIZES,
+    MNIST,
+    SVHN,
+    Arrays,
+    CelebA,
+    DataConfig,
+    Digits,
+    Faces,
+    Folder,
+    Sprites,
+    require_image_size,
+)
+from jacsup.config.models import MLP, Conv, Diffusion, ModelConfig, Residual, ResidualStudent
+from jacsup.config.recipe import (
+    Adam,
+    Growth,
+    LossOptions,
+    Objective,
+    Precision,
+    Recipe,
+    Stage,
+    Weights,
+    read_recipe,
+)
+
+__all__ = [
+    "IMAGE_SIZES",
+    "MLP",
+    "MNIST",
+    "SVHN",
+    "Adam",
+    "Arrays",
+    "CelebA",
+    "Conv",
+    "DataConfig",
+    "Diffusion",
+    "Digits",
+    "Faces",
+    "Folder",
+    "Growth",
+    "LossOptions",
+    "ModelConfig",
+    "Objective",
+    "Precision",
+    "Recipe",
+    "Residual",
+    "ResidualStudent",
+    "Sprites",
+    "Stage",
+    "Weights",
+    "read_recipe",
+    "require_image_size",
+]
