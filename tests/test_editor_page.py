@@ -526,6 +526,17 @@ def test_a_locked_attribute_keeps_its_value(page: Page, tmp_path: Path) -> None:
     assert value("Smiling") != "2" and value("Bald") == bald and page.locator(".row.changed").count() == 1
 
 
+def test_a_link_keeps_locks(page: Page) -> None:
+    move(page, "Smiling", 2)
+    page.click("[aria-label='Lock Smiling']")
+    page.wait_for_function("location.hash.includes('*locked=Smiling') || location.hash.includes('%2Alocked=Smiling')")
+    page.reload()
+    page.wait_for_selector("#stage.full")
+    assert page.input_value(".row[data-name=Smiling] .value") == "2" and page.is_disabled("#factor-Smiling")
+    page.click("#reset")
+    assert page.input_value(".row[data-name=Smiling] .value") == "2"
+
+
 def test_locks_are_steps(page: Page) -> None:
     def steps() -> list[str]:
         page.wait_for_timeout(500)

@@ -32,6 +32,7 @@ export function editPhotos(model, link) {
   amount.defaultValue = model.amount ?? 1;
   if (link.has("*amount")) amount.value = link.get("*amount");
   if (link.has("*align")) align.checked = link.get("*align") === "1";
+  for (const name of link.getAll("*locked")) if (name in set) locked.add(name);
 
   const ofStudent = () => model.amount === null ? {} : { amount: Number(amount.value) };
   const settings = () => ({ strengths: set, detail: Number(detail.value), ...ofStudent() });
@@ -133,7 +134,8 @@ export function editPhotos(model, link) {
   function parameters() {
     const place = photo.start === null ? { "*align": Number(align.checked) } : { "*start": photo.start };
     const sharpness = model.amount === null ? {} : { "*amount": amount.value };
-    return new URLSearchParams({ ...place, "*detail": detail.value, ...sharpness, ...set });
+    const kept = [...locked].map((name) => ["*locked", name]);
+    return new URLSearchParams([...Object.entries({ ...place, "*detail": detail.value, ...sharpness, ...set }), ...kept]);
   }
 
   const original = byId("original"), result = byId("result"), heat = byId("heat");
