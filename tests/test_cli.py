@@ -6,6 +6,7 @@ import ast
 import functools
 import gzip
 import json
+import os
 import re
 import shlex
 import shutil
@@ -683,3 +684,20 @@ def test_an_error_is_short_and_cannot_write_to_the_terminal(call: Call) -> None:
     assert result.code == 2 and "a?[31mb?.png" in result.err and "\x1b" not in result.err
     result = call("train", "x" * 100_000)
     assert result.code == 2 and len(result.err) < 700 and result.err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP")
+@pytest.mark.parametrize(
+    ("chosen", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
+)
+def test_idle_threads_sleep_soon(chosen: dict[str, str], spins: str, tmp_path: Path) -> None:
+    """OpenMP says what it has read when torch is loaded."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    told = subprocess.run(
+        [PROGRAM, "train", "debug", "--stages", "1", "--out", str(tmp_path / "run")],
+        env={**kept, **chosen, "OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"GOMP_SPINCOUNT = '{spins}'" in told.stderr

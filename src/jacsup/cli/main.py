@@ -51,6 +51,9 @@ SHIPPED = {
 }
 # Of an error.
 MOST_LETTERS = 600
+# How often an idle thread looks for work before it sleeps. OpenMP's own 300,000 waste most of a core that other
+# processes need: a training on all cores then takes several times as long as it has to.
+SPINS = 1000
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -249,6 +252,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
     warnings.formatwarning = lambda message, *_where, **_more: f"jacsup: {message}\n"
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Read when torch is loaded, by GNU's OpenMP.
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     try:
         if sys.argv[1:] == ["--version"]:
             print(f"jacsup {jacsup.__version__}")
