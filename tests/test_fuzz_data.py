@@ -122,12 +122,24 @@ def csv_table(delimiter: str) -> bytes:
     return "\n".join(['file,smiling,age,hat,colour,"mood, or so"', *rows]).replace(",", delimiter).encode()
 
 
+def json_table() -> bytes:
+    rows = [{"file_name": f"{i}.jpg", "smiling": i % 2 == 0, "age": 20 + i, "mood": None} for i in range(12)]
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
 def celeba_list() -> bytes:
     rows = [f"{i:06d}.jpg {'-1' if i % 2 else ' 1'}  {'-1' if i % 3 else ' 1'}" for i in range(12)]
     return "\r\n".join(["12", "Bald Male ", *rows, ""]).encode()
 
 
-TABLES = (csv_table(","), csv_table(";"), csv_table("\t"), celeba_list(), b"\xef\xbb\xbf" + csv_table(","))
+TABLES = (
+    csv_table(","),
+    csv_table(";"),
+    csv_table("\t"),
+    celeba_list(),
+    b"\xef\xbb\xbf" + csv_table(","),
+    json_table(),
+)
 PARTITIONS = (b"".join(b"%06d.jpg %d\n" % (i, i % 3) for i in range(12)), b"image_id,partition\n1.jpg,0\n2.jpg,2\n")
 
 

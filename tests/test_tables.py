@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_celebas_format_with_its_uneven_spaces(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.values, np.array([[-1, 1], [1, -1], [-1, -1]], np.float32), strict=True)
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with byte order mark"])
 def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) -> None:
     rows = [
@@ -41,6 +42,19 @@ def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) 
     np.testing.assert_array_equal(found.values, np.array(expected, np.float32), strict=True)
 
 
+def test_lines_of_json(tmp_path: Path) -> None:
+    rows = [
+        {"smile": True, "file_name": "a/1.jpg", "age": 31, "hair": "light\nbrown", "box": [1, 2]},
+        {"smile": None, "file_name": "2.jpg", "age": 2.5, "hair": "red"},
+        {"file_name": "3.jpg", "smile": False, "age": "7", "hair": "", "box": {}},
+    ]
+    found = read_table(written(tmp_path, "\n\n".join(map(json.dumps, rows)), "metadata.jsonl"))
+    assert (found.names, found.columns) == (["a/1.jpg", "2.jpg", "3.jpg"], ("smile", "age", "hair", "box"))
+    expected = [[1, 31, nan, nan], [nan, 2.5, nan, nan], [0, 7, nan, nan]]
+    np.testing.assert_array_equal(found.values, np.array(expected, np.float32), strict=True)
+    assert found.words == {2: {0: (1, "light brown"), 1: (3, "red")}, 3: {0: (1, "[1, 2]"), 2: (5, "{}")}}
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -55,6 +69,13 @@ def test_csv_of_all_kinds_of_columns(tmp_path: Path, delimiter: str, mark: str) 
         ("1\nBald Male\n1.jpg -1\n", "row '1.jpg -1' is not a name"),
         ("1\nBald Bald\n1.jpg -1 1\n", "columns are 'Bald', 'Bald'"),
         ("1\n", "has no rows"),
+        ("1.jpg,0,1\n2.jpg,1,0\n", "its first line is the row of 1.jpg; it must name the columns"),
+        ('{"1.jpg": 0, "2.jpg": 1}', "its first line is the row of 1.jpg; it must name the columns"),
+        ('[\n{"file": "1.jpg", "age": 3}]', "line 1 is not an object in JSON; write one for each image"),
+        ('{"file": "1.jpg", "age": 3}\n[1]', "line 2 is not an object in JSON; write one for each image"),
+        ('{"a": ' * 100_000, "line 1 is not an object in JSON"),
+        ('{"file": "1.jpg", "age": 3}\n{"file": "2.jpg", "old": 1}', "line 2: 'old' is not in the first line"),
+        ("{}", "has no rows"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, content: str | bytes, problem: str) -> None:

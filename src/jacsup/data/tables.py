@@ -1,8 +1,10 @@
-"""Tables of attributes as they are read: CelebA's text files, and CSV."""
+"""Tables of attributes as they are read: CelebA's text files, CSV, and lines of JSON."""
 
 from __future__ import annotations
 
 import csv
+import itertools
+import json
 import math
 import re
 import warnings
@@ -11,18 +13,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from jacsup.bounded import require_regular
+from jacsup.bounded import refusing, require_regular
 from jacsup.photo import photo_endings
 
 # What images are called; their content decides.
 IMAGE_SUFFIXES = tuple(sorted(photo_endings()))
 # Larger numbers do not fit into float32.
 LARGEST = 1e38
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 MISSING = ("", "nan", "na", "n/a", "null", "none")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
@@ -52,8 +55,9 @@ def read_table(path: Path) -> Table:
     Args:
         path: A file in CelebA's format (a count, the names of the columns, rows of -1 and 1), or a CSV: a header, file
             names in the first column, and in the others numbers, True, False, words or nothing, separated by commas,
-            semicolons or tabs. Where cells are not separated by commas, 0,5 is a number. An index, which is a first
-            column without a name that counts the rows, is skipped.
+            semicolons, tabs or bars. Where cells are not separated by commas, 0,5 is a number. An index, which is a
+            first column without a name that counts the rows, is skipped. Or lines of JSON, an object for each image, as
+            Hugging Face's metadata.jsonl has them; `file_name`, or else the first key, holds the file's name.
 
     Returns:
         The table.
@@ -66,7 +70,10 @@ def read_table(path: Path) -> Table:
         with open(path, encoding=_encoding(path), newline="") as file:
             first = file.readline()
             file.seek(0)
-            table = _celeba_table(path, file) if first.strip().isdecimal() else _csv_table(path, file)
+            read = (
+                _celeba_table if first.strip().isdecimal() else _json_table if first[:1] in ("{", "[") else _csv_table
+            )
+            table = read(path, file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a table of attributes") from None
     except (OSError, UnicodeError, csv.Error) as error:
@@ -117,22 +124,58 @@ def _csv_table(path: Path, lines: Iterator[str]) -> Table:
     # Spreadsheets save empty columns at the end.
     while len(header) > 1 and not header[-1]:
         header.pop()
+    table = _table_of(path, header, ((reader.line_num, row) for row in reader), delimiter)
+    return _without_index(table) if not header[0] else table
+
+
+def _json_table(path: Path, lines: Iterator[str]) -> Table:
+    objects = _json_objects(path, lines)
+    number, first = next(objects)
+    name = "file_name" if "file_name" in first else next(iter(first), "")
+    header = [name, *(key for key in first if key != name)]
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for line, row in itertools.chain([(number, first)], objects):
+            if unknown := [key for key in row if key not in first]:
+                raise ValueError(f"{path}, line {line}: '{unknown[0]}' is not in the first line; write null there")
+            cells = [row.get(key, "") for key in header]
+            yield line, [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
+
+    return _table_of(path, header, rows(), ",")
+
+
+def _json_objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects and their lines."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        with refusing(
+            path, f"line {number} is not an object in JSON; write one for each image, or save the table as CSV"
+        ):
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"it is a {type(row).__name__}")
+        yield number, row
+
+
+def _table_of(path: Path, header: list[str], rows: Iterable[tuple[int, list[str]]], delimiter: str) -> Table:
+    """The table of rows of cells, each with its line in the file."""
+    if header[0].lower().endswith(IMAGE_SUFFIXES):
+        raise ValueError(f"{path}: its first line is the row of {header[0]}; it must name the columns")
     names, cells, words = [], array("f"), dict[int, dict[int, tuple[int, str]]]()
-    width = len(header) - 1
-    for row in reader:
+    for line, row in rows:
         if not any(row):
             continue
         if len(row) < len(header) or any(row[len(header) :]):
-            raise ValueError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
+            raise ValueError(f"{path}, line {line}: {len(row)} cells; the header has {len(header)}")
         for column, text in enumerate(row[1 : len(header)]):
             number = _number(text, delimiter)
             if number is None:
-                words.setdefault(column, {})[len(names)] = reader.line_num, text.strip()
+                words.setdefault(column, {})[len(names)] = line, " ".join(text.split())
             cells.append(math.nan if number is None else number)
         names.append(row[0].strip())
-    values = np.array(cells, np.float32).reshape(len(names), width)
-    table = Table(str(path), names, tuple(header[1:]), values, words)
-    return _without_index(table) if not header[0] else table
+    values = np.array(cells, np.float32).reshape(len(names), len(header) - 1)
+    return Table(str(path), names, tuple(header[1:]), values, words)
 
 
 def _chain(first: str, lines: Iterable[str]) -> Iterator[str]:

@@ -1,10 +1,7 @@
 // The editor of photos: the strengths read from a photo, those that the user has set, and the picture that they give.
 
-import { leaveCamera, takePhoto } from "./camera.js";
-import { drawChange } from "./heat.js";
-import { morphing } from "./morph.js";
 import { undoable } from "./undo.js";
-import { addressOf, ask, byId, copyLink, element, fillGroups, latest, readable, save, say, saying, showBlob, showLink, sliderRow } from "./view.js";
+import { addressOf, ask, byId, copyLink, element, fillGroups, later, latest, readable, save, say, saying, showBlob, showLink, sliderRow } from "./view.js";
 
 const OF_PHOTOS = "jacsup serve photos";
 const LOWEST_SWEPT = -3, NUM_SWEPT = 7;
@@ -62,7 +59,16 @@ export function editPhotos(model, link) {
     return shown === photo ? blob : null;
   }
   const stem = (shown) => shown.name.replace(/\.[^.]*$/, "");
-  const morph = morphing(send, picture, () => stem(photo));
+  let morph = null, camera = null;
+  async function morphInto(other) {
+    try {
+      const { morphing } = await later("morph.js");
+      morph ??= morphing(send, picture, () => stem(photo));
+      morph.into(other);
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
   const refresh = latest(stage, async () => {
     const blob = await picture("edit", {});
     if (blob) showBlob(byId("result"), blob);
@@ -125,7 +131,7 @@ export function editPhotos(model, link) {
     if (photo.session) {
       refresh();
       if (byId("beside").checked) showViews();
-      morph.update();
+      morph?.update();
       if (swept) showSweep();
       linking = setTimeout(() => showLink(parameters()), LINK_PAUSE);
     }
@@ -139,9 +145,9 @@ export function editPhotos(model, link) {
   }
 
   const original = byId("original"), result = byId("result"), heat = byId("heat");
-  function showHeat() {
+  async function showHeat() {
     heat.hidden = !byId("show-heat").checked || !original.naturalWidth || !result.naturalWidth;
-    if (!heat.hidden) drawChange(original, result, heat);
+    if (!heat.hidden) (await later("heat.js")).drawChange(original, result, heat);
   }
   for (const image of [original, result]) image.addEventListener("load", showHeat);
   byId("show-heat").addEventListener("change", showHeat);
@@ -183,7 +189,7 @@ export function editPhotos(model, link) {
   }
 
   async function open(file, name, { start = null, face = 1 } = {}) {
-    leaveCamera();
+    camera?.leaveCamera();
     const mine = ++opening, wanted = { file, start, name, face, aligned: align.checked && start === null };
     say("Opening the photo …");
     stage.classList.add("loading");
@@ -267,8 +273,8 @@ export function editPhotos(model, link) {
       say(error.message, true);
     }
   });
-  chosen("morph-photo", (file) => morph.into({ file, start: null, aligned: align.checked, face: 1 }));
-  byId("morph-face").addEventListener("click", () => morph.into({ file: null, start: anotherFace(), aligned: false, face: 1 }));
+  chosen("morph-photo", (file) => morphInto({ file, start: null, aligned: align.checked, face: 1 }));
+  byId("morph-face").addEventListener("click", () => morphInto({ file: null, start: anotherFace(), aligned: false, face: 1 }));
   byId("morph-label").hidden = byId("morph-face").hidden = !model.morphs;
   // How much of the way to the other photo the copied attributes go: those that are still set.
   let theirs = {};
@@ -286,15 +292,20 @@ export function editPhotos(model, link) {
   }
   document.addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
   document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
-  byId("camera").addEventListener("click", () => takePhoto((blob) => open(blob, "camera.png")));
-  byId("camera-cancel").addEventListener("click", leaveCamera);
-  byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveCamera(); });
+  byId("camera").addEventListener("click", async ({ target }) => {
+    target.disabled = true;
+    camera ??= await later("camera.js");
+    target.disabled = false;
+    camera.takePhoto((blob) => open(blob, "camera.png"));
+  });
+  byId("camera-cancel").addEventListener("click", () => camera.leaveCamera());
+  byId("video").parentElement.addEventListener("keydown", (event) => { if (event.key === "Escape") camera?.leaveCamera(); });
   for (const slider of [detail, amount]) slider.addEventListener("input", update);
   byId("compare").addEventListener("input", (event) => compare(event.target.value));
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
     set = withLocked({});
-    morph.end();
+    morph?.end();
     sweepOf(null);
     compare(0);
     theirs = {};

@@ -222,6 +222,9 @@ export function latest(area, run) {
   };
 }
 
+// Loads a file of the page when it is first needed, so that the page itself comes sooner.
+export const later = (name) => import(`./${name}`);
+
 const API = "api/v1/";
 let model = null;
 
