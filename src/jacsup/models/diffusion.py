@@ -28,8 +28,8 @@ HEADS = 4
 FREQUENCIES = 16
 # Factors that differ by less than this from those of the photo itself change nothing.
 LEAST_CHANGE = 1e-4
-# How many photos' passes `decoding` keeps, each a few images of the model's size.
-MOST_KEPT = 16
+# How many edits' passes `decoding` keeps, each a few images for each photo: the chunks of 1,000 photos at 64 pixels.
+MOST_KEPT = 32
 
 Start = Callable[..., tuple[Tensor, ...]]
 
