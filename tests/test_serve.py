@@ -746,8 +746,13 @@ def test_text_is_compressed_for_those_who_take_it_so(editor: Served) -> None:
 
 def test_the_page_asks_early_for_all_that_it_needs(editor: Served) -> None:
     """Else one file after the other would wait for the network."""
-    page = editor.ask("/").content.decode()
-    assert set(re.findall(r'(?:src|href)="([a-z]+\.(?:js|css))"', page)) == set(server.PAGE)
+    asked = set(re.findall(r'(?:src|href)="([a-z]+\.(?:js|css))"', editor.ask("/").content.decode()))
+    needed, found = {"page.css"}, ["page.js", "photos.js"]
+    while found:
+        needed.add(name := found.pop())
+        # What is imported in a function comes when it is needed.
+        found += re.findall(r'^import .* from "\./(.*?)";$', editor.ask(f"/{name}").content.decode(), re.MULTILINE)
+    assert asked == needed and needed < {*server.PAGE}
 
 
 def test_sessions_are_bounded_by_their_bytes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
