@@ -70,10 +70,10 @@ def read_table(path: Path) -> Table:
         with open(path, encoding=_encoding(path), newline="") as file:
             first = file.readline()
             file.seek(0)
-            read = (
-                _celeba_table if first.strip().isdecimal() else _json_table if first[:1] in ("{", "[") else _csv_table
-            )
-            table = read(path, file)
+            if first.strip().isdecimal():
+                table = _celeba_table(path, file)
+            else:
+                table = _json_table(path, file) if first.startswith(("{", "[")) else _csv_table(path, file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a table of attributes") from None
     except (OSError, UnicodeError, csv.Error) as error:
@@ -119,7 +119,7 @@ def _csv_table(path: Path, lines: Iterator[str]) -> Table:
         # Quoted names may hold any of them.
         unquoted = re.sub('"[^"]*"', "", first)
         delimiter = max(DELIMITERS, key=unquoted.count)
-    reader = csv.reader(_chain(first, lines), delimiter=delimiter)
+    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])] or [""]
     # Spreadsheets save empty columns at the end.
     while len(header) > 1 and not header[-1]:
@@ -176,11 +176,6 @@ def _table_of(path: Path, header: list[str], rows: Iterable[tuple[int, list[str]
         names.append(row[0].strip())
     values = np.array(cells, np.float32).reshape(len(names), len(header) - 1)
     return Table(str(path), names, tuple(header[1:]), values, words)
-
-
-def _chain(first: str, lines: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _without_index(table: Table) -> Table:

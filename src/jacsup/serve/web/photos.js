@@ -294,8 +294,11 @@ export function editPhotos(model, link) {
   document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
   byId("camera").addEventListener("click", async ({ target }) => {
     target.disabled = true;
-    camera ??= await later("camera.js");
-    target.disabled = false;
+    try {
+      camera ??= await later("camera.js");
+    } finally {
+      target.disabled = false;
+    }
     camera.takePhoto((blob) => open(blob, "camera.png"));
   });
   byId("camera-cancel").addEventListener("click", () => camera.leaveCamera());
