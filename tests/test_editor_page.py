@@ -310,6 +310,20 @@ def test_a_sweep_that_comes_too_late_is_not_shown(page: Page) -> None:
     assert page.inner_text("#status") == "" and page.is_hidden("#sweep")
 
 
+def test_a_morph_that_comes_too_late_is_not_shown(page: Page, tmp_path: Path) -> None:
+    held = list[Any]()
+    page.route("**/morph.js", lambda route: held.append(route))
+    with page.expect_request("**/morph.js"):
+        page.set_input_files("#morph-photo", photo(tmp_path, seed=5))
+    page.click("#reset")
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    held[0].continue_()
+    page.evaluate("import('./morph.js')")
+    page.wait_for_timeout(100)
+    assert not [url for url in asked if "/photo" in url] and page.is_hidden("#morph")
+
+
 def clip_of(page: Page) -> str:
     return page.locator("#result").evaluate("image => getComputedStyle(image).clipPath")
 

@@ -59,10 +59,12 @@ export function editPhotos(model, link) {
     return shown === photo ? blob : null;
   }
   const stem = (shown) => shown.name.replace(/\.[^.]*$/, "");
-  let morph = null, camera = null;
+  let morph = null, morphs = 0, camera = null;
   async function morphInto(other) {
+    const mine = ++morphs;
     try {
       const { morphing } = await later("morph.js");
+      if (mine !== morphs) return;
       morph ??= morphing(send, picture, () => stem(photo));
       morph.into(other);
     } catch (error) {
@@ -308,6 +310,7 @@ export function editPhotos(model, link) {
   comparing(stage, compare);
   byId("reset").addEventListener("click", () => {
     set = withLocked({});
+    morphs++;
     morph?.end();
     sweepOf(null);
     compare(0);
