@@ -129,8 +129,8 @@ def _faces(
 
 # About how long training takes on 2 CPU cores, where it was measured: docs/LOG.md.
 DURATIONS = {
-    "mnist": "2 hours",
-    "mnist-author": "2 hours",
+    "mnist": "1.5 hours",
+    "mnist-author": "1.5 hours",
     "mnist-fast": "10 min",
     "mnist-residual": "2 min",
     "faces": "35 min",
