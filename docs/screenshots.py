@@ -1,4 +1,4 @@
-"""Pictures of the editor for the documents, taken from the real thing: python docs/screenshots.py [FACES UNITS RUN].
+"""Pictures of the editor and of drawn faces for the documents: python docs/screenshots.py [FACES UNITS RUN].
 
 RUN is a run of drawn faces with a teacher and a student, as `jacsup train faces-mini` makes it.
 """
@@ -17,9 +17,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from served import running, slide
+from served import Served, running, slide
+
+from jacsup.data.drawn.faces import render, sample
+from jacsup.serve.answers import image_of
 
 IMAGES = Path(__file__).parent / "images"
+# Attribute -> the drawn face on which it is swept.
+SWEPT = {"Smiling": 3, "Eyeglasses": 0, "Blond_Hair": 2, "Wearing_Hat": 7}
 DESK, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
 
 
@@ -86,13 +91,28 @@ def take_comparison(browser: Browser, address: str) -> None:
         take(page, "editor-truth")
 
 
+def take_sweeps(served: Served) -> None:
+    for name, start in SWEPT.items():
+        session = served.ask(f"/api/v1/photo?start={start}", b"").json["session"]
+        moving = served.ask("/api/v1/animation", {"session": session, "name": name}).content
+        (IMAGES / f"sweep-{name}.gif").write_bytes(moving)
+
+
+def draw_faces() -> None:
+    """64 faces in 8 rows."""
+    faces = render(*sample(64, seed=0), 96)
+    image_of(faces.unflatten(0, (8, 8)).permute(2, 0, 3, 1, 4).reshape(3, 768, 768)).save(IMAGES / "faces.png")
+
+
 def main(faces: str = "faces", units: str = "mnist", run: str = "runs/faces-mini") -> None:
+    draw_faces()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         with running(Path("photos")) as served:
             take_photos(browser, served.address)
         with running(Path(faces)) as served:
             take_faces(browser, served.address)
+            take_sweeps(served)
         with running(Path(run)) as served:
             take_comparison(browser, served.address)
         with running(Path(units)) as served, opened(browser, served.address, "#decoded") as page:
