@@ -552,7 +552,7 @@ def test_methods_with_attributes_are_arms(monkeypatch: pytest.MonkeyPatch) -> No
             "are only for ordered codes; omit them for 'faces-mini'",
         ),
         (["digits", "--epochs", "0"], "--epochs is 0; must be at least 1"),
-        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; no value may be repeated"),
+        (["digits", "--seeds", "1", "1"], "--seeds is 1 1; values must be unique"),
     ],
 )
 def test_wrong_input_is_named(

@@ -94,7 +94,7 @@ def process(*arguments: str, cwd: Path) -> Result:
     ("arguments", "message"),
     [
         (("edit",), "missing from jacsup edit: MODEL; run `jacsup edit --help`"),
-        (("edit", "photos"), "no photo is given; pass the photos after the model"),
+        (("edit", "photos"), "no photo was given; pass the photos after the model"),
         (("trian",), "unrecognized options: trian; run `jacsup --help`"),
         (("train", "mnist", "--fast"), "unrecognized options: --fast; run `jacsup train --help`"),
         (
@@ -395,7 +395,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no CelebA": (("train", "celeba64"), "--data-root"),
     "prepare": (("data", "prepare", "faces"), "cannot prepare 'faces'; must be one of celeba, folder"),
     "prepare nothing": (("data", "prepare", "folder"), "the images are missing; pass them as --images DIR"),
-    "prepare a part": (("data", "prepare", "celeba", "--drop", "Bald"), "attributes are chosen for training, such as"),
+    "prepare a part": (("data", "prepare", "celeba", "--drop", "Bald"), "choose attributes when you train, such as"),
     "prepared size": (("data", "prepare", "folder", "--images", "photos", "--size", "48"), "size is 48; must"),
     "edit": (("edit", "run", "photos/cat.jpg", "--set", "Smiling=1"), "has an ordered code without attributes"),
     "download": (("data", "download", "mnit"), "there is no download called 'mnit'; did you mean 'mnist'?"),
@@ -447,8 +447,8 @@ def test_a_set_is_checked_before_training(call: Call, tmp_path: Path) -> None:
     told = {first: rest.strip() for first, rest in lines}
     assert told["images"] == "24 JPEG; 40x48 pixels"
     assert told["splits"] == "22 training, 0 validation and 2 test images"
-    assert told["twice"] == "images that occur several times: 1, such as 000001.jpg, 000007.jpg"
-    assert told["rare"].startswith("hardly learned from so few images: Bald (1)")
+    assert told["repeated"] == "images that occur more than once: 1, such as 000001.jpg, 000007.jpg"
+    assert told["rare"].startswith("too few images to learn these attributes well: Bald (1)")
     assert "--set stages.batch_size=" in told["training"]
     assert told["hair"].split(maxsplit=1)[0] == "words" and "blond, brown, red" in told["hair"]
     assert "it has 27 different words" in told["who"] and "binary" in told["Smiling"]

@@ -324,13 +324,13 @@ def test_the_command_edits_many_photos(
     photo(60, 80).save("photos/b.PNG")
     photo(50, 50).save("photos/c.jpg")
     Path("photos/notes.txt").write_text("no photo")
-    assert "3 photos are edited; the results are in out" in edit("a.png", "photos", "--set", "Smiling=2", "-o", "out")
+    assert "edited 3 photos; the results are in out" in edit("a.png", "photos", "--set", "Smiling=2", "-o", "out")
     assert {path.name for path in Path("out").iterdir()} == {"a-edited.png", "b-edited.png", "c-edited.png"}
     for name in ("a.png", "photos/b.PNG", "photos/c.jpg"):
         assert same(opened(f"out/{Path(name).stem}-edited.png"), expected(name))
     for _ in range(2):
         # The second time, the first one's results are there too.
-        assert "2 photos are edited; the results are in the folders" in edit("photos", "--set", "Smiling=2")
+        assert "edited 2 photos; the results are in the folders" in edit("photos", "--set", "Smiling=2")
     assert len(list(Path("photos").iterdir())) == 5
     edit("a.png", "--set", "Smiling=2", "-o", "photos")
     assert same(opened("photos/a-edited.png"), expected("a.png"))
@@ -361,8 +361,8 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         (("--set", "Smiling"), "--set is 'Smiling'"),
         (("--set", "Smiling=nan"), "--set is 'Smiling=nan'"),
         (("--like", "b.png"), "--like is 'b.png'; use PHOTO:NAME,NAME"),
-        ((), "nothing is to be changed; pass --set NAME=NUMBER"),
-        (("-o", "a.jpg"), "nothing is to be changed"),
+        ((), "no edit was given; pass --set NAME=NUMBER"),
+        (("-o", "a.jpg"), "no edit was given"),
         (("--set", "Smiling=1_0"), "--set is 'Smiling=1_0'; use NAME=NUMBER"),
         (("--add", "Unknown=1"), "the model has no attribute 'Unknown'"),
         (("--like", "a.png:Smiling, Hat"), "the model has no attribute 'Hat'"),
@@ -375,14 +375,14 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         ),
         (("--sweep", "Hat"), "the model has no attribute 'Hat'"),
         (("--morph", "b.png"), "b.png cannot be read as a photo: No such file"),
-        (("--morph", "a.png", "--sweep", "Bald"), "--sweep and --morph make pictures of different kinds"),
-        (("--read", "--morph", "a.png"), "--read only prints; omit --set"),
+        (("--morph", "a.png", "--sweep", "Bald"), "--sweep and --morph cannot be combined"),
+        (("--read", "--morph", "a.png"), "--read only prints strengths; omit --set"),
         (("--set", "=1"), "--set is '=1'"),
         (("--set", "Smiling=1e39"), "Smiling is 1e+39; must be between -100 and 100"),
         (("--like", ":Smiling"), "--like is ':Smiling'"),
         (("--like", "a.png:"), "--like is 'a.png:'"),
         (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
-        (("--read", "--set", "Smiling=1"), "--read only prints; omit --set"),
+        (("--read", "--set", "Smiling=1"), "--read only prints strengths; omit --set"),
         (("--json",), "--json needs --read"),
         (("--settings", "none.json"), "--settings none.json: No such file or directory; pass a file saved by the"),
         (("--settings", "a.png"), "--settings a.png holds no settings; pass a JSON file saved by the editor"),

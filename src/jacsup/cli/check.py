@@ -1,4 +1,4 @@
-"""The command `data check`: what a set of images holds, before anything is trained."""
+"""The command `data check`: examine a set of images before training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHEET = Path("data-check.png")
 
 
 def check(*, own: Own = OwnImages(), size: int = 64, sheet: Path = SHEET) -> None:
-    """Read a set of images and its table, and tell what they hold, without training.
+    """Read a set of images and its table and report what they contain, without training.
 
     The exit code is 2 where `jacsup train folder` would stop.
 
     Args:
         own: The user's own images.
         size: Side of the images to train on, in pixels: 32, 64, 128, 256 or 512.
-        sheet: The PNG in which some images are drawn with their attributes.
+        sheet: The PNG file to write; it shows sample images with their attributes.
     """
     require_image_size(size)
     with tempfile.TemporaryDirectory() as folder:
@@ -37,11 +37,11 @@ def check(*, own: Own = OwnImages(), size: int = 64, sheet: Path = SHEET) -> Non
             print(f"{title:11}{text}")
         print_columns(found.columns)
         lazy.draw_samples(sheet, found.data)
-        print(f"some images with their attributes are in {sheet}")
+        print(f"sample images with their attributes are in {sheet}")
     if found.skipped and not own.skip_bad:
         total = len(found.skipped) + len(found.names)
         raise ValueError(
-            f"{len(found.skipped):,} of {total:,} images cannot be used; repair them, or leave them out with --skip-bad"
+            f"{len(found.skipped):,} of {total:,} images cannot be used; repair them, or skip them with --skip-bad"
         )
 
 
@@ -60,9 +60,9 @@ def _facts(found: Examination, size: int) -> list[tuple[str, str]]:
         facts += [("", f"and {len(found.skipped) - MOST_NAMED:,} more")] if len(found.skipped) > MOST_NAMED else []
     if found.twice:
         examples = ", ".join(found.twice[0][:3])
-        facts.append(("twice", f"images that occur several times: {len(found.twice):,}, such as {examples}"))
+        facts.append(("repeated", f"images that occur more than once: {len(found.twice):,}, such as {examples}"))
     if rare := _rare(found):
-        facts.append(("rare", f"hardly learned from so few images: {rare}"))
+        facts.append(("rare", f"too few images to learn these attributes well: {rare}"))
     return [*facts, ("training", _cost(found, size))]
 
 
@@ -79,7 +79,10 @@ def _cost(found: Examination, size: int) -> str:
     batch_size = recipe.stages[0].batch_size
     if len(data.train) < batch_size:
         smaller = max(2, len(data.train) // 4)
-        return f"there are fewer images than in a batch; add --set stages.batch_size={smaller} to `jacsup train folder`"
+        return (
+            f"fewer images than the batch size of {batch_size}; add --set stages.batch_size={smaller} to "
+            "`jacsup train folder`"
+        )
     seconds = lazy.seconds_of_training(replace(recipe, data=data.config), data)
     command = "jacsup train folder" if data.attributes else "jacsup train folder --unsupervised"
-    return f"about {duration(seconds)} here, without a GPU, for `{command}` at {size} pixels"
+    return f"about {duration(seconds)} on this machine without a GPU, for `{command}` at {size} pixels"

@@ -1,4 +1,4 @@
-"""The commands under `jacsup data`: get data sets ready."""
+"""The commands under `jacsup data`, which prepare data sets for training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def download(name: Name, /, *, data_root: Option[Path] = None) -> None:
 
 
 def prepare(name: Name, /, *, data_root: Option[Path] = None, size: int = 64, own: Own = OwnImages()) -> None:
-    """Decode a set of images once, into one file for training, and verify that file.
+    """Decode a set of images once into a single file for training, and verify that file.
 
     Args:
         name: celeba or folder.
@@ -41,8 +41,8 @@ def prepare(name: Name, /, *, data_root: Option[Path] = None, size: int = 64, ow
     if name == "celeba":
         if replace(own, skip_bad=False) != OwnImages():
             raise ValueError(
-                "of the options for images, celeba takes only --skip-bad; attributes are chosen for training, such as "
-                "`jacsup train celeba64 --keep Smiling Eyeglasses`"
+                "celeba accepts none of the options for your own images except --skip-bad; choose attributes when you "
+                "train, such as `jacsup train celeba64 --keep Smiling Eyeglasses`"
             )
         folder = lazy.prepare_celeba(data_root, size, lazy.cache_folder(), skip_bad=own.skip_bad)
     elif name == "folder":

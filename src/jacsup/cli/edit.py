@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SWEEP_SIDE = 256
 MORPHED_TILES = 6
-# The name of standard input and of standard output.
+# The path that stands for standard input and standard output.
 STREAM = Path("-")
 KINDS = {
     ".png": "PNG",
@@ -67,29 +67,30 @@ def edit(
         like: Another photo and the attributes to copy from it, such as b.jpg:Smiling,Eyeglasses.
         settings: Settings saved by the editor in the browser. Other options override them.
         sweep: The attribute to show at strengths from -3 to 3: side by side, or animated if --out ends in .gif.
-        morph: Another photo, to show the faces between the two: side by side, or animated if --out ends in .gif.
-        read: Print the strengths that the model sees in the photo instead of editing it.
+        morph: Another photo; the faces between the two are shown side by side, or animated if --out ends in .gif.
+        read: Print the strengths that the model sees in the photo, instead of editing it.
         json: With --read: print JSON.
         out: The file to write, or a folder; - writes a PNG to standard output. Defaults to PHOTO-edited.png, or
             PHOTO-sweep.png or PHOTO-morph.png.
-        detail: How much of the photo's detail to preserve where it changes much, from 0 to 1; defaults to 0.5.
+        detail: The share of the photo's own detail to keep where the edit changes it strongly, from 0 to 1; defaults
+            to 0.5.
         align: Use the central square of the photo instead of finding the face.
-        face: Which of several faces to edit, counted from 1, the largest.
+        face: Which face to edit if the photo shows several; 1 is the largest.
         device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     sets, adds, likes = ([text for group in groups for text in group] for groups in (set, add, like))
     if read and (sets or adds or likes or settings or sweep or morph or out):
         others = "--set, --add, --like, --settings, --sweep, --morph and --out"
-        raise ValueError(f"--read only prints; omit {others}, or omit --read")
+        raise ValueError(f"--read only prints strengths; omit {others}, or omit --read")
     if sweep and morph:
-        raise ValueError("--sweep and --morph make pictures of different kinds; pass one of them")
+        raise ValueError("--sweep and --morph cannot be combined; pass only one of them")
     if json and not read:
         raise ValueError("--json needs --read")
     if not photos:
-        raise ValueError("no photo is given; pass the photos after the model, such as jacsup edit photos me.jpg")
+        raise ValueError("no photo was given; pass the photos after the model, such as jacsup edit photos me.jpg")
     fixed, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
     if not (read or sets or adds or likes or fixed or sweep or morph):
-        raise ValueError("nothing is to be changed; pass --set NAME=NUMBER, such as --set Smiling=1.5, or --read")
+        raise ValueError("no edit was given; pass --set NAME=NUMBER, such as --set Smiling=1.5, or pass --read")
     alone = len(photos) == 1 and not photos[0].is_dir()
     sources = _sources(photos)
     if read:
@@ -117,7 +118,7 @@ def edit(
         except ValueError as error:
             if alone:
                 raise
-            print(f"note: {error}; it is left out", file=sys.stderr)
+            print(f"note: {error}; this photo is skipped", file=sys.stderr)
             left_out += 1
             continue
         own = editor.strengths(opened, added)
@@ -129,7 +130,7 @@ def edit(
     if alone and targets[0] != STREAM:
         print(f"the result is in {targets[0]}")
     if not alone:
-        print(f"{len(sources) - left_out} photos are edited; the results are in {out or 'the folders of the photos'}")
+        print(f"edited {len(sources) - left_out} photos; the results are in {out or 'the folders of the photos'}")
     if left_out:
         raise ValueError(f"{left_out} of {len(sources)} photos could not be edited; see the notes above")
 
@@ -158,7 +159,7 @@ def _write_morph(
 
 
 def _sources(photos: Sequence[Path]) -> list[Path]:
-    """The photos, those in folders included, without results of earlier edits."""
+    """The photos, including those in folders, without the results of earlier edits."""
     sources = list[Path]()
     for photo in photos:
         if not photo.is_dir():
@@ -168,7 +169,7 @@ def _sources(photos: Sequence[Path]) -> list[Path]:
         inside = sorted(file for file in photo.iterdir() if file.suffix.lower() in endings and file.is_file())
         own = lazy.earlier_results(map(str, inside))
         if own:
-            print(f"note: {photo}: {len(own)} earlier results are left out, such as {min(own)}", file=sys.stderr)
+            print(f"note: {photo}: skipped {len(own)} earlier results, such as {min(own)}", file=sys.stderr)
         if not inside:
             raise ValueError(f"{photo} has no photos; pass a folder with JPEG, PNG, WebP, GIF, TIFF or BMP files")
         sources += [file for file in inside if str(file) not in own]
@@ -207,8 +208,8 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
 def _opened(editor: Editor, photo: Path, *, align: bool, face: int = 1) -> OpenedPhoto:
     opened = editor.open(sys.stdin.buffer.read() if photo == STREAM else photo, align=align, face=face)
     if len(opened.faces) > 1:
-        others = f"has {len(opened.faces)} faces, of which number {face}, counted from the largest, is edited"
-        print(f"note: {photo} {others}; --face chooses another", file=sys.stderr)
+        found = f"shows {len(opened.faces)} faces, and number {face} is edited (1 is the largest)"
+        print(f"note: {photo} {found}; pass --face to choose another", file=sys.stderr)
     for warning in opened.warnings:
         print(f"note: {photo}: {warning}", file=sys.stderr)
     return opened
@@ -222,7 +223,7 @@ def _saved(path: Path) -> tuple[dict[str, float], float]:
     except OSError as error:
         raise ValueError(f"--settings {path}: {error.strerror}; pass a file saved by the editor") from None
     except (ValueError, TypeError, LookupError, AttributeError):
-        raise ValueError(f"--settings {path} holds no settings; pass a JSON file saved by the editor") from None
+        raise ValueError(f"--settings {path} contains no settings; pass a JSON file saved by the editor") from None
 
 
 def _other_photo(editor: Editor, text: str) -> tuple[Path, list[str]]:
@@ -241,12 +242,12 @@ def _assignments(editor: Editor, texts: Sequence[str], option: str) -> dict[str,
 
 
 def _attribute(editor: Editor, text: str) -> str:
-    """The attribute that a user calls `text`: upper case, and spaces for underscores, do not matter."""
+    """The attribute that a user calls `text`. Case is ignored, and spaces may replace underscores."""
     return meant(text, editor.factors) or text.strip()
 
 
 def _print_strengths(opened: dict[str, dict[str, float]], *, json: bool) -> None:
-    """Print the strengths of each photo; without the photo's name if there is only one."""
+    """Print the strengths of each photo, and the photo's name if there are several."""
     if json:
         rounded = {photo: {name: round(value, 4) for name, value in own.items()} for photo, own in opened.items()}
         print_json(rounded if len(rounded) > 1 else next(iter(rounded.values())))

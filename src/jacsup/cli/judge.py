@@ -15,7 +15,7 @@ from jacsup.jsonable import suggestion
 from jacsup.recipes import find
 from jacsup.run import Run
 
-# What the table of stages shows, and that of attributes, by keys of METRICS.
+# Keys of METRICS that the tables of stages and of attributes show.
 UNIT_SCORES = ("code_size", "mse", "psnr", "ssim", "swap_classifier", "swap_label", "jacobian_error", "num_parameters")
 EDIT_SCORES = ("accuracy 1", "accuracy 2", "accuracy 4", "preservation_error 0", "preservation_error 2")
 ATTRIBUTE_STAGE_SCORES = (
@@ -47,9 +47,10 @@ def evaluate(
 
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).
-        data: The recipe whose data to evaluate the newest model on, without saving; defaults to the model's own data.
+        data: A recipe, on whose data the newest model is evaluated without saving the scores; defaults to the model's
+            own data.
         data_root: The folder with the data set's files, if they have moved.
-        identity: A face-recognition network, dlib or an .onnx file: tests whether edited faces remain the same person.
+        identity: A face-recognition network (dlib or an .onnx file), to test whether edited faces show the same person.
         json: Print the scores as JSON instead of a table.
     """
     if data:
@@ -93,13 +94,13 @@ def _headings(keys: Sequence[str]) -> list[str]:
 
 
 def _cells(scores: Mapping[str, Any], keys: Sequence[str]) -> list[str | None]:
-    """The scores as their metrics are written; None where one was not measured."""
+    """The scores in the formats of their metrics; None where a score was not measured."""
     values = {key: scores.get(key) for key in keys}
     return [None if value is None else f"{value:{lazy.metric_of(key).format}}" for key, value in values.items()]
 
 
 def report(run: RunFolder, /, *, data_root: Option[Path] = None) -> None:
-    """Write report/index.html: figures and scores of a run and of the arms beside it, evaluated first if necessary.
+    """Write report/index.html, with figures and scores of a run and of the arms beside it, evaluated if necessary.
 
     Args:
         run: A run folder.
@@ -140,7 +141,10 @@ def compare(
         device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     if lazy.num_started() > 1:
-        raise ValueError("compare runs in one process; start it once for each device, with other --methods or --seeds")
+        raise ValueError(
+            "compare runs in a single process; to use several devices, start it once per device with different "
+            "--methods or --seeds"
+        )
     if name not in lazy.COMPARISONS:
         raise ValueError(f"unknown comparison '{name}'; {suggestion(name, lazy.COMPARISONS)}")
     comparison = lazy.COMPARISONS[name]
@@ -150,7 +154,7 @@ def compare(
             raise ValueError(f"unknown method '{method}' of comparison '{name}'; {suggestion(method, known)}")
     for flag, given in (("--methods", methods), ("--codes", codes), ("--seeds", seeds)):
         if len({*given}) < len(given):
-            raise ValueError(f"{flag} is {' '.join(map(str, given))}; no value may be repeated")
+            raise ValueError(f"{flag} is {' '.join(map(str, given))}; values must be unique")
     if epochs is not None and epochs < 1:
         raise ValueError(f"--epochs is {epochs}; must be at least 1")
     if comparison.recipe.supervised and (codes or epochs):
@@ -180,7 +184,7 @@ def _show(name: str, results: list[dict[str, Any]], out: Path, options: dict[str
 
 
 def _call(name: str, results: list[dict[str, Any]], options: dict[str, Any]) -> str:
-    """The one command that gives these results, which may come from several calls."""
+    """The one command that reproduces these results, which may come from several calls."""
     comparison = lazy.COMPARISONS[name]
     there = {key: {result[key] for result in results} for key in ("method", "code_size", "seed")}
     choices = {

@@ -1,4 +1,4 @@
-"""What commands need of modules that import torch or numpy, imported at first use so that --help answers at once."""
+"""Names from modules that import torch or numpy, imported at first use so that --help answers at once."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ from jacsup.config import CelebA, Precision, Recipe, Stage
 from jacsup.jsonable import set_field, to_dict
 from jacsup.renamed import current_field
 
-# The boxes that tyro draws around its messages end lines with these; rules in them are of either character.
+# Characters at the end of the lines in tyro's message boxes, and those that its horizontal rules consist of.
 FRAME, RULES = "│╮╯ ", {"─", "-"}
-# What Python says of texts that are no numbers, and what users would.
+# Python's messages about text that is not a number, and their replacements in plain words.
 REWORDED = {
     r"no type matching INT could be instantiated from \[(.*?)\].*": r"\1 is not a whole number",
     r"no type matching FLOAT could be instantiated from \[(.*?)\].*": r"\1 is not a number",
@@ -49,10 +49,10 @@ SHIPPED = {
     "faces": "edits 36 attributes of drawn faces",
     "mnist": "decodes digits from an ordered code of 16 units",
 }
-# Of an error.
+# The most characters of an error message.
 MOST_LETTERS = 600
-# How often an idle thread looks for work before it sleeps. OpenMP's own 300,000 waste most of a core that other
-# processes need: a training on all cores then takes several times as long as it has to.
+# How often an idle thread looks for work before it sleeps. OpenMP's default of 300,000 wastes most of a core that other
+# processes need, which makes training on all cores several times slower.
 SPINS = 1000
 WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -92,14 +92,14 @@ def train(
         stages: Stop after this many stages. Running the command again without this option trains the others.
         arm: Train this baseline of the recipe instead; `jacsup list` shows the arms.
         init: A run, or RUN/STAGE, whose finished stages the new run starts from.
-        extend: Train the last stage of a finished run for this many further epochs, in a new run. The finished run is
-            the one in runs/RECIPE, or that of --init; --out defaults to its folder's name and -plus-N.
+        extend: Train the last stage of a finished run for this many more epochs, in a new run. The finished run is
+            runs/RECIPE or the one given by --init; --out defaults to its folder name followed by -plus-N.
         size: Side of the images in pixels, for recipes of faces and folders: 32, 64, 128, 256 or 512.
         own: The user's own images.
         unsupervised: For the recipe folder: learn an ordered code, without attributes.
         set: Recipe fields to change, such as seed=1, stages.weights.y=0.2 (all stages) or stages.3.epochs=20.
         deterministic: Give bit-identical results on a GPU too, which is slower.
-        precision: The data type that layers compute in. bfloat16 is faster, and its results differ slightly.
+        precision: The data type that layers compute in. bfloat16 is faster and gives slightly different results.
         compile: Use torch.compile: minutes of preparation, then faster steps on a GPU.
         tensorboard: Also write TensorBoard event files into the run folder.
         dry_run: Print the recipe and its curriculum, without loading data or training.
@@ -135,7 +135,7 @@ def train(
 
 
 def _with_some_attributes(recipe: Recipe, own: OwnImages) -> Recipe:
-    """The recipe with CelebA's attributes that the user chooses."""
+    """The recipe with the attributes of CelebA that the user chose."""
     if replace(own, keep=(), drop=()) != OwnImages():
         raise ValueError(
             "options for your own images, such as --attributes and --skip-bad, need --images; to skip CelebA's damaged "
@@ -226,7 +226,7 @@ def show_list() -> None:
 
 
 def _needs(recipe: Recipe) -> str:
-    """What must be there before the recipe can be trained."""
+    """What the user must provide before the recipe can be trained."""
     if lazy.spec_of(recipe.data).download:
         return "a download, once"
     return {"CelebA": "--data-root", "Folder": "--images"}.get(type(recipe.data).__name__, "nothing")
@@ -253,7 +253,7 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
     warnings.formatwarning = lambda message, *_where, **_more: f"jacsup: {message}\n"
     if "OMP_WAIT_POLICY" not in os.environ:
-        # Read when torch is loaded, by GNU's OpenMP.
+        # GNU's OpenMP reads it when torch is loaded.
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     try:
         if sys.argv[1:] == ["--version"]:
@@ -266,7 +266,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted; progress is saved: run the same command again to continue", 130)
     except BrokenPipeError:
-        # The reader has closed the pipe, as `head` does; the interpreter would complain when it flushes at exit.
+        # The reader closed the pipe, as `head` does. Without this, the interpreter would fail when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except WRONG_PATH as error:
         _fail(f"{error.filename}: {error.strerror}; use another path", 2)
@@ -275,10 +275,10 @@ def main() -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> Callable[[], None]:
-    """The call of a command that the arguments stand for.
+    """Return the call of a command that the arguments describe.
 
     Raises:
-        ValueError: they do not fit; one line.
+        ValueError: The arguments are not valid; the message is one line.
     """
     data = tyro.conf.subcommand("data", description="Download or prepare a data set.")
     told = io.StringIO()
@@ -301,7 +301,7 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], None]:
 
 
 def _in_one_line(box: str) -> str:
-    """What a box of tyro's says first, up to its first rule."""
+    """The first message in a box of tyro's, up to its first rule."""
     lines = (line[1:].rstrip(FRAME) for line in box.splitlines()[1:])
     message = itertools.takewhile(lambda line: not _is_rule(line), itertools.dropwhile(_is_rule, lines))
     # Descriptions of missing arguments are indented further than their names.
@@ -339,9 +339,9 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _in_short(message: str) -> str:
-    """One line of printable characters: names of files and columns may have any, and be of any number."""
+    """One line of printable characters. Messages may quote many names of files and columns, with any characters."""
     words = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
-    # What to do stands last.
+    # The end is kept, because it says what to do.
     return (
         words if len(words) <= MOST_LETTERS else f"{words[: 2 * MOST_LETTERS // 3]} ... {words[-MOST_LETTERS // 3 :]}"
     )

@@ -1,4 +1,4 @@
-"""The user's own images: their options, and what their table was understood as."""
+"""The user's own images: their options, and the columns of their table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ MOST_COLUMNS = 40
 
 @dataclass(frozen=True)
 class OwnImages:
-    """Images of the user's own, and how to read their table.
+    """The user's own images, and how to read their table.
 
     Attributes:
         images: For the recipe folder: a folder, a .zip file, a .parquet file or hf:owner/name.
         attributes: With --images: a CSV file with file names in the first column and attributes in the others.
         keep: The attributes to use, of a table or of CelebA; defaults to all.
         drop: Attributes to leave out, of a table or of CelebA.
-        binary: With --images: columns of two numbers that mean without and with.
-        continuous: With --images: columns of 0 and 1 that are numbers rather than without and with.
-        ignore_splits: With --images: shuffle the images even if a column or folders tell which are for testing.
-        scale: With --images: what pixels are multiplied by; 16 for images of 12 bits in files of 16.
+        binary: With --images: columns of two numbers, the smaller for images without the attribute, the larger for
+            images with it.
+        continuous: With --images: columns of 0 and 1 to treat as numbers, not as without and with the attribute.
+        ignore_splits: With --images: shuffle the images even if a column or folders define the test images.
+        scale: With --images: a factor for all pixel values; 16 for 12-bit images in 16-bit files.
         skip_bad: Skip damaged images, and images without a row in the table, instead of stopping.
     """
 
@@ -52,10 +53,10 @@ Own = Annotated[OwnImages, tyro.conf.arg(name="")]
 
 
 def source_of(own: OwnImages) -> ImageSource:
-    """The user's own images.
+    """Return the user's own images as a source of images.
 
     Raises:
-        ValueError: There are none.
+        ValueError: --images was not given.
     """
     if not own.images:
         raise ValueError("the images are missing; pass them as --images DIR")
@@ -66,7 +67,7 @@ def source_of(own: OwnImages) -> ImageSource:
 
 
 def print_columns(columns: Sequence[Column]) -> None:
-    """Print what each column of a table was understood as."""
+    """Print how each column of a table was interpreted."""
     if not columns:
         return
     header = ("column", "kind", "values", "with it", "missing", "note")

@@ -1,4 +1,4 @@
-"""The commands that hand a model on: to the browser, to other programs and to the Hugging Face Hub."""
+"""The commands that share a model: with the browser, with other programs and on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def serve(
 
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist). Without one, the
-            page offers photos and drawn faces.
+            page lets you choose between photos and drawn faces.
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 picks a free one.
         allow_host: Another name under which browsers may reach the editor, such as example.org or example.org:8443.
-        root_path: The path under which a proxy offers the editor, such as /tools/faces.
+        root_path: The path under which a proxy serves the editor, such as /tools/faces.
         browser: Start the server without opening the browser.
-        api_only: Serve the HTTP interface alone, without the page; it is described at /api.
+        api_only: Serve only the HTTP interface, without the page; it is described at /api.
         device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     """
     if not 0 <= port <= 65535:
@@ -65,7 +65,7 @@ def export(
 
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).
-        format: onnx; torch, for files of torch.export; or half, for a model file of half the size.
+        format: onnx for ONNX files, torch for torch.export files, or half for a model file of half the size.
         out: The folder to write to.
     """
     for file in lazy.export(model, out, format):
@@ -79,7 +79,7 @@ def push(
     *,
     private: Flag = False,
 ) -> None:
-    """Upload a model and its model card to the Hugging Face Hub, where it is found as hf:OWNER/NAME.
+    """Upload a model and its model card to the Hugging Face Hub; load it from there as hf:OWNER/NAME.
 
     Args:
         model: A run folder, a model file, hf:owner/name, or a shipped model (photos, faces or mnist).

@@ -12,7 +12,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Print aligned columns of plain text; floats have four significant digits, and None is a dash."""
+    """Print aligned columns of plain text, floats with four significant digits and None as a dash."""
     cells = [header, *[tuple(_cell(value) for value in row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:

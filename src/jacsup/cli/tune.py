@@ -1,4 +1,4 @@
-"""The command that searches loss weights."""
+"""The command that searches for loss weights."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def tune(
     out: Option[Path] = None,
     device: str = "auto",
 ) -> None:
-    """Search loss weights on held-out images. Running the same command again, even on other machines, continues it.
+    """Search for loss weights on held-out images. The same command, even on other machines, continues the search.
 
     Args:
         recipe: The name of a built-in recipe (see `jacsup list`), FILE.py:NAME, or the path of a recipe.json.
-        grid: A field and values to try, as stages.weights.jacobian=0.1,0.3,1; defaults to both weights of eq. 9.
+        grid: A field and values to try, such as stages.weights.jacobian=0.1,0.3,1; defaults to both weights of eq. 9.
         epochs: Epochs of each stage.
         stages: Train only this many of the recipe's stages; defaults to all.
-        floor: The lowest acceptable swap score (edit accuracy of attributes) of the best choice.
+        floor: The lowest swap score, or edit accuracy of attributes, that the best choice may have, from 0 to 1.
         trials: How many choices to try in this call; defaults to all that remain.
         storage: URL of a database that machines share, such as postgresql://...; defaults to a file in --out.
         data_root: The folder with the data set's files.
@@ -67,7 +67,7 @@ def tune(
     print_table((*choices, "state", "stages", "MSE", "control"), rows)
     best = found[0] if found else None
     if best is None or best.mse is None or best.control is None:
-        print("no choice of weights has a result: all diverged or are still being trained elsewhere")
+        print("no choice of weights has a result yet: each has diverged or is still being trained elsewhere")
         return
     lazy.draw_trials(out / "frontier.png", found, floor)
     if best.control < floor:
@@ -84,7 +84,10 @@ def _require_sensible(floor: float, trials: int | None, stages: int | None, epoc
     if not importlib.util.find_spec("optuna"):
         raise ValueError("tune needs the library optuna; run `pip install 'jacsup[tune]'`")
     if lazy.num_started() > 1:
-        raise ValueError("tune runs in one process; start the same command once for each device, with one --storage")
+        raise ValueError(
+            "tune runs in a single process; to use several devices, start the same command once per device with the "
+            "same --storage"
+        )
     if not 0 <= floor <= 1:
         raise ValueError(f"--floor is {floor}; must be between 0 and 1")
     for flag, given in (("--trials", trials), ("--stages", stages), ("--epochs", epochs)):
