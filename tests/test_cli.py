@@ -458,7 +458,7 @@ def test_a_set_is_checked_before_training(call: Call, tmp_path: Path) -> None:
     (tmp_path / "photos" / "000002.jpg").write_text("damaged")
     result = call(*command, "--sheet", "other.png")
     assert result.code == 2 and (tmp_path / "other.png").exists()
-    assert result.err == ("jacsup: 1 of 24 images cannot be used; repair them, or leave them out with --skip-bad\n")
+    assert result.err == ("jacsup: 1 of 24 images cannot be used; repair them, or skip them with --skip-bad\n")
     assert "000002.jpg: it is not an image of a known format" in result.out
     assert call(*command, "--skip-bad").code == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["data-check.png", "other.png", "photos", "table.csv"]

@@ -128,7 +128,7 @@ def test_set_field_refuses_what_does_not_fit(path: str, value: Any, message: str
     ("path", "value", "message"),
     [
         ("stages", [], "recipe 'debug' has no stages; it needs at least one"),
-        ("stages.0.objective", "student", "recipe 'debug' starts with a student; its first stage has no teacher"),
+        ("stages.0.objective", "student", "recipe 'debug' starts with a student, which has no teacher"),
         ("stages.1.epochs", -1, "stage 'units-3': epochs is -1; it must be at least 1"),
         ("stages.1.batch_size", 1, "stage 'units-3': batch_size is 1; it must be at least 2"),
         ("stages.1.adam.lr", 0.0, "stage 'units-3': adam.lr is 0.0; it must be a positive number"),

@@ -269,7 +269,11 @@ def test_a_photo_is_edited_and_the_model_exported(tmp_path: Path) -> None:
     ("path", "value", "message"),
     [
         ("model.channels", [12], r"model.channels is \(12,\); it must be one or more multiples of 8"),
-        ("model.noise_levels", [1.0, 2.0], r"model.noise_levels is \(1.0, 2.0\); they must be positive and fall"),
+        (
+            "model.noise_levels",
+            [1.0, 2.0],
+            r"model.noise_levels is \(1.0, 2.0\); must be positive numbers in descending order",
+        ),
         ("model.guidance", 0.0, "model.guidance is 0.0; it must be a positive number"),
         ("model.shown", 0.0, "model.shown is 0.0; it must be above 0"),
         ("model.log_sigma", [0.0, -1.0], "model.log_sigma is"),

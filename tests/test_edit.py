@@ -94,7 +94,7 @@ def test_a_model_from_elsewhere_must_fit_its_info() -> None:
         Editor(ForeignUnits(), info=attribute_info())
     model = ForeignFaces()
     model.image_shape = (1, 16, 16)
-    with pytest.raises(ValueError, match=r"^ForeignFaces takes images of 1x16x16.*must be square RGB images"):
+    with pytest.raises(ValueError, match=r"^ForeignFaces takes images of 1x16x16.*use a model of square RGB images"):
         Editor(model, info=attribute_info())
 
 
@@ -191,9 +191,11 @@ def test_one_of_several_faces_is_opened(editor: Editor, monkeypatch: pytest.Monk
         assert found.place == place
         assert found.faces == tuple(places)
     for number in (0, 3):
-        with pytest.raises(ValueError, match=f"face is {number}, but the number of faces found is 2; they are counted"):
+        with pytest.raises(
+            ValueError, match=rf"face is {number}; must be between 1 \(the largest\) and 2, the number of faces found"
+        ):
             editor.open(photo(), face=number)
-    with pytest.raises(ValueError, match="face is 2, but the number of faces found is 1"):
+    with pytest.raises(ValueError, match=r"face is 2; must be between 1 \(the largest\) and 1, the number"):
         editor.open(photo(), align=False, face=2)
 
 
@@ -385,7 +387,7 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         (("--read", "--set", "Smiling=1"), "--read only prints strengths; omit --set"),
         (("--json",), "--json needs --read"),
         (("--settings", "none.json"), "--settings none.json: No such file or directory; pass a file saved by the"),
-        (("--settings", "a.png"), "--settings a.png holds no settings; pass a JSON file saved by the editor"),
+        (("--settings", "a.png"), "--settings a.png contains no settings; pass a JSON file saved by the editor"),
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda, cuda:N or mps"),
         (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
         (("--set", "Smiling=1", "-o", "out.txt"), "cannot write 'out.txt': its extension must be one of .png, .jpg"),

@@ -220,9 +220,9 @@ PNG = saved(rgb(), "PNG")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "damaged or of an unknown format"),
-        (b"no image at all", "damaged or of an unknown format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "damaged or of an unknown format"),
+        (b"", "damaged or has an unknown format"),
+        (b"no image at all", "damaged or has an unknown format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "damaged or has an unknown format"),
         (JPEG[: len(JPEG) // 2], "cannot be read as a photo: "),
         (PNG[: len(PNG) // 2], "cannot be read as a photo: "),
         (PNG[:20], "cannot be read as a photo: "),
@@ -290,7 +290,7 @@ def test_photos_of_phones_say_what_reads_them(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     for source in (content, tmp_path / "a.heic"):
         with pytest.raises(
-            ValueError, match=r"it is a HEIC photo, as phones take them; `pip install 'jacsup\[heic\]'`"
+            ValueError, match=r"it is a HEIC photo, as phones save them; run `pip install 'jacsup\[heic\]'`"
         ):
             read_photo(source)
     with pytest.raises(ValueError, match=r"not an image of a known format; it is a HEIC photo"):
@@ -300,5 +300,5 @@ def test_photos_of_phones_say_what_reads_them(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(("kind", "most"), [("GIF", 65_535), ("JPEG", 65_500), ("WEBP", 16_383)])
 def test_a_format_that_has_no_images_of_this_size_is_named(kind: str, most: int) -> None:
     assert open_image(io.BytesIO(encoded(Image.new("RGB", (16, most)), kind))).size == (16, most)
-    with pytest.raises(ValueError, match=rf"has 16x{most + 1} pixels, a {kind} file at most .*; save it as PNG"):
+    with pytest.raises(ValueError, match=rf"has 16x{most + 1} pixels; a {kind} file has at most .*; save it as PNG"):
         encoded(Image.new("RGB", (16, most + 1)), kind)

@@ -295,7 +295,7 @@ def test_edits_of_attributes_are_the_teachers(
     [
         ("stages.2.objective", "student", "objective is student; after a residual stage it must be residual"),
         ("stages.1.teacher", "residual-7", "teacher is 'residual-7'; it must be"),
-        ("stages.0.objective", "residual", "its first stage has no teacher to follow"),
+        ("stages.0.objective", "residual", "which has no teacher to follow"),
         ("stages.1.residual.moments", [0], r"residual.moments is \(0,\); widths must be at least 1"),
         ("stages.1.residual.model.hidden", [], r"model.hidden is \(\); it must be one or more widths"),
     ],

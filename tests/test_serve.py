@@ -136,7 +136,7 @@ def test_several_faces_are_offered(editor: Served, model: Path, monkeypatch: pyt
         assert each["strengths"] == pytest.approx(library.read(library.open(photo(), face=face)), abs=1e-3)
     thumbnail = Image.open(io.BytesIO(base64.b64decode(opened[0]["faces"][1].partition(",")[2])))
     assert thumbnail.size == (64, 64)
-    assert "the number of faces found is 2" in editor.ask("/api/v1/photo?align=1&face=3", photo()).json["error"]
+    assert "and 2, the number of faces found" in editor.ask("/api/v1/photo?align=1&face=3", photo()).json["error"]
 
 
 def test_a_photo_without_a_face_is_edited_in_its_middle_by_drawn_models_alone(

@@ -21,7 +21,7 @@ from jacsup.photo import opaque
 EYES = (0.384 + 0.516j, 0.607 + 0.517j)
 # The share of the crop's side over which an edit fades out towards the border.
 FEATHER = 0.125
-# The change of a pixel, in [0, 1], at which the photo's detail is reduced in full; less change reduces it less.
+# The change of a pixel, in [0, 1], from which on the photo's detail is reduced in full; smaller changes reduce it less.
 FULL_CHANGE = 0.1
 # Large photos are processed in strips of about this many pixels, which bounds the memory.
 STRIP_PIXELS = 1 << 18
@@ -31,7 +31,7 @@ Points = TypeVar("Points", complex, Tensor)
 
 @dataclass(frozen=True)
 class Similarity:
-    """Where a square crop lies in a photo.
+    """Position, size and rotation of a square crop in a photo.
 
     A point x + iy of the crop, in fractions of its side, lies at `turn * point + origin` in the photo, in pixels from
     its top left corner.
@@ -59,7 +59,7 @@ class Similarity:
 
 
 def whole_square(photo: Image.Image) -> Similarity:
-    """Return the largest centred square of `photo`: CelebA's own crop, and the one of `--no-align`."""
+    """Return the largest centred square of `photo`, which is CelebA's own crop and the one that `--no-align` uses."""
     width, height = photo.size
     side = min(width, height)
     return Similarity(complex(side), complex((width - side) // 2, (height - side) // 2))
@@ -99,8 +99,8 @@ def paste(
         similarity: Where the crop lies.
         before: D(y, z), the decoded crop, in [0, 1].
         after: D(y', z), the decoded crop with changed factors, in [0, 1].
-        detail: Share of the photo's own detail (photo - before) to preserve where the edit changes much, in [0, 1].
-            At 1, what an edit removes leaves its outlines behind.
+        detail: Share of the photo's own detail (photo - before) to keep where the edit changes it strongly, in [0, 1].
+            At 1, removed content leaves its outlines behind.
 
     Raises:
         ValueError: `detail` is not in [0, 1].

@@ -1,4 +1,4 @@
-"""Find one face in a photo by OpenCV's cascades: what `faces_in` does where the networks are not installed."""
+"""Find one face in a photo by OpenCV's cascades, for `find_faces` where the networks are not installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOX_CENTRE, BOX_WIDTH = 0.5 + 0.584j, 0.597
 DETECTION_SIDES = (400, 1024)
 SMALLEST_FACE = 0.06  # of the photo's longer side
 TILTS = (0, 20, -20)
-# The overlapping boxes of the cascade that make a face, with both eyes found and without.
+# The number of overlapping boxes of the cascade that count as a face, with both eyes found and without.
 FACE_VOTES, EYELESS_VOTES = 3, 8
 # Eyes are searched for in an aligned crop of this side, in windows around EYES; other sizes are fractions of it.
 EYE_SEARCH_SIDE = 267
@@ -37,14 +37,15 @@ EYE_VOTES = 5
 def find_face_by_cascades(photo: Image.Image) -> Similarity | None:
     """Return the aligned crop of the largest face with both eyes found, else of the largest clear face without.
 
-    Position and angle put the eyes on CelebA's mean eyes. The size is the geometric mean of those by the eyes and by
-    the face box: a turned head brings its eyes closer together, and either alone is further from CelebA's own crops.
+    Position and angle put the eyes on CelebA's mean eyes. The size is the geometric mean of the sizes estimated from
+    the eyes and from the face box: the eyes of a turned head are closer together, and each estimate alone is further
+    from CelebA's own crops.
 
     Args:
         photo: RGB or RGBA, as `read_photo` returns it.
 
     Returns:
-        The crop, None if no face is found.
+        The crop, or None if no face is found.
 
     Raises:
         ValueError: OpenCV 4 is missing.

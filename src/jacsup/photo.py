@@ -19,31 +19,31 @@ from jacsup.bounded import require_regular
 Source = str | os.PathLike[str] | bytes | Image.Image
 SMALLEST_SIDE = 16
 MOST_PIXELS = 100_000_000
-# The most that Pillow reads back from a PNG; profiles of screens and cameras have a few kilobytes.
+# The largest profile that Pillow reads back from a PNG; profiles of screens and cameras have a few kilobytes.
 MOST_PROFILE = 2**20
 # The most pixels per side that a format has.
 MOST_SIDE = {"GIF": 65_535, "JPEG": 65_500, "WEBP": 16_383}
-# The formats that photos come in; some of Pillow's others start another program.
+# The formats that photos come in. Some of Pillow's other formats start another program.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-# What the names of files that hold edited photos end in.
+# How the file names of edited photos end.
 RESULTS = ("-edited", "-sweep", "-morph")
-# Phones' own format, which Pillow reads with the extra `heic`: its files say so after their first four bytes.
+# The format of phones, which Pillow reads with the extra `heic`, and how its files go on after their first four bytes.
 HEIC = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 
 
 def name_of(source: Source) -> str:
-    """Return what messages call a photo: its file's path, if it has one."""
+    """Return the name of a photo in messages: its file's path, if it has one."""
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
 
 
 def photo_endings() -> set[str]:
-    """Return the endings of file names that photos have, in lower case."""
+    """Return the file name extensions of photos, in lower case."""
     _prepare_pillow()
     return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
 def earlier_results(names: Iterable[str]) -> set[str]:
-    """Return the names of files that hold edits of others among them, such as me-edited.png beside me.jpg."""
+    """Return those of the names that are edits of others, such as me-edited.png beside me.jpg."""
     stems = {name: os.path.splitext(name)[0] for name in names}
     originals = {*stems.values()}
     return {
@@ -54,7 +54,7 @@ def earlier_results(names: Iterable[str]) -> set[str]:
 
 
 def is_image(file: str | os.PathLike[str] | io.BytesIO) -> bool:
-    """Return whether a file begins as an image of the formats that photos come in, whatever its name says."""
+    """Return whether a file starts like an image in one of FORMATS, whatever its name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,13 +66,13 @@ def is_image(file: str | os.PathLike[str] | io.BytesIO) -> bool:
 
 
 def open_image(file: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
-    """Open an image of the formats that photos come in, whatever its name says.
+    """Open an image in one of FORMATS, whatever its name.
 
     Args:
         file: A file's path or content.
 
     Raises:
-        PIL.UnidentifiedImageError: It is of another format.
+        PIL.UnidentifiedImageError: The file has another format.
         Exception: Whatever Pillow raises for damaged files.
     """
     _prepare_pillow()
@@ -90,11 +90,11 @@ def read_photo(source: Source) -> Image.Image:
         source: A file, a file's bytes, or a Pillow image, which is not changed.
 
     Raises:
-        ValueError: the source is no image or damaged, or has a side below 16 pixels or more than 100 megapixels, which
-            is read from the file's header before anything is decoded.
+        ValueError: The source is not an image, is damaged, has a side below 16 pixels or more than 100 megapixels. The
+            size is read from the file's header before anything is decoded.
     """
     name = name_of(source)
-    # Pillow warns about odd metadata, which does not matter, and about sizes, which are checked here.
+    # Pillow warns about unusual metadata, which do not matter, and about sizes, which are checked here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(source, Image.Image):
@@ -121,25 +121,25 @@ def opaque(image: Image.Image) -> Image.Image:
 
 
 def _prepare_pillow() -> None:
-    """Let Pillow know its formats, and that of phones where its package is installed."""
+    """Register Pillow's formats, and that of phones where its package is installed."""
     Image.init()
     if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif"):
         importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def _kind_of_unknown(source: str | os.PathLike[str] | bytes) -> str:
-    """What is known of an image that Pillow does not know."""
+    """What can be said about an image that Pillow does not recognise."""
     start = source[:12] if isinstance(source, bytes) else b""
     if not isinstance(source, bytes):
         with contextlib.suppress(OSError), open(source, "rb") as file:
             start = file.read(12)
     if start[4:] in HEIC:
-        return "it is a HEIC photo, as phones take them; `pip install 'jacsup[heic]'` reads it"
-    return "it is damaged or of an unknown format"
+        return "it is a HEIC photo, as phones save them; run `pip install 'jacsup[heic]'` to read it"
+    return "it is damaged or has an unknown format"
 
 
 def is_grey(photo: Image.Image) -> bool:
-    """Return whether a photo has no colours, whatever its mode.
+    """Return whether all pixels of a photo are grey, whatever its mode.
 
     Args:
         photo: RGB or RGBA, as `read_photo` returns it.
@@ -150,21 +150,21 @@ def is_grey(photo: Image.Image) -> bool:
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return the bytes of a file of Pillow's format `kind`, with the image's colour profile.
+    """Return an image as the bytes of a file in Pillow's format `kind`, with its colour profile.
 
     Raises:
-        ValueError: The format has no images of this size.
+        ValueError: The image is too large for the format.
     """
     if max(image.size) > (most := MOST_SIDE.get(kind, max(image.size))):
         size = f"{image.width}x{image.height}"
-        raise ValueError(f"the photo has {size} pixels, a {kind} file at most {most:,} per side; save it as PNG")
+        raise ValueError(f"the photo has {size} pixels; a {kind} file has at most {most:,} per side; save it as PNG")
     content = io.BytesIO()
     image.save(content, kind, icc_profile=image.info.get("icc_profile"), **options)
     return content.getvalue()
 
 
 def _decoded(image: Image.Image, name: str, *, own: bool) -> Image.Image:
-    """The image as `read_photo` returns it; `own` allows to change it in place."""
+    """The image as `read_photo` returns it. `own` allows changing it in place."""
     width, height = image.size
     if min(width, height) < SMALLEST_SIDE or width * height > MOST_PIXELS:
         raise _wrong_size(name, f"{width}x{height}")
@@ -189,7 +189,7 @@ def _decoded(image: Image.Image, name: str, *, own: bool) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey, which Pillow itself would clip, scaled to 8 bits; other images as they are."""
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, save it with 8 or 16 bits")
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits per channel")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.int32)

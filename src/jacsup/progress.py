@@ -1,4 +1,4 @@
-"""What a person sees of work that takes longer than a few seconds: a bar on a terminal, lines elsewhere."""
+"""Progress of work that takes longer than a few seconds: a bar on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import track as rich_track
 
 Item = TypeVar("Item")
 
-# Where there is no terminal, seconds until the first line, and between lines.
+# Without a terminal: seconds until the first line, and between lines.
 SECONDS_TO_FIRST_LINE = 30.0
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -22,19 +22,19 @@ def track(items: Sequence[Item], description: str) -> Iterable[Item]:
 
     Args:
         items: What to iterate over.
-        description: What is being done, shown before the bar.
+        description: Name of the work, shown before the bar.
 
     Returns:
         The items, in order.
     """
-    # rich's own check counts everything as a terminal under FORCE_COLOR, which notebooks set.
+    # With FORCE_COLOR, which notebooks set, rich would take everything for a terminal.
     if not sys.stderr.isatty():
         return _in_lines(items, description)
     return rich_track(items, description, console=Console(stderr=True), transient=True)
 
 
 def _in_lines(items: Sequence[Item], description: str) -> Iterator[Item]:
-    """The items; lines say how far they are and what is left, and of a long phase how long it took."""
+    """Yield the items and print lines with the progress and the time left and, after a long phase, its duration."""
     started_at, next_after = time.monotonic(), SECONDS_TO_FIRST_LINE
     for number, item in enumerate(items, start=1):
         yield item

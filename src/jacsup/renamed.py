@@ -1,4 +1,4 @@
-"""Names of version 0.1 that have changed since. They work for one release, with a warning; then this file goes."""
+"""Names that have changed since version 0.1. The old names work for one more release, with a warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGE_FIELDS = {
 
 
 def current_field(path: str) -> str:
-    """Return the present name of a recipe's field, such as `stages.weights.jacobian` for `stages.weights.diff`."""
+    """Return the current name of a recipe's field, such as `stages.weights.jacobian` for `stages.weights.diff`."""
     parts = path.split(".")
     within = 2 if parts[1:2] and parts[1].isdecimal() else 1
     old = ".".join(parts[within:])
@@ -31,7 +31,7 @@ def current_field(path: str) -> str:
 
 
 def current_recipe(recipe: Any) -> Any:
-    """Return the content of a recipe.json with each stage's fields under their present names."""
+    """Return the content of a recipe.json with each stage's fields under their current names."""
     if not isinstance(recipe, dict) or not isinstance(recipe.get("stages"), list):
         return recipe
     return {**recipe, "stages": [_current_stage(stage) for stage in recipe["stages"]]}
@@ -52,7 +52,7 @@ def _current_stage(stage: Any) -> Any:
 
 
 def accepts(**names: str) -> Callable[[Class], Class]:
-    """Let a dataclass take and show fields under their old names too: `accepts(old="new")`."""
+    """Let a dataclass accept and return fields under their old names too: `accepts(old="new")`."""
 
     def decorate(cls: Class) -> Class:
         initialise = cls.__init__

@@ -11,11 +11,12 @@ IMAGE_SIZES = (32, 64, 128, 256, 512)
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Base class of what a recipe says of its data set: one subclass per data set.
+    """Base class of a recipe's data settings, with one subclass per data set.
 
     A subclass is a frozen, keyword-only dataclass. Its name is the `type` in recipe.json, its fields are the settings
     that change the images, and the first line of its docstring is what `jacsup list` shows. A field `size`, the side of
-    square images, means that the images come in any of IMAGE_SIZES. `jacsup.data.DATA_SETS` has how each is loaded.
+    square images, means that the images come in any of IMAGE_SIZES. `jacsup.data.DATA_SETS` maps each class to its
+    loader.
     """
 
 
@@ -31,12 +32,12 @@ class SVHN(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(DataConfig):
-    """scikit-learn's 1,797 handwritten digits, 1x8x8, split into 1,500 + 297; part of that package."""
+    """scikit-learn's 1,797 handwritten digits, 1x8x8, split into 1,500 + 297; included in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faces(DataConfig):
-    """Drawn faces with 36 attributes and known counterfactuals; the package draws them, the last tenth is the test set.
+    """Faces drawn by the package, with 36 attributes and known counterfactuals; the last tenth is the test set.
 
     Attributes:
         size: Side of the square images, one of IMAGE_SIZES.
@@ -49,10 +50,10 @@ class Faces(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Sprites(DataConfig):
-    """dSprites, 1x64x64: 3 shapes in 6 scales, 40 orientations and 32 x 32 places; a fixed draw, 15,000 for testing.
+    """dSprites, 1x64x64: 3 shapes in 6 scales, 40 orientations and 32 x 32 positions; a fixed sample, 15,000 to test.
 
     Attributes:
-        num_train: Number of training images, drawn from those that are not test images.
+        num_train: Number of training images, sampled from those that are not test images.
         official: Read the images from the published .npz file instead of drawing them.
     """
 
@@ -67,7 +68,7 @@ class CelebA(DataConfig):
     Attributes:
         size: Side of the square images, one of IMAGE_SIZES.
         judged_on: The partition that metrics are computed on: choose settings on `validation`, report on `test`.
-        sha256: Checksum of the images, filled in when they are read. It tells a resumed run whether they are the same.
+        sha256: Checksum of the images, filled in when they are read, with which a resumed run detects other images.
         keep: The attributes to use; empty for all 40.
         drop: Attributes to leave out.
     """
@@ -85,7 +86,7 @@ class Folder(DataConfig):
 
     Attributes:
         size: Side of the square images, one of IMAGE_SIZES.
-        sha256: Checksum of the images, filled in when they are read. It tells a resumed run whether they are the same.
+        sha256: Checksum of the images, filled in when they are read, with which a resumed run detects other images.
     """
 
     size: int = 64
@@ -97,7 +98,7 @@ class Arrays(DataConfig):
     """Images passed from Python with `Dataset.from_arrays`.
 
     Attributes:
-        sha256: Checksum of the images and labels. It tells a resumed run whether they are the same.
+        sha256: Checksum of the images and labels, with which a resumed run detects other data.
     """
 
     sha256: str

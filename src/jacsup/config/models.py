@@ -1,4 +1,4 @@
-"""The autoencoders that recipes name: their layers, and what is checked of them."""
+"""The autoencoders that recipes name: their settings, and the checks of these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What a recipe says of its autoencoder. Each backbone has a subclass; models.BACKBONES has its network.
+    """Base class of a recipe's model settings. Each backbone has a subclass; models.BACKBONES has its network.
 
     Attributes:
         value_range: Lowest and highest pixel value, within the tanh output's [-1, 1].
@@ -100,17 +100,19 @@ class Conv(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Diffusion(ModelConfig):
-    """Ours, for photographs: a classifier reads the attributes, and a diffusion model draws what they change.
+    """For photographs: a classifier predicts the attributes, and a diffusion model draws the edits. Not in the paper.
 
     Attributes:
-        patch: Side of the squares of pixels that the denoiser's finest maps have one place for.
-        channels: Widths of its maps, from these on, each at half the side of the one before.
+        patch: Side, in pixels, of the squares that become one position of the denoiser's finest feature map.
+        channels: Widths of the denoiser's feature maps, finest first; each map has half the side of the one before.
         embedding: Width of the embedding of noise level and attributes.
-        encoder_channels: Widths of the classifier's maps, the first at half the image's side.
+        encoder_channels: Widths of the classifier's feature maps; the first map has half the image's side.
         log_sigma: Mean and standard deviation of the logarithm of the noise levels in training.
-        shown: Probability that the denoiser is told an attribute in training. It is told none of one image in ten.
-        noise_levels: Noise levels at which an edit is drawn, from the highest on. Pixels are in [-1, 1].
-        guidance: How many times what the denoiser changes is added to the photo, before attributes are calibrated.
+        shown: Probability that the denoiser is given an attribute in training. Of one image in ten it is given none.
+        noise_levels: Standard deviations of the noise at which an edit is drawn, in descending order, for pixels in
+            [-1, 1].
+        guidance: Factor by which the denoiser's change is multiplied before it is added to the photo. Calibration then
+            scales each attribute.
         value_range: Lowest and highest pixel value.
     """
 
@@ -145,7 +147,7 @@ class Diffusion(ModelConfig):
             raise ValueError(f"model.log_sigma is {self.log_sigma}; it must be a mean and a deviation of at least 0")
         levels = self.noise_levels
         if not levels or levels[-1] <= 0 or any(low >= high for high, low in pairwise(levels)):
-            raise ValueError(f"model.noise_levels is {levels}; they must be positive and fall")
+            raise ValueError(f"model.noise_levels is {levels}; must be positive numbers in descending order")
         if not 0 < self.guidance < math.inf:
             raise ValueError(f"model.guidance is {self.guidance}; it must be a positive number")
 
@@ -156,10 +158,10 @@ class Residual:
 
     Attributes:
         model: The autoencoder of what the teacher's reconstruction lacks; u is its code.
-        reads: What its encoder reads: the image x, or the rest x - D_T(y), which is hard for convolutions to find.
-        sees_y: Whether its decoder sees y. Without, and without moments, the Jacobian is exactly the teacher's.
+        reads: Input of its encoder: `image`, x, or `rest`, x - D_T(y), which convolutions find hard to compute from x.
+        sees_y: Whether its decoder sees y. Without y and moments, the Jacobian is exactly the teacher's.
         moments: Widths of the hidden layers that predict the mean and the standard deviation of u given y. The code
-            holds z = (u - mean) / deviation. Empty: it holds u.
+            then contains z = (u - mean) / deviation; if `moments` is empty, it contains u.
         grown: Whether R also sees the teacher's z and starts from its decoder, for attributes:
             R(z_T, u) = D_N(0, z_T, u) - D_T(0, z_T), where D_N is the teacher's decoder, grown.
     """
@@ -173,19 +175,19 @@ class Residual:
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualStudent(ModelConfig):
-    """A trained residual student. Recipes ask for one by a stage with the objective `residual`.
+    """A trained residual student. In a recipe, a stage with the objective `residual` trains one.
 
     Attributes:
         teacher: The teacher's config.
         teacher_units: Number of the teacher's factors.
         teacher_z_channels: Channels of the teacher's z.
         teacher_normalized: Whether the teacher's encoder ends in a BatchNorm.
-        addition: The config of the autoencoder of the rest.
-        reads: What its encoder reads, the image or the rest.
+        addition: The config of the autoencoder of the rest, x - D_T(y).
+        reads: Input of its encoder, the image or the rest.
         sees_y: Whether its decoder sees y.
         moments: Widths of the hidden layers that predict the moments of u given y; empty for none.
         grown: Whether R is the difference of the grown decoder and the teacher's.
-        amount: How much of the rest is added, from 0 to 1. Less of it gives more control and less sharpness.
+        amount: Share of the rest that is added, from 0 to 1. A smaller share gives more control and less sharpness.
     """
 
     supports_attributes: ClassVar[bool] = True

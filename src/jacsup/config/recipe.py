@@ -15,7 +15,7 @@ from jacsup.config.data import DataConfig
 from jacsup.config.models import MLP, Diffusion, ModelConfig, Residual
 from jacsup.jsonable import from_dict
 
-# What layers compute in while they learn; no part of a recipe.
+# The data type that layers compute in during training; not part of a recipe.
 Precision = Literal["float32", "bfloat16"]
 # The objectives of the method and of nested dropout; those of other baselines are in hooks.BASELINES.
 Objective = Literal["reconstruction", "teacher", "student", "residual", "nested", "diffusion"]
@@ -26,9 +26,9 @@ class Adam:
     """Settings of the Adam optimizer of a stage.
 
     Attributes:
-        lr: Learning rate, the highest one of a schedule.
+        lr: Learning rate; the highest one if a schedule changes it.
         betas: Decay rates of the moments.
-        weight_decay: Factor of the L2 penalty, which is added to the gradient.
+        weight_decay: Factor of the L2 penalty, whose gradient is added to that of the losses.
         schedule: `one-cycle` warms up over the first 30 % of the stage, then follows a cosine down to zero.
         clip: Largest norm of an update's gradient; 0 disables clipping.
     """
@@ -75,10 +75,10 @@ class LossOptions:
         cycle_z_norm: Take the square root of eq. 13, as the author's code does.
         cycle_predicted: Compare eq. 12 with the sign of the partner's prediction instead of its label, as the author's
             code does.
-        cycle_blurred: Let the encoder read blurred images in eq. 12 and 13, so that the decoder cannot satisfy it with
-            fine patterns that only this encoder recognises.
+        cycle_blurred: Blur the images that the encoder reads in eq. 12 and 13, so that the decoder cannot lower these
+            losses with fine patterns that only this encoder recognises.
         balanced: Give rare labels the same total weight as common ones in eq. 11 and 12.
-        squared: Take (y - y_bar)^2 instead of the hinge in eq. 11 and 12. Beyond the hinge's margin y is free to encode
+        squared: Use (y - y_bar)^2 instead of the hinge in eq. 11 and 12. Beyond the hinge's margin, y could encode
             other content, which edits would then change too.
     """
 
@@ -92,7 +92,7 @@ class LossOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """How the weights of a student's new code entries start.
+    """How the weights of a student's new code entries are initialised.
 
     Attributes:
         new: `zero` lets the decoder ignore them at first, so that the student starts with the teacher's output;
@@ -111,9 +111,9 @@ class Stage:
         name: Name of the stage, unique within its recipe.
         objective: `reconstruction` trains on eq. 8; `teacher` on eq. 8, 10 and 11, and its decoder on eq. 12 and 13;
             `student` on eq. 8 and 9, and on the others where they have weights; `residual` on eq. 8
-            with the teacher inside the decoder, the residual student; `nested` on eq. 8 with truncated codes;
+            with the teacher inside the decoder (a residual student); `nested` on eq. 8 with truncated codes;
             `diffusion` trains the decoder of a Diffusion model to denoise images, given their labels.
-            Baselines have objectives of their own, see `hooks.BASELINES`.
+            Baselines have their own objectives; see `hooks.BASELINES`.
         num_units: Units of an ordered code learned without labels, 0 for a code with attributes. It must grow from
             stage to stage; the units of the stage before are the student's factors y.
         z_channels: Channels of the nuisance map of a code whose factors are the data's attributes, 0 for an ordered
@@ -123,7 +123,7 @@ class Stage:
         weights: Weights of the loss terms.
         options: Variants of the loss terms.
         adam: Settings of the optimizer.
-        growth: How new weights start.
+        growth: How new weights are initialised.
         residual: The networks of a residual student.
         teacher: Name of the stage whose Jacobian a student keeps; defaults to the stage before it.
         swap_probability: Probability, above 0, that an attribute comes from the partner where eq. 9, 12 and 13 swap;
@@ -159,9 +159,9 @@ class Recipe:
         data: The data set.
         model: The autoencoder's architecture.
         stages: The curriculum, at least one stage.
-        flips: Mirror each image with probability one half whenever it is seen.
-        seed: Seed of everything that is drawn, at least 0.
-        arm: Name of the baseline that this recipe is of another, empty for the method itself.
+        flips: Mirror each image with probability one half, anew in each epoch.
+        seed: Seed of all random numbers, at least 0.
+        arm: Name of the arm if this recipe is a baseline of another one; empty for the method itself.
         init: SHA-256 of the model file that the first stages were copied from, if any.
 
     Raises:
@@ -183,7 +183,10 @@ class Recipe:
         if not self.stages:
             raise ValueError(f"recipe '{self.name}' has no stages; it needs at least one")
         if self.stages[0].is_student:
-            raise ValueError(f"recipe '{self.name}' starts with a student; its first stage has no teacher to follow")
+            raise ValueError(
+                f"recipe '{self.name}' starts with a student, which has no teacher to follow; start with a "
+                "reconstruction or teacher stage"
+            )
         self.model.require_valid(supervised=self.supervised)
         for stage in self.stages:
             _check_stage(stage)
@@ -192,7 +195,7 @@ class Recipe:
         for name in (self.name, self.arm or "plain", *names):
             if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
                 raise ValueError(
-                    f"'{name}' cannot be a folder's name; it must consist of letters, digits, '.', '_' and '-'"
+                    f"'{name}' cannot be a folder name; it must consist of letters, digits, '.', '_' and '-'"
                 )
         if len({*names}) < len(names):
             raise ValueError(f"recipe '{self.name}' has two stages of the same name; names must be unique")
@@ -225,7 +228,7 @@ class Recipe:
         return number > 0 and self.stages[number].objective != "diffusion"
 
     def teacher_of(self, number: int) -> int:
-        """The number of the stage that stage `number` has as its Jacobian teacher.
+        """The number of the stage whose Jacobian stage `number` follows.
 
         Args:
             number: Number of the stage, from 0.
@@ -234,7 +237,7 @@ class Recipe:
         return next((i for i, stage in enumerate(self.stages[:number]) if stage.name == name), number - 1)
 
     def prefix(self, num_stages: int) -> tuple[Any, ...]:
-        """What decides the weights after `num_stages` stages: runs that agree in it may share them.
+        """Everything that determines the weights after `num_stages` stages. Runs with equal prefixes may share them.
 
         Args:
             num_stages: Number of stages.
@@ -262,9 +265,9 @@ def _check_stage(stage: Stage) -> None:
         require(0 <= value < math.inf, name, value, "at least 0")
     needed = {"teacher": ("rec", "pred"), "student": ("rec", "jacobian")}.get(stage.objective, ("rec",))
     if not any(getattr(weights, name) for name in needed):
-        raise ValueError(
-            f"stage '{stage.name}': weights.{' and weights.'.join(needed)} is 0; at least one must be above 0"
-        )
+        given = " and ".join(f"weights.{name} is 0" for name in needed)
+        subject = "it" if len(needed) == 1 else "at least one of them"
+        raise ValueError(f"stage '{stage.name}': {given}; {subject} must be above 0")
 
 
 def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
@@ -288,7 +291,7 @@ def _check_size(stage: Stage, before: Stage | None, supervised: bool) -> None:
 
 
 def _check_residual(stage: Stage, earlier: tuple[Stage, ...], recipe: Recipe) -> None:
-    """A residual student holds the model before it, of which nothing changes any more."""
+    """A residual student contains the model of the stage before it, which stays fixed from then on."""
     is_residual = stage.objective == "residual"
     if any(each.objective == "residual" for each in earlier) and not is_residual:
         raise ValueError(
