@@ -77,7 +77,9 @@ def test_there_may_be_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("JACSUP_CACHE")
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(ValueError, match=r"^there is no home folder for the cache; set JACSUP_CACHE to a folder"):
+    with pytest.raises(
+        ValueError, match=r"^there is no home folder for the cache; set JACSUP_CACHE to a writable folder"
+    ):
         cache_folder()
 
 

@@ -126,7 +126,7 @@ def test_celeba_with_tables_as_csv(tmp_path: Path) -> None:
         (
             "list_eval_partition.txt",
             lambda text: text.replace("000001.jpg 0\n", ""),
-            "1 of 4 images are without a row (img_align_celeba/000001.jpg); add rows, or",
+            "1 of 4 images have no row (img_align_celeba/000001.jpg); add rows, or",
         ),
         (
             "list_eval_partition.txt",
@@ -136,12 +136,12 @@ def test_celeba_with_tables_as_csv(tmp_path: Path) -> None:
         (
             "list_attr_celeba.txt",
             lambda text: text.replace("000002", "2"),
-            "1 of 4 images are without a row (img_align_celeba/000002.jpg); add rows, or",
+            "1 of 4 images have no row (img_align_celeba/000002.jpg); add rows, or",
         ),
         (
             "list_attr_celeba.txt",
             lambda text: text.replace("-1", " 1"),
-            "no attributes to learn (Bald: it is always the same; Male",
+            "no attributes to learn (Bald: it has the same value in all rows; Male",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_some_of_celebas_attributes(tmp_path: Path) -> None:
         assert torch.equal(some.train.attributes, every.train.attributes[:, columns])
     for config, problem in (
         (CelebA(keep=("Smilin",)), "has no attribute 'Smilin'; did you mean 'Smiling'"),
-        (CelebA(drop=NAMES), "all attributes are dropped; keep one"),
+        (CelebA(drop=NAMES), "all attributes are dropped; keep at least one"),
     ):
         with pytest.raises(ValueError, match=problem):
             load_dataset(replace(config, size=16), root)

@@ -423,7 +423,7 @@ def test_preparing_again_checks_what_is_there(call: Call, tmp_path: Path, monkey
     pixels.write_bytes(b"\0" + pixels.read_bytes()[1:])
     result = call(*command)
     assert (result.code, result.out) == (2, "")
-    assert "the images.u8 differ from their checksum; delete it and prepare it again" in result.err
+    assert "is damaged: the checksum of images.u8 is wrong; delete it and prepare it again" in result.err
 
 
 def write_labelled_photos(folder: Path, count: int) -> None:
@@ -459,7 +459,7 @@ def test_a_set_is_checked_before_training(call: Call, tmp_path: Path) -> None:
     result = call(*command, "--sheet", "other.png")
     assert result.code == 2 and (tmp_path / "other.png").exists()
     assert result.err == ("jacsup: 1 of 24 images cannot be used; repair them, or skip them with --skip-bad\n")
-    assert "000002.jpg: it is not an image of a known format" in result.out
+    assert "000002.jpg: it is not an image in a known format" in result.out
     assert call(*command, "--skip-bad").code == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["data-check.png", "other.png", "photos", "table.csv"]
 

@@ -62,9 +62,15 @@ def test_rare_words_are_no_attributes(tmp_path: Path) -> None:
     ("cells", "note"),
     [
         (list("abcdefghijk"), "it has 11 different words"),
-        (["7", "7", "7"], "it is always the same"),
-        (["1", "", "1"], "it has one value or none; write another value for images without it"),
-        (["yes", "", "Yes"], "it has one value or none; write another value for images without it"),
+        (["7", "7", "7"], "it has the same value in all rows"),
+        (
+            ["1", "", "1"],
+            "its cells have the same value or are empty; if empty means without, write another value there",
+        ),
+        (
+            ["yes", "", "Yes"],
+            "its cells have the same value or are empty; if empty means without, write another value there",
+        ),
         (["", "", ""], "it is empty"),
     ],
 )
@@ -77,8 +83,8 @@ def test_columns_without_attributes(tmp_path: Path, cells: list[str], note: str)
     ("cells", "note"),
     [
         (["-1", "0", "1"], "its values are -1, 0 and 1; if 0 means unknown, leave those cells empty"),
-        (["1", "2", "2"], "it has two values, 1 and 2; if they mean without and with, pass it as --binary"),
-        ([str(i) for i in range(100)], "each row has another whole number"),
+        (["1", "2", "2"], "it has two values, 1 and 2; if they mean without and with, pass it to --binary"),
+        ([str(i) for i in range(100)], "each row has a different whole number"),
     ],
 )
 def test_odd_codings_are_doubted(tmp_path: Path, cells: list[str], note: str) -> None:

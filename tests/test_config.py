@@ -106,7 +106,7 @@ def test_set_field_with_a_number_changes_that_stage() -> None:
         ("stages.adam.rl", 1, "a recipe has no field 'stages.adam.rl'; did you mean 'lr'?"),
         ("stages.epoch", 1, "a recipe has no field 'stages.epoch'; did you mean 'epochs'?"),
         ("model.type", "MLP", "a recipe has no field 'model.type'; it must be one of value_range, hidden"),
-        ("seed.low", 1, "a recipe has no field 'seed.low'; it is a single value"),
+        ("seed.low", 1, "a recipe has no field 'seed.low'; a field in this path is a single value"),
         ("stages.3.epochs", 1, "'stages.3.epochs': item 3 does not exist; the index must be between 0 and 2"),
         ("seed", "1", "recipe.seed is '1'; must be of type int"),
         ("seed", 1.0, "recipe.seed is 1.0; must be of type int"),

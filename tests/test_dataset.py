@@ -83,7 +83,7 @@ IMAGES = pixels(20, 6, 6)
         ((IMAGES / 255,), "images are float64; must be uint8 from 0 to 255"),
         ((torch.zeros(20, 6, 6, requires_grad=True),), "images are float32; must be uint8 from 0 to 255"),
         ((IMAGES.tolist(),), "images are int64; must be uint8"),
-        (([[1, 2], [3]],), "images are not an array"),
+        (([[1, 2], [3]],), "images cannot be converted to an array"),
         ((IMAGES[0],), "images have shape (6, 6); must be (n, h, w), (n, c, h, w) or (n, h, w, c)"),
         ((IMAGES[..., None, None],), "images have shape (20, 6, 6, 1, 1)"),
         ((pixels(20, 5, 6, 6),), "images have shape (20, 5, 6, 6)"),
@@ -93,10 +93,13 @@ IMAGES = pixels(20, 6, 6)
         ((IMAGES, np.arange(20)[:, None]), "labels are int64 of shape (20, 1); must be 20 integers"),
         ((IMAGES, np.arange(20.0)), "labels are float64 of shape (20,); must be 20 integers"),
         ((IMAGES, torch.arange(20) - 1), "labels start at -1; must be at least 0"),
-        ((IMAGES, None, IMAGES[:, :5]), "images are (1, 6, 6), test_images (1, 5, 6); both must have the same shape"),
+        (
+            (IMAGES, None, IMAGES[:, :5]),
+            "images have shape (1, 6, 6) and test_images (1, 5, 6); must be the same shape",
+        ),
         (
             (IMAGES, None, pixels(20, 3, 6, 6)),
-            "images are (1, 6, 6), test_images (3, 6, 6); both must",
+            "images have shape (1, 6, 6) and test_images (3, 6, 6); must",
         ),
         ((IMAGES, None, IMAGES / 255), "test_images are float64; must be uint8"),
         ((IMAGES, np.arange(20), IMAGES[:5], np.arange(4)), "test_labels are int64 of shape (4,); must be 5"),
@@ -227,7 +230,10 @@ def test_digits_are_all_there_scaled_to_uint8_and_split_without_overlap() -> Non
 
 
 def test_arrays_of_an_earlier_run_are_asked_for_again() -> None:
-    with pytest.raises(ValueError, match=r"passed from Python: there, call jacsup.evaluate.evaluate\(RUN, data\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"passed from Python and .*; in Python, pass them again to jacsup.evaluate.evaluate\(RUN, data\)",
+    ):
         load_dataset(Arrays(sha256="0" * 64))
 
 
@@ -261,15 +267,15 @@ def test_attributes_come_by_name() -> None:
         ({"attributes": {"Hat": ["a"] * 20}}, "attribute 'Hat' is <U1"),
         (
             {"attributes": {"Age": [1.0] * 19 + [np.inf]}},
-            "attribute 'Age' has numbers beyond float32; must be finite",
+            "attribute 'Age' has numbers too large for float32; must be finite",
         ),
         (
             {"attributes": {"Age": [1.0] * 19 + [-1e39]}},
-            "attribute 'Age' has numbers beyond float32; must be finite",
+            "attribute 'Age' has numbers too large for float32; must be finite",
         ),
-        ({"attributes": {"Hat": [1] * 20}}, "Hat: the same in all 18 training images"),
+        ({"attributes": {"Hat": [1] * 20}}, "Hat: has the same value in all 18 training images"),
         ({"test_attributes": {"Hat": [1] * 20}}, "without test_images"),
-        ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "differ in names"),
+        ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "have different names"),
     ],
 )
 def test_attributes_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:

@@ -239,5 +239,5 @@ def test_the_truth_of_an_edit_is_the_counterfactual_of_its_attribute() -> None:
     assert not torch.equal(both, true_edit(config, 0, {"Bald": 1.0}, 32)), "what is set itself is not taken off"
     with pytest.raises(ValueError, match="the test face is 10; must be between 0 and 9"):
         true_edit(config, 10, {}, 32)
-    with pytest.raises(ValueError, match="faces are not drawn with 'Smilling'; did you mean 'Smiling'"):
+    with pytest.raises(ValueError, match="drawn faces have no attribute 'Smilling'; did you mean 'Smiling'"):
         true_edit(config, 0, {"Smilling": 1.0}, 32)

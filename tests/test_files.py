@@ -225,7 +225,7 @@ def test_svhn_takes_each_split_from_its_own_file(tmp_path: Path, monkeypatch: py
     assert load_dataset(SVHN(), tmp_path).notes == ()
     path = tmp_path / "test_32x32.mat"
     path.write_bytes(contents[1][:-1] + bytes([contents[1][-1] ^ 1]))
-    assert "is damaged: its checksum is" in refusal(lambda _: load_dataset(SVHN(), tmp_path), path)
+    assert "is damaged: its MD5 is" in refusal(lambda _: load_dataset(SVHN(), tmp_path), path)
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,13 @@ def test_an_image_without_a_row(names: list[str], images: list[str], rows: list[
     [
         (["a", "b", "a"], ["a.jpg", "b.jpg"], "has several rows for 'a'; keep only one"),
         (["a.jpg", "./a.jpg"], ["a.jpg"], "has several rows for './a.jpg'; keep only one"),
-        (["a", "b"], ["one/a.jpg", "two/a.jpg", "b.jpg"], "row 'a' fits one/a.jpg and two/a.jpg; use full paths"),
-        (["one/a.jpg", "two/a.jpg"], ["a.jpg"], "a.jpg fits the rows one/a.jpg and two/a.jpg; use full paths"),
-        (["a.png", "a.gif"], ["a.jpg"], "a.jpg fits the rows a.png and a.gif; use full paths"),
+        (["a", "b"], ["one/a.jpg", "two/a.jpg", "b.jpg"], "row 'a' fits both one/a.jpg and two/a.jpg; use full paths"),
+        (["one/a.jpg", "two/a.jpg"], ["a.jpg"], "the rows one/a.jpg and two/a.jpg both fit a.jpg; use full paths"),
+        (["a.png", "a.gif"], ["a.jpg"], "the rows a.png and a.gif both fit a.jpg; use full paths"),
         (
             ["1", "2", "3", "4"],
             ["a.jpg", "b.jpg"],
-            "has a row for none of the images: they are called a.jpg, b.jpg, and its rows 1, 2, 3; its first column",
+            "has no row for any of the images: the images are called a.jpg, b.jpg, the rows 1, 2, 3; the first column",
         ),
     ],
 )

@@ -293,7 +293,7 @@ def test_photos_of_phones_say_what_reads_them(tmp_path: Path, monkeypatch: pytes
             ValueError, match=r"it is a HEIC photo, as phones save them; run `pip install 'jacsup\[heic\]'`"
         ):
             read_photo(source)
-    with pytest.raises(ValueError, match=r"not an image of a known format; it is a HEIC photo"):
+    with pytest.raises(ValueError, match=r"not an image in a known format; it is a HEIC photo"):
         read_square(content, 8)
 
 

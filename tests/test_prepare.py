@@ -73,7 +73,9 @@ def test_an_interrupted_call_is_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "BLOCK_IMAGES", 4)
     with interrupted(3, monkeypatch):
         prepare(source, tmp_path / "parts", size=8, skip_bad=skip)
-    with pytest.raises(ValueError, match=r"parts has no manifest\.json; prepare the images first, to the end"):
+    with pytest.raises(
+        ValueError, match=r"parts has no manifest\.json, so it is not complete; prepare the images first"
+    ):
         load_prepared(tmp_path / "parts")
     with open(tmp_path / "parts" / "images.u8", "ab") as file:
         file.write(b"half a block")
@@ -158,10 +160,14 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rare.write_text("file,x\n" + "".join(f"{name},{int(name == test)}\n" for name in os.listdir(faces)))
     for source, size, problem in (
         (ImageSource(images=faces), 4, "size is 4; must be between 8 and 1024"),
-        (ImageSource(images=faces, attributes=table), 8, r"no attributes to learn \(x: it is always the same\)"),
-        (ImageSource(images=faces, attributes=rare), 8, "x: the same in all 2 training images"),
+        (
+            ImageSource(images=faces, attributes=table),
+            8,
+            r"no attributes to learn \(x: it has the same value in all rows\)",
+        ),
+        (ImageSource(images=faces, attributes=rare), 8, "x: has the same value in all 2 training images"),
         (ImageSource(images=faces, attributes=table, columns=without_y), 8, "table.csv has no column 'y'"),
-        (ImageSource(images=faces, columns=without_y), 8, "there is no table of attributes"),
+        (ImageSource(images=faces, columns=without_y), 8, "options that choose columns need a table of attributes"),
     ):
         with pytest.raises(ValueError, match=problem):
             prepare(source, out, size=size)
@@ -170,7 +176,7 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ValueError, match=r"the images take 576 bytes, but .*out has only 500 left"):
             prepare(ImageSource(images=faces), out, size=8)
     prepare(ImageSource(images=faces), out, size=8)
-    with pytest.raises(ValueError, match=r"out holds other images; choose another folder, or delete this one"):
+    with pytest.raises(ValueError, match=r"out contains other images; choose another folder, or delete this one"):
         prepare(ImageSource(images=faces), out, size=16)
 
 
@@ -186,7 +192,9 @@ def test_folders_tell_splits(tmp_path: Path, top: str) -> None:
     for part, count in (("train", 4), ("Val", 1), ("test", 2)):
         write_folder(faces / top / part / "people", count, width=9, height=9)
     source = ImageSource(images=faces)
-    told = "4 training, 1 validation and 2 test images, as told by the names of folders or files; --ignore-splits"
+    told = (
+        "4 training, 1 validation and 2 test images, according to the names of folders or files; pass --ignore-splits"
+    )
     with pytest.warns(UserWarning, match=told):
         names, splits, _ = prepared(source, tmp_path / "out")
     assert splits == [0] * 4 + [1, 2, 2]
@@ -208,7 +216,7 @@ def test_a_column_tells_splits(tmp_path: Path, cells: tuple[str, str, str]) -> N
     rows = [f"{number:06d}.jpg,{cells[number % 3]},{number}\n" for number in range(1, 7)]
     table.write_text(f"file,Split,x\n{''.join(rows)}")
     source = ImageSource(images=faces, attributes=table)
-    told = "2 training, 2 validation and 2 test images, as told by the column 'Split'"
+    told = "2 training, 2 validation and 2 test images, according to the column 'Split'"
     with pytest.warns(UserWarning, match=told):
         names, splits, manifest = prepared(source, tmp_path / "out")
     assert (splits, manifest.attributes) == ([0, 0, 1, 1, 2, 2], ("x",))
@@ -226,7 +234,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     for name in ("a.tga", "b.tga", "c", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
         (faces / name).parent.mkdir(exist_ok=True)
         (faces / name).write_bytes(b"no image")
-    told = r"files left out, which are no images: 4 \(2 .tga, 1 without an ending, 1 results of edits"
+    told = r"files left out because they are not images: 4 \(2 .tga, 1 without an extension, 1 results of edits"
     with pytest.warns(UserWarning, match=told):
         names, _, _ = prepared(ImageSource(images=faces), tmp_path / "out")
     assert sorted(names) == [*(f"00000{n}.jpg" for n in "1234"), "000005", "000006.dat", "alone-edited.png"]
@@ -244,10 +252,10 @@ def test_rows_without_images_and_images_without_rows(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"rows without an image: 22 \(such as 000009, 000010, 000011\)"):
         assert prepared(ImageSource(images=faces, attributes=table), tmp_path / "out")[2].count == 8
     source = ImageSource(images=faces, attributes=write_table(tmp_path / "short.csv", 6))
-    message = r"short.csv: 2 of 8 images are without a row \(000007.jpg, 000008.jpg\); add rows, or .* --skip-bad"
+    message = r"short.csv: 2 of 8 images have no row \(000007.jpg, 000008.jpg\); add rows, or .* --skip-bad"
     with pytest.raises(ValueError, match=message):
         prepared(source, tmp_path / "short")
-    with pytest.warns(UserWarning, match=r"images left out, as they have no row: 2 \(000007.jpg, 000008.jpg\)"):
+    with pytest.warns(UserWarning, match=r"images skipped because they have no row: 2 \(000007.jpg, 000008.jpg\)"):
         names, _, _ = prepared(source, tmp_path / "short", skip_bad=True)
     assert sorted(names) == [f"{number:06d}.jpg" for number in range(1, 7)]
 
@@ -259,7 +267,9 @@ def test_images_of_12_bits(tmp_path: Path) -> None:
         pixels[0, 0] = 4095
         Image.fromarray(pixels).save(tmp_path / "faces" / f"{number}.png")
     source = ImageSource(images=tmp_path / "faces")
-    with pytest.warns(UserWarning, match=r"the brightest pixel of all images is 1\d of 255, .*; --scale 1\d brightens"):
+    with pytest.warns(
+        UserWarning, match=r"the brightest pixel of all images is 1\d of 255, .*; pass --scale 1\d to brighten"
+    ):
         prepared(source, tmp_path / "dark")
     _, _, manifest = prepared(replace(source, scale=16.0), tmp_path / "bright")
     bright = np.fromfile(tmp_path / "bright" / "images.u8", np.uint8).reshape(manifest.count, 3, 8, 8)

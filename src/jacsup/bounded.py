@@ -1,4 +1,4 @@
-"""Files of strangers, read within limits: neither a device nor a bomb fills the memory, and no pipe hangs."""
+"""Read untrusted files within limits, so that devices and archive bombs cannot fill the memory and pipes not hang."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from safetensors import SafetensorError
 # The most bytes of an encoded image, and of a file of a data set.
 MOST_IMAGE_BYTES = 2**28
 MOST_FILE_BYTES = 2**30
-# What a damaged or hostile file may lead to, and the most letters of it that are passed on.
+# The errors that a damaged or hostile file may cause, and the most characters of their messages that are passed on.
 UNFIT = ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, SafetensorError, TypeError
 MOST_WORDS = 400
 
 
 @contextlib.contextmanager
 def refusing(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Turn whatever reading a stranger's file leads to into a ValueError of one line; a missing file stays one.
+    """Convert any error from reading an untrusted file to a ValueError of one line, except FileNotFoundError.
 
     Args:
         path: The file.
-        what: What it is refused as, such as "not a recipe".
+        what: What the message says about the file, such as "not a recipe".
 
     Raises:
-        ValueError: Something went wrong.
+        ValueError: Reading the file failed.
     """
     try:
         yield
@@ -45,21 +45,21 @@ def refusing(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Check that a path, if there is something, is a regular file: pipes would wait, and devices never end.
+    """Check that a path, if it exists, is a file or a folder, because pipes would block and devices never end.
 
     Args:
         path: The path.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The path is a pipe, a device or another special file.
     """
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        # Whoever opens it says what is wrong.
+        # Opening the file will raise the error.
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{os.fspath(path)} is no regular file; pass a file")
+        raise ValueError(f"{os.fspath(path)} is not a regular file; pass a regular file")
 
 
 def read_file(path: Path, most: int = MOST_IMAGE_BYTES) -> bytes:
@@ -67,11 +67,11 @@ def read_file(path: Path, most: int = MOST_IMAGE_BYTES) -> bytes:
 
     Args:
         path: The file.
-        most: The most bytes that it may have.
+        most: The largest number of bytes that it may have.
 
     Raises:
-        ValueError: It is no regular file, or larger.
-        OSError: It cannot be read.
+        ValueError: The file is not a regular file, or is larger.
+        OSError: The file cannot be read.
     """
     require_regular(path)
     with open(path, "rb") as file:
@@ -82,15 +82,15 @@ def read_file(path: Path, most: int = MOST_IMAGE_BYTES) -> bytes:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, most: int = MOST_IMAGE_BYTES) -> bytes:
-    """Return the bytes of a file in an archive, whatever size its directory states.
+    """Return the bytes of a file in an archive, without relying on the size that the archive states.
 
     Args:
         archive: The archive.
         name: The file's name in it.
-        most: The most bytes that it may have.
+        most: The largest number of bytes that it may have.
 
     Raises:
-        ValueError: It is larger.
+        ValueError: The file is larger.
     """
     with archive.open(name) as file:
         content = file.read(most + 1)
@@ -100,14 +100,14 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int = MOST_IMAGE_BYTE
 
 
 def unpack_gzip(content: bytes, most: int = MOST_FILE_BYTES) -> bytes:
-    """Return what a gzip file holds.
+    """Return the unpacked content of a gzip file.
 
     Args:
         content: The file's bytes.
-        most: The most bytes that it may unpack to.
+        most: The largest number of bytes that it may unpack to.
 
     Raises:
-        ValueError: It is truncated or damaged, or unpacks to more.
+        ValueError: The file is truncated or damaged, or unpacks to more bytes.
     """
     try:
         with gzip.open(io.BytesIO(content)) as file:

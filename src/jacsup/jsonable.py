@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, with one field changed, or compared."""
+"""Convert frozen dataclasses to plain JSON values and back, change one field, and compare two."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _from_mapping(kind: Any, value: Any, path: str) -> Any:
             raise ValueError(f"{path} has no field '{name}'; {suggestion(name, hints)}")
     missing = [f.name for f in fields(kind) if f.name not in given and f.default is f.default_factory]
     if missing:
-        raise ValueError(f"{path} lacks the field '{missing[0]}'")
+        raise ValueError(f"{path} lacks the field '{missing[0]}'; add it")
     return kind(**{name: from_dict(hints[name], item, f"{path}.{name}") for name, item in given.items()})
 
 
@@ -149,7 +149,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     Args:
         old: A config, or its plain JSON values.
         new: The config to compare with, or its plain JSON values.
-        path: What the names of the fields start with.
+        path: Prefix of the names of the fields.
 
     Returns:
         One line per field: `path: old -> new`.
@@ -179,18 +179,18 @@ def suggestion(name: str, known: Sequence[str] | dict[str, Any]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"it must be one of {', '.join(known)}" if known else "it is a single value"
+    return f"it must be one of {', '.join(known)}" if known else "a field in this path is a single value"
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a user means: case, and spaces for underscores, do not matter.
+    """Return the known name that a user means. Case is ignored, and spaces may replace underscores.
 
     Args:
         name: What the user has written.
         known: The names that exist.
 
     Returns:
-        The name, or None if there is none or several of equal likeness.
+        The name, or None if no known name or more than one matches.
     """
     known = [*known]
     if name in known:

@@ -36,7 +36,7 @@ def spec_of(config: DataConfig) -> DatasetSpec:
         config: The data set's config.
 
     Returns:
-        How the data set is loaded, and what is known of it.
+        The loader of the data set, and its description.
 
     Raises:
         ValueError: DATA_SETS has no entry for the class of the config.
@@ -47,11 +47,11 @@ def spec_of(config: DataConfig) -> DatasetSpec:
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
-    """Load the data that a recipe names.
+    """Load the data set of a recipe.
 
     Args:
         config: The recipe's data.
-        root: Folder with the files. By default, what can be downloaded is, once, to the user's cache.
+        root: Folder with the files. By default, data sets that can be downloaded are, once, into the user's cache.
 
     Returns:
         The data set, on the CPU.

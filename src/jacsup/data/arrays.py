@@ -11,7 +11,7 @@ from jacsup.data.spec import DatasetSpec
 
 def _ask_for_arrays(config: Arrays, root: Path | None) -> Dataset:
     raise ValueError(
-        "this run's images were passed from Python: there, call "
+        "this run's images were passed from Python and are not stored; in Python, pass them again to "
         "jacsup.evaluate.evaluate(RUN, data) and jacsup.report.write_report(RUN, data, metrics)"
     )
 

@@ -1,4 +1,4 @@
-"""What the columns of a table of attributes mean, and their values as training uses them."""
+"""The attributes of a table's columns, and their values as training uses them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Attribute:
 
 
 def signed(values: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
-    """Turn columns of 0 and 1 into -1 and 1.
+    """Convert columns of 0 and 1 to -1 and 1.
 
     Args:
         values: One column per attribute; nan where a value is missing.
@@ -61,13 +61,13 @@ def chosen_names(names: Sequence[str], keep: Sequence[str], drop: Sequence[str],
     """Return the names of the attributes to use.
 
     Args:
-        names: Those that there are.
-        keep: Those to use, in any case; empty for all.
+        names: All attributes.
+        keep: Those to use, in upper or lower case; empty for all.
         drop: Those to leave out.
-        source: What has them, in error messages.
+        source: The table, named in error messages.
 
     Returns:
-        The names, in their order.
+        The names, in the order of `names`.
 
     Raises:
         ValueError: A name is unknown, or none is left.
@@ -81,7 +81,7 @@ def chosen_names(names: Sequence[str], keep: Sequence[str], drop: Sequence[str],
         found.append({*known.values()})
     chosen = tuple(name for name in names if (not keep or name in found[0]) and name not in found[1])
     if names and not chosen:
-        raise ValueError(f"{source}: all attributes are dropped; keep one")
+        raise ValueError(f"{source}: all attributes are dropped; keep at least one")
     return chosen
 
 
@@ -99,15 +99,17 @@ def learnable(
         The attributes and their values.
 
     Raises:
-        ValueError: A column has a single value, or none, in the training images.
+        ValueError: A column has only one value, or none, in the training images.
     """
     train = values[:num_train].astype(np.float64)
     constant = ~(np.fmax.reduce(train) > np.fmin.reduce(train))
     if constant.any():
         names = ", ".join(np.asarray(columns)[constant])
+        num_others = (~constant).sum()
+        others = f" and keep the other {num_others} of {len(columns)}" if num_others else ""
         raise ValueError(
-            f"{names}: the same in all {num_train:,} training images, which cannot be learned; "
-            f"remove these columns (--drop), the other {(~constant).sum()} of {len(columns)} can stay"
+            f"{names}: has the same value in all {num_train:,} training images and cannot be learned; "
+            f"leave these columns out with --drop{others}"
         )
     binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)
     means = np.where(binary, 0.0, np.nanmean(train, axis=0))

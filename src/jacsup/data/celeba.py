@@ -1,4 +1,4 @@
-"""CelebA in its official layout, prepared at its first use."""
+"""CelebA in its official layout, prepared at first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jacsup.data.prepare import prepare_once
 from jacsup.data.prepared import load_prepared, read_manifest
 from jacsup.data.spec import DatasetSpec
 
-# Where each part may lie under the root: all in one folder, or as the official download and torchvision have them.
+# Where each part may be under the root: all in one folder, or in the folders of the official download or torchvision.
 PLACES = ("", "Img", "Anno", "Eval", "celeba")
 PARTS = {
     "images": ("img_align_celeba.zip", "img_align_celeba"),
@@ -93,8 +93,8 @@ DATA_SET = DatasetSpec(
         "for non-commercial research only, and so is this model: it is not under the package's Apache-2.0 licence."
     ),
     limits=(
-        "Labels such as CelebA's are binary, subjective and unbalanced: what an attribute does here is what its "
-        "annotators saw in celebrities' faces. Edits of rare attributes are the poorest."
+        "Labels such as CelebA's are binary, subjective and unbalanced: an attribute means here what its annotators "
+        "saw in celebrities' faces. Edits of rare attributes are the poorest."
     ),
     faces=True,
     aligned=True,

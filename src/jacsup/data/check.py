@@ -1,4 +1,4 @@
-"""What a set of images holds, found by reading everything and training nothing."""
+"""Examine a set of images: read everything, train nothing."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Examination:
-    """What a set of images holds.
+    """What a set of images contains.
 
     Attributes:
-        data: The images as they would be trained on.
+        data: The images as training would use them.
         names: Their names; training images come first, test images last.
         formats: Number of images by format.
         sizes: Width and height of each image.
         columns: The columns of their table.
-        notes: What was told while they were read.
+        notes: The warnings given while they were read.
         skipped: Images that cannot be used, with the reason.
         twice: Names of images with the same pixels, in groups.
     """
@@ -92,7 +92,7 @@ def _headers(images: Images) -> list[tuple[str, tuple[int, int]]]:
         try:
             with open_image(io.BytesIO(images.read(number))) as image:
                 return image.format or "unknown", image.size
-        # A damaged file makes its reader raise any error; it is among those that cannot be used.
+        # The reader of a damaged file may raise any error; `prepare` has listed the file as skipped.
         except Exception:
             return None
 

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: attributes that images have or lack, numbers, words, or nothing to learn."""
+"""Interpret the columns of a table: binary attributes, numbers, words, or nothing that can be learned."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxtyping import Float32
 from jacsup.data.tables import LARGEST, Table
 from jacsup.jsonable import meant, suggestion
 
-# Words for without and with an attribute.
+# Words that mean without and with an attribute.
 YES_AND_NO = (("no", "yes"), ("n", "y"), ("f", "t"), ("absent", "present"), ("without", "with"), ("off", "on"))
-# A column of more different words has no attributes, and a word in fewer of its rows is none.
+# A column with more different words has no attributes, and a word in a smaller share of the rows becomes none.
 MOST_WORDS = 10
 SMALLEST_SHARE = 0.01
-# A column of whole numbers that are all different, in a table of at least so many rows, numbers the rows.
+# In a table of at least this many rows, a column of whole numbers that are all different probably numbers the rows.
 SMALLEST_ID = 100
 
 Values = Float32[np.ndarray, " n"]
@@ -26,13 +26,13 @@ Values = Float32[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """What a user says of the columns of a table, by their names in any case.
+    """How a user wants the columns of a table read. Their names may be in upper or lower case.
 
     Attributes:
         keep: The columns to use; by default all.
-        drop: Columns, or attributes made of them, to leave out.
+        drop: Columns, or attributes made from them, to leave out.
         binary: Columns of two values, of which the larger means that an image has the attribute.
-        continuous: Columns of numbers that are not to be read as binary.
+        continuous: Columns of numbers that must not be read as binary.
     """
 
     keep: tuple[str, ...] = ()
@@ -46,15 +46,15 @@ ALL_COLUMNS = ColumnChoice()
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, as it is understood.
+    """An interpreted column of a table.
 
     Attributes:
         name: Its name in the table.
-        kind: What it holds.
-        values: Those that occur, in words.
+        kind: The kind of its values.
+        values: A description of the values that occur.
         missing: Number of rows without a value.
         attributes: By name, a value for each row: -1 or 1, or a number; nan where it is missing.
-        note: What may be wrong with it, or why it is left out.
+        note: What may be wrong with the column, or why it is left out.
     """
 
     name: str
@@ -66,22 +66,22 @@ class Column:
 
 
 def understand(table: Table, choice: ColumnChoice = ALL_COLUMNS) -> list[Column]:
-    """Find out what the columns of a table mean.
+    """Interpret the columns of a table.
 
-    A column of 0 and 1, or of -1 and 1, is binary; so is one of two words. One of yes and no keeps its name, one of
-    Female and Male is called `gender=Male`, after the later word in the alphabet. A column of 3 to 10 words becomes an
-    attribute for each word. Other columns of numbers are continuous.
+    A column of 0 and 1, or of -1 and 1, is binary, and so is a column of two words. A column of yes and no keeps its
+    name; a column `gender` of Female and Male becomes `gender=Male`, after the word that comes later in the alphabet. A
+    column of 3 to 10 words becomes one attribute per word. Other columns of numbers are continuous.
 
     Args:
         table: The table.
-        choice: What the user says of the columns.
+        choice: How the user wants the columns read.
 
     Returns:
         The columns that were not dropped.
 
     Raises:
-        ValueError: The choice names what is not there, or a cell is neither a number nor a word like the others of its
-            column.
+        ValueError: `choice` names a column that does not exist or does not have the required values, or a cell is not
+            of the same kind as the others of its column.
     """
     keep, drop, binary, continuous = (
         {_named(table, name) for name in _separate(table, names)}
@@ -108,7 +108,7 @@ def attributes_of(source: str, columns: Sequence[Column]) -> tuple[tuple[str, ..
     """Return the names and values of the columns' attributes.
 
     Raises:
-        ValueError: They have none.
+        ValueError: The columns have no attributes.
     """
     found = {name: values for column in columns for name, values in column.attributes.items()}
     if not found:
@@ -125,7 +125,7 @@ def _with(column: Column, kept: list[str], keep: set[str]) -> Column:
 
 
 def _separate(table: Table, names: Iterable[str]) -> list[str]:
-    """The names, those in one text separated by commas too, unless a column has this name."""
+    """The names, splitting text at commas unless a column has this name."""
     return [
         part
         for name in names
@@ -134,7 +134,7 @@ def _separate(table: Table, names: Iterable[str]) -> list[str]:
 
 
 def _named(table: Table, name: str) -> str:
-    """The column, or the attribute made of a column of words, that a user calls `name`."""
+    """The column, or the attribute made from a column of words, that a user calls `name`."""
     if found := meant(name, table.columns):
         return found
     column, _, word = name.rpartition("=")
@@ -151,7 +151,7 @@ def _is_called(column: str, name: str) -> bool:
 
 def _column(table: Table, number: int, kind: Literal["binary", "continuous"] | None) -> Column:
     name, numbers, words = table.columns[number], table.values[:, number], table.words.get(number, {})
-    # A word among numbers is a mistake, and so is a number that does not fit.
+    # A word among numbers is a mistake, and so is a number too large for float32.
     wrong = (
         words if np.isfinite(numbers).any() else {row: cell for row, cell in words.items() if _does_not_fit(cell[1])}
     )
@@ -159,7 +159,7 @@ def _column(table: Table, number: int, kind: Literal["binary", "continuous"] | N
         line, text = next(iter(wrong.values()))
         raise ValueError(
             f"{table.source}, line {line}: column '{name}' is '{text}'; must be a number, True, False or empty "
-            f"(missing); correct it, or leave the column out with --drop"
+            "(missing); correct it, or leave the column out with --drop"
         )
     if words:
         return _of_words(name, {row: word for row, (_, word) in words.items()}, len(numbers), kind)
@@ -183,18 +183,20 @@ def _of_numbers(name: str, numbers: Values, kind: str | None) -> Column:
 
 
 def _doubt(known: Values, num_rows: int) -> str:
-    """Why numbers may not be continuous."""
+    """Why a column of numbers may not be a continuous attribute."""
     if {*known.tolist()} == {-1, 0, 1}:
         return "its values are -1, 0 and 1; if 0 means unknown, leave those cells empty"
     if len(known) == 2:
-        return f"it has two values, {known[0]:g} and {known[1]:g}; if they mean without and with, pass it as --binary"
+        return f"it has two values, {known[0]:g} and {known[1]:g}; if they mean without and with, pass it to --binary"
     if len(known) == num_rows >= SMALLEST_ID and (known == np.round(known)).all():
-        return "each row has another whole number, as if it numbered the rows; if so, pass it as --drop"
+        return "each row has a different whole number; if the column only numbers the rows, pass it to --drop"
     return ""
 
 
 def _same(missing: int) -> str:
-    return "it has one value or none; write another value for images without it" if missing else "it is always the same"
+    if missing:
+        return "its cells have the same value or are empty; if empty means without, write another value there"
+    return "it has the same value in all rows"
 
 
 def _of_words(name: str, words: dict[int, str], num_rows: int, kind: str | None) -> Column:
@@ -231,7 +233,7 @@ def _is_word(words: dict[int, str], word: str, num_rows: int) -> Values:
 
 
 def _does_not_fit(text: str) -> bool:
-    """Whether a cell is a number that is infinite or too large for float32."""
+    """Whether a cell is a number that is infinite, nan or too large for float32."""
     try:
         return not abs(float(text)) <= LARGEST
     except ValueError:

@@ -1,4 +1,4 @@
-"""An encoded image as the pixels of a square."""
+"""Read an encoded image as a square of pixels."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def read_square(content: bytes, size: int, scale: float = 1.0) -> UInt8[np.ndarr
     Args:
         content: The bytes of an image file.
         size: Side of the square, in pixels.
-        scale: What pixels are multiplied by.
+        scale: Factor of the pixel values.
 
     Returns:
         RGB pixels.
 
     Raises:
-        ValueError: The image is in no known format, or too small to show anything.
+        ValueError: The image has an unknown format, or is too small or too large.
         OSError: The image is damaged.
     """
     try:
         image = open_image(io.BytesIO(content))
     except UnidentifiedImageError:
         heic = "; it is a HEIC photo: run `pip install 'jacsup[heic]'`" if content[4:12] in HEIC else ""
-        raise ValueError(f"it is not an image of a known format{heic}") from None
+        raise ValueError(f"it is not an image in a known format{heic}") from None
     if math.prod(image.size) > MOST_PIXELS:
         raise ValueError(f"it has {image.width}x{image.height} pixels; must have at most {MOST_PIXELS:,}")
     # A JPEG may be decoded at a half, a quarter or an eighth of its size if that is still twice the size needed.
@@ -55,7 +55,7 @@ def _rgb(image: Image.Image, scale: float) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image)
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError("its pixels have no known range; must be integers of 1, 8 or 16 bits")
+            raise ValueError("the range of its pixels is unknown; must be integers of 1, 8 or 16 bits")
         return Image.fromarray((pixels * (scale / 257)).round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if scale != 1:
         return Image.eval(_rgb(image, 1.0), lambda value: min(255, round(value * scale)))

@@ -15,7 +15,7 @@ from torch import Tensor
 from jacsup.config import Arrays, DataConfig
 from jacsup.data.attributes import Attribute, learnable, signed
 
-# Of fewer images of an attribute, little is learned.
+# An attribute that fewer images have, or lack, is hardly learned.
 FEW_IMAGES = 50
 # Splits up to this size are kept on the device; larger ones stay in their memory-mapped file. A constant, because a run
 # must do the same arithmetic on every machine.
@@ -30,7 +30,7 @@ class Split:
         images: Pixels from 0 to 255.
         labels: Numbers of classes, from 0.
         attributes: -1 or 1, or a standardised number for a continuous attribute; nan where the value is missing.
-        factors: Known factors: for each, the number of the value that the image was drawn with, from 0.
+        factors: Known factors, each as the index, from 0, of the value with which the image was drawn.
     """
 
     images: UInt8[Tensor, "n c h w"]
@@ -57,16 +57,16 @@ class Split:
         return Split(images, *(value if value is None else value.to(device) for value in self._known()))
 
     def pixels(self, index: Int[Tensor, " b"], device: torch.device) -> UInt8[Tensor, "b c h w"]:
-        """Return the images with the numbers `index`, on a device.
+        """Return the images at the indices `index`, on a device.
 
         Args:
-            index: Numbers of the images, shape (b,).
+            index: Indices of the images, shape (b,).
             device: The device.
         """
         return self.images[index.to(self.images.device)].to(device)
 
     def first(self, count: int) -> Split:
-        """Return the first `count` images with all that is known of them.
+        """Return the first `count` images with their labels, attributes and factors.
 
         Args:
             count: Number of images.
@@ -74,10 +74,10 @@ class Split:
         return self.rows(slice(count))
 
     def rows(self, rows: slice) -> Split:
-        """Return a slice of the images with all that is known of them.
+        """Return a slice of the images with their labels, attributes and factors.
 
         Args:
-            rows: Which images.
+            rows: The slice.
         """
         return Split(self.images[rows], *(value if value is None else value[rows] for value in self._known()))
 
@@ -87,14 +87,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, the config that names them, and what is known of them.
+    """A training and a test split, with their config, attributes and notes.
 
     Attributes:
         train: Images to learn from.
         test: Images to measure on.
-        config: What a recipe says of the data set.
+        config: The data settings of a recipe.
         attributes: The columns of the splits' `attributes`.
-        notes: What a user must know of these data, one sentence each, such as that a file is not the official one.
+        notes: What a user must know about these data, one sentence each, such as that a file is not the official one.
     """
 
     train: Split
@@ -144,7 +144,7 @@ class Dataset:
             The data set, with a checksum of the arrays in its config.
 
         Raises:
-            ValueError: An array has another type or shape, or an attribute cannot be learned.
+            ValueError: An array has an unsupported type or shape, or an attribute cannot be learned.
         """
         train = Split(_images(images, "images"), _labels(labels, images, "labels"), _columns(attributes, images))
         if test_images is None and (test_labels is not None or test_attributes is not None):
@@ -157,7 +157,7 @@ class Dataset:
         else:
             if list(attributes or ()) != list(test_attributes or ()):
                 raise ValueError(
-                    "attributes and test_attributes differ in names; both must have the same names in the same order"
+                    "attributes and test_attributes have different names; must be the same names in the same order"
                 )
             test = Split(
                 _images(test_images, "test_images"),
@@ -166,8 +166,8 @@ class Dataset:
             )
         if train.images.shape[1:] != test.images.shape[1:]:
             raise ValueError(
-                f"images are {tuple(train.images.shape[1:])}, test_images {tuple(test.images.shape[1:])}; "
-                "both must have the same shape"
+                f"images have shape {tuple(train.images.shape[1:])} and test_images {tuple(test.images.shape[1:])}; "
+                "must be the same shape"
             )
         digest = hashlib.sha256()
         for split in (train, test):
@@ -186,7 +186,7 @@ def fingerprint_of(data: Dataset) -> str:
         data: The data set.
 
     Returns:
-        A SHA-256, which tells apart data sets with equal configs, such as a subset from the whole.
+        A SHA-256. It differs for different data with the same config, such as a data set and a subset of it.
     """
     digest = hashlib.sha256()
     for split in (data.train, data.test):
@@ -222,7 +222,9 @@ def _columns(attributes: Mapping[str, Any] | None, images: Any) -> Tensor | None
         with np.errstate(over="ignore"):
             column = array.astype(np.float32)
         if np.isinf(column).any():
-            raise ValueError(f"attribute '{name}' has numbers beyond float32; must be finite, or nan where missing")
+            raise ValueError(
+                f"attribute '{name}' has numbers too large for float32; must be finite, or nan where a value is missing"
+            )
         columns.append(column)
     return torch.from_numpy(np.stack(columns, axis=1))
 
@@ -233,7 +235,7 @@ def _array(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} are not an array ({error}); use numbers in rows of equal length") from None
+        raise ValueError(f"{name} cannot be converted to an array ({error}); use rows of equal length") from None
 
 
 def _images(values: Any, name: str) -> Tensor:
@@ -264,7 +266,7 @@ def _labels(values: Any, images: Any, name: str) -> Tensor | None:
 
 
 def rare_attributes(data: Dataset) -> dict[str, int]:
-    """Return how many training images have, or lack, each binary attribute that few of them have or lack.
+    """Return the binary attributes that few training images have, or that few of them lack, with this number.
 
     Args:
         data: The data set.

@@ -16,7 +16,7 @@ class Download:
     Attributes:
         name: What `jacsup data download` calls it.
         url: Address of the folder with the files, ending in a slash.
-        files: MD5 of each file as it is served, by name.
+        files: MD5 of each file as the server sends it, by name.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Download:
 
 
 def download(source: Download, root: Path, *, base_url: str | None = None) -> None:
-    """Fetch the files of a data set; those already there with the right checksum are kept.
+    """Fetch the files of a data set; existing files with the right checksum are kept.
 
     Args:
         source: The published files.
@@ -33,7 +33,7 @@ def download(source: Download, root: Path, *, base_url: str | None = None) -> No
         base_url: Address of a mirror, ending in a slash; the data set's own address by default.
 
     Raises:
-        ValueError: The server does not answer or sends something else.
+        ValueError: The server does not answer, or the file it sends has another checksum.
     """
     import pooch
 
@@ -63,7 +63,7 @@ def find_file(root: Path, names: tuple[str, ...], source: Download) -> Path:
     Args:
         root: Folder of the files.
         names: Names that the file may have.
-        source: The published files, for the error message.
+        source: The published files, named in the error message.
 
     Returns:
         The path of the file.

@@ -26,7 +26,7 @@ class Stream(IntEnum):
 
 
 def _generator(stream: Stream, seed: int, stage: int, epoch: int, *step: int) -> np.random.Generator:
-    # The order has no number of its own: with seeds of many digits a last 0 would change it.
+    # ORDER adds no number of its own: for large seeds, a trailing 0 would change the draw.
     numbers = [seed, stage, epoch, *([stream] if stream else []), *step]
     return np.random.default_rng(np.random.SeedSequence(numbers))
 
@@ -45,7 +45,7 @@ def initial_seed(seed: int, stage: int) -> int:
 
 
 def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Int[Tensor, "steps b"]:
-    """Image numbers of each batch of an epoch. An incomplete last batch is dropped.
+    """Return the image indices of each batch of an epoch. An incomplete last batch is dropped.
 
     Args:
         num_images: Number of training images.
@@ -66,7 +66,7 @@ def batch_order(num_images: int, batch_size: int, *, seed: int, stage: int, epoc
 
 
 def flip_mask(num_images: int, batch_size: int, *, seed: int, stage: int, epoch: int) -> Bool[Tensor, "steps b"]:
-    """Which images of an epoch's batches are mirrored: each with probability one half.
+    """Draw which images of an epoch's batches are mirrored, each with probability one half.
 
     Args:
         num_images: Number of training images.
@@ -92,7 +92,7 @@ def swap_mask(
     stage: int,
     epoch: int,
 ) -> Bool[Tensor, "steps b k"]:
-    """Which attributes each image of an epoch's batches takes from its partner.
+    """Draw which attributes each image of an epoch's batches takes from its partner.
 
     Mutually exclusive attributes are swapped together.
 
@@ -117,7 +117,7 @@ def swap_mask(
 def kept_mask(
     num_images: int, batch_size: int, num_units: int, *, seed: int, stage: int, epoch: int
 ) -> Bool[Tensor, "steps b u"]:
-    """Which units nested dropout keeps of each image of an epoch's batches: the first 1, 2, ... or all of them.
+    """Draw which units nested dropout keeps of each image of an epoch's batches: the first 1, 2, ... or all of them.
 
     Differs from Rippel et al. 2014: the number of kept units is uniform, not geometric, so that late units learn
     within few epochs.
@@ -141,12 +141,12 @@ def kept_mask(
 def noise_levels(
     num_images: int, batch_size: int, log_sigma: tuple[float, float], *, seed: int, stage: int, epoch: int
 ) -> Float[Tensor, "steps b"]:
-    """Standard deviations of the noise that a denoiser learns to remove from an epoch's images.
+    """Draw the standard deviations of the noise that a denoiser learns to remove from an epoch's images.
 
     Args:
         num_images: Number of training images.
         batch_size: Images per batch.
-        log_sigma: Mean and standard deviation of their logarithm, which is normal.
+        log_sigma: Mean and standard deviation of their logarithm, which is normally distributed.
         seed: The recipe's seed.
         stage: Number of the stage, from 0.
         epoch: Number of the epoch within the stage, from 0.
@@ -162,19 +162,19 @@ def noise_levels(
 def shown_mask(
     num_images: int, batch_size: int, num_attributes: int, probability: float, *, seed: int, stage: int, epoch: int
 ) -> Bool[Tensor, "steps b k"]:
-    """Which attributes a denoiser is told of each image of an epoch's batches: none of one image in ten.
+    """Draw which attributes of each image in an epoch's batches a denoiser is given; for one image in ten, none.
 
     Args:
         num_images: Number of training images.
         batch_size: Images per batch.
         num_attributes: Number of attributes.
-        probability: Probability of each attribute of the other images.
+        probability: Probability of each attribute of the other nine images in ten.
         seed: The recipe's seed.
         stage: Number of the stage, from 0.
         epoch: Number of the epoch within the stage, from 0.
 
     Returns:
-        True where an attribute is told, shape (steps, b, k).
+        True where an attribute is given, shape (steps, b, k).
     """
     rng = _generator(Stream.SHOWN, seed, stage, epoch)
     size = num_images // batch_size, batch_size
@@ -183,7 +183,7 @@ def shown_mask(
 
 
 def noise(shape: tuple[int, ...], *, seed: int, stage: int, epoch: int, step: int) -> Float[Tensor, "b c h w"]:
-    """Standard normal noise for one batch of images.
+    """Draw standard normal noise for one batch of images.
 
     Args:
         shape: Shape of the whole batch.
@@ -191,12 +191,15 @@ def noise(shape: tuple[int, ...], *, seed: int, stage: int, epoch: int, step: in
         stage: Number of the stage, from 0.
         epoch: Number of the epoch within the stage, from 0.
         step: Number of the batch within the epoch, from 0.
+
+    Returns:
+        The noise, of the shape `shape`.
     """
     return torch.from_numpy(_generator(Stream.NOISE, seed, stage, epoch, step).standard_normal(shape, dtype=np.float32))
 
 
 def _mutually_exclusive_groups(attributes: Sequence[Attribute]) -> list[int]:
-    """The number of each attribute's group: attributes that exclude each other, directly or not, share the smallest."""
+    """The group of each attribute. Attributes that exclude each other, directly or indirectly, are one group."""
     groups = list(range(len(attributes)))
     for i, attribute in enumerate(attributes):
         excluded = {groups[j] for j, other in enumerate(attributes) if other.name in attribute.mutually_exclusive}
@@ -206,7 +209,7 @@ def _mutually_exclusive_groups(attributes: Sequence[Attribute]) -> list[int]:
 
 
 def require_full_batch(num_images: int, batch_size: int) -> None:
-    """Checks that an epoch has at least one complete batch.
+    """Check that an epoch has at least one complete batch.
 
     Args:
         num_images: Number of training images.

@@ -21,17 +21,17 @@ def load_folder(config: Folder, root: Path | None) -> Dataset:
         The data set, with the checksum of the images in its config.
 
     Raises:
-        ValueError: There is no such folder, or its images are not those that the config was made with.
+        ValueError: The folder is missing or not prepared, or its images differ in size or content from the config's.
     """
     if root is None:
         raise ValueError("this recipe needs your images; pass --images DIR, or a prepared folder as --data-root")
     if not (root / MANIFEST).is_file():
         command = f"jacsup data prepare folder --images DIR --size {config.size}"
-        raise ValueError(f"{root} has no prepared images; prepare them with `{command}`, as for training")
+        raise ValueError(f"{root} has no prepared images; prepare them with `{command}` and the training's options")
     manifest = read_manifest(root)
     if manifest.size != config.size:
         raise ValueError(
-            f"{root} has images of size {manifest.size}, but the recipe needs {config.size}; prepare them in this size"
+            f"{root} has images of size {manifest.size}, but the recipe needs {config.size}; prepare them at that size"
         )
     if config.sha256 not in ("", manifest.sha256):
         raise ValueError(

@@ -23,7 +23,7 @@ from jacsup.data.tables import IMAGE_SUFFIXES, Table
 from jacsup.models.fetch import HUB
 from jacsup.photo import FORMATS, earlier_results, is_image
 
-# Files that people keep beside images; nobody misses them among those.
+# Files that are often kept beside images; no message says that they are left out.
 DOCUMENTS = (".csv", ".db", ".ini", ".json", ".jsonl", ".md", ".parquet", ".tsv", ".txt", ".yaml", ".yml")
 
 
@@ -36,8 +36,9 @@ class Images:
         read: Returns the bytes of image number i.
         state: Text that changes when the images change.
         table: Attributes that Parquet files have beside the images.
-        splits: For each image 0 (train), 1 (validation) or 2 (test), told by folders or Parquet files; None if by none.
-        left_out: The number of files that are no images, by kind.
+        splits: For each image 0 (train), 1 (validation) or 2 (test), from the names of folders or the splits of
+            Parquet files; None if these define no splits.
+        left_out: The number of files that are not images, by kind.
     """
 
     names: list[str]
@@ -100,11 +101,11 @@ def state_of(where: str | Path) -> str:
 
 
 def _files_in(folder: Path) -> list[str]:
-    """The files of a folder and its subfolders, as sorted paths inside it. Links are followed, each folder once."""
+    """The files of a folder and its subfolders, as sorted relative paths. Links are followed, each folder once."""
     found, visited = list[str](), set[str]()
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
-        # A link to a folder above would never end.
+        # A link to a parent folder would cause an endless loop.
         if (place := os.path.realpath(parent)) in visited:
             folders.clear()
             continue
@@ -115,13 +116,13 @@ def _files_in(folder: Path) -> list[str]:
 
 
 def _images_among(names: Sequence[str], opened: Callable[[str], Any]) -> tuple[list[str], Counter[str]]:
-    """Those of files that are images, and the number of the others by kind. `opened` gives the file of a name."""
+    """The files that are images, and the number of the others by kind. `opened` opens the file of a name."""
     # Hidden files and folders are caches and the like; macOS adds a ._NAME to archives for each file.
     shown = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
     images = [name for name in shown if name.lower().endswith(IMAGE_SUFFIXES) or _is_unnamed_image(name, opened)]
     results, found = earlier_results(images), {*images}
     left_out = Counter(
-        os.path.splitext(name)[1].lower() or "without an ending"
+        os.path.splitext(name)[1].lower() or "without an extension"
         for name in shown
         if name not in found and not name.lower().endswith(DOCUMENTS)
     )
@@ -131,12 +132,12 @@ def _images_among(names: Sequence[str], opened: Callable[[str], Any]) -> tuple[l
 
 
 def _is_unnamed_image(name: str, opened: Callable[[str], Any]) -> bool:
-    """Whether a file is an image although its name does not say so."""
+    """Whether a file without an image's extension is an image."""
     return not name.lower().endswith(DOCUMENTS) and is_image(opened(name))
 
 
 def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
-    """As much of a file as tells its format; nothing of a damaged one."""
+    """The first bytes of a file, which identify its format; empty for a damaged file."""
     try:
         with archive.open(name) as file:
             return file.read(2**16)
@@ -153,7 +154,7 @@ def _state_of_files(folder: Path, names: Sequence[str]) -> str:
 
 
 def _status(path: Path) -> os.stat_result:
-    """Of a link, what it links to; of one to nothing, the link itself, which reading finds damaged."""
+    """The status of a link's target; of a broken link, that of the link itself, whose reading will fail."""
     try:
         return path.stat()
     except OSError:
@@ -168,7 +169,7 @@ def _of_files(
 
 def _checked(where: str | Path, images: Images) -> Images:
     if not images.names:
-        raise ValueError(f"{where} has no images; it must have files of the formats {', '.join(FORMATS)}")
+        raise ValueError(f"{where} has no images; must contain files in the formats {', '.join(FORMATS)}")
     return images
 
 
@@ -205,13 +206,13 @@ def _hub_images(where: str) -> Images:
 
 
 def _beside(where: str, name: str) -> Path:
-    """The image that a row names in place of holding it: beside the Parquet files, not elsewhere on this machine."""
+    """The image that a row names instead of containing it. It must be beside the Parquet files, not elsewhere."""
     if where.startswith(HUB):
-        raise ValueError("its row holds no image; the Hub's data must hold their images")
+        raise ValueError("its row contains no image; data sets on the Hub must contain their images")
     folder = Path(where) if Path(where).is_dir() else Path(where).parent
     file = (folder / name).resolve()
     if not file.is_relative_to(folder.resolve()):
-        raise ValueError(f"its row names '{name}', which lies outside of {folder}; put the image there")
+        raise ValueError(f"its row names '{name}', which is outside {folder}; move the image into this folder")
     return file
 
 
@@ -228,7 +229,7 @@ def _load_splits(where: str) -> dict[str, Any]:
         path = Path(where)
         files = {"data_dir": str(path)} if path.is_dir() else {"data_files": str(path)}
         return dict(hub.load_dataset("parquet", **files))
-    # datasets passes on any error of its readers, its cache and the network.
+    # datasets passes on all errors of its readers, its cache and the network.
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{where} cannot be read ({reason[:300]}); pass Parquet files or hf:owner/name") from None
@@ -257,7 +258,7 @@ def _hub_table(where: str, names: list[str], splits: list[Any]) -> Table | None:
 
 
 def _words(kind: Any, cells: list[Any]) -> list[str | None] | None:
-    """The words of a column of classes, or of a few different texts; None for other columns, such as captions."""
+    """The words in a column of classes or of few different texts; None for other columns, such as captions."""
     if type(kind).__name__ == "ClassLabel":
         # On the Hub, -1 in a column of classes is a missing label.
         names = dict(enumerate(kind.names))

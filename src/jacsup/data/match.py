@@ -1,4 +1,4 @@
-"""The rows of a table matched to images by name."""
+"""Match the rows of a table to images by name."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class _Name(NamedTuple):
 def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
     """Find the row of each image.
 
-    A row may belong to an image if their file names are the same, but for the case of letters and the suffix. Of
-    several rows, the one belongs to it that shares the most folders at the end of its path, then the one whose file
-    name is exactly the same; of several images with the same row, likewise.
+    A row may belong to an image if their file names are equal, ignoring case and extension. If several rows fit an
+    image, the row that shares the most folders at the end of the path wins, then the row with exactly the same file
+    name. If several images fit a row, the same rule decides.
 
     Args:
         table: The table. Its names may be paths of any system, in any normal form of Unicode.
         images: Paths with slashes.
 
     Returns:
-        The number of each image's row; -1 where it has none.
+        The index of each image's row; -1 where it has none.
 
     Raises:
-        ValueError: Two rows fit an image equally well, or two images a row, or no image has a row.
+        ValueError: Two rows fit an image equally well, two images fit a row equally well, or no image has a row.
     """
     rows, found = [_name(name) for name in table.names], np.full(len(images), -1)
     by_stem: dict[str, list[int]] = {}
@@ -57,13 +57,13 @@ def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
         fitting = [row for each, row in candidates if each == likeness]
         if len(fitting) > 1:
             names = " and ".join(table.names[row] for row in fitting[:2])
-            raise ValueError(f"{table.source}: {images[number]} fits the rows {names}; use full paths")
+            raise ValueError(f"{table.source}: the rows {names} both fit {images[number]}; use full paths")
         row = fitting[0]
         if row in best:
             other_likeness, other = best[row]
             if other_likeness == likeness:
                 both = f"{images[other]} and {images[number]}"
-                raise ValueError(f"{table.source}: row '{table.names[row]}' fits {both}; use full paths")
+                raise ValueError(f"{table.source}: row '{table.names[row]}' fits both {both}; use full paths")
             if other_likeness > likeness:
                 continue
             found[other] = -1
@@ -71,8 +71,8 @@ def rows_of(table: Table, images: Sequence[str]) -> Int[np.ndarray, " n"]:
     if not best and len(images):
         few = [", ".join(names[:3]) for names in (images, table.names)]
         raise ValueError(
-            f"{table.source} has a row for none of the images: they are called {few[0]}, and its rows {few[1]}; "
-            "its first column must hold their file names"
+            f"{table.source} has no row for any of the images: the images are called {few[0]}, the rows {few[1]}; "
+            "the first column must contain the images' file names"
         )
     return found
 
@@ -94,5 +94,5 @@ def _likeness(row: _Name, image: _Name) -> tuple[int, ...]:
     pairs = zip(reversed(row.folders), reversed(image.folders), strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     stems = _SUFFIX.sub("", row.file) == _SUFFIX.sub("", image.file)
-    # Of rows that share as much, a name without folders is meant for any; one with other folders, for another image.
+    # Of rows that share equally many folders, one without other folders fits better: those belong to another image.
     return shared, int(row.file == image.file), int(stems), -(len(row.folders) - shared)

@@ -66,7 +66,7 @@ def load_mnist(config: MNIST, root: Path | None) -> Dataset:
         Images of 1x28x28 with labels from 0 to 9, and a note on each file that is not MNIST's own.
 
     Raises:
-        ValueError: A file is missing or damaged, or has other images or labels.
+        ValueError: A file is missing or damaged, or its images or labels have another shape or range.
     """
     root = root or downloaded(DOWNLOAD)
     paths, arrays, notes = [], [], []

@@ -41,6 +41,6 @@ def find_data(path: Path, data_root: str | Path | None, *, fetch: bool = True) -
 def _require_prepared(folder: Path, command: str) -> None:
     if not (folder / MANIFEST).is_file():
         raise ValueError(
-            f"the prepared images of this run are no longer in {folder}; prepare them again with `{command}`, and pass "
-            "the folder that it prints as --data-root if it is another"
+            f"the prepared images of this run are no longer in {folder}; prepare them again with `{command}`, and if "
+            "it prints another folder, pass that as --data-root"
         )

@@ -1,4 +1,4 @@
-"""Whether a file is the official one of a data set, a damaged copy of it, or another file of the same format."""
+"""Tell the official file of a data set from a damaged copy of it and from another file of the same format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NUM_START_BYTES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialFile:
-    """What identifies a published file.
+    """The properties that identify a published file.
 
     Attributes:
         name: Name of the unpacked file.
@@ -28,10 +28,10 @@ class OfficialFile:
 
 
 def note_if_unofficial(path: Path, content: bytes, official: OfficialFile, data: str) -> str:
-    """Say whether a file differs from the official one.
+    """Check whether a file is the official one.
 
     Args:
-        path: The file, for messages.
+        path: The file, named in messages.
         content: Its unpacked bytes.
         official: The file that it may be a copy of.
         data: Name of the data set, for messages.
@@ -47,7 +47,7 @@ def note_if_unofficial(path: Path, content: bytes, official: OfficialFile, data:
         return ""
     same_start = official.start_md5 in ("", _md5(content[:NUM_START_BYTES]))
     if len(content) == official.size and same_start:
-        raise ValueError(f"{path} is damaged: its checksum is {found}, it should be {official.md5}; download it again")
+        raise ValueError(f"{path} is damaged: its MD5 is {found}; must be {official.md5}; download it again")
     return f"{path.name} is not {data}'s official file (its MD5 is {found})"
 
 

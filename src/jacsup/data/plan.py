@@ -1,4 +1,4 @@
-"""Which images of a source are prepared, in which order, and with which attributes and splits."""
+"""Plan which images of a source are prepared, in which order, and with which attributes and splits."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from jacsup.data.tables import Table, read_partition, read_table
 from jacsup.models.fetch import HUB
 
 LARGEST_TEST = 10_000
-# A message names no more columns or files.
+# The most columns or files that a message names.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images, and what is known of them.
+    """Images, and their attributes and splits.
 
     Attributes:
         images: A folder, a .zip, a .parquet or a folder of those, or `hf:owner/name`.
         attributes: A CSV, or a file like CelebA's list_attr_celeba.txt. By default Parquet files have the attributes in
             their columns, and other images have none.
-        partition: A file like CelebA's list_eval_partition.txt. By default a column `split` of the table tells which
-            images are for testing, else folders called train and test do, or the splits of Parquet files. Where nothing
-            does, the last tenth of a fixed shuffle is the test set.
+        partition: A file like CelebA's list_eval_partition.txt. By default a column `split` of the table defines the
+            splits, or else folders called train and test, or the splits of Parquet files. If there is none of these,
+            the last tenth of a fixed shuffle is the test set.
         columns: Which columns of the table to use, and how to read them.
-        ignore_splits: Shuffle the images, whatever a column or folders tell.
-        scale: What pixels are multiplied by: 16 for images of 12 bits in files of 16.
+        ignore_splits: Shuffle the images, even if a column or folders define splits.
+        scale: Factor of the pixel values; 16 for 12-bit images in 16-bit files.
     """
 
     images: str | Path
@@ -51,7 +51,7 @@ class ImageSource:
     scale: float = 1.0
 
     def command(self, size: int, *, skip_bad: bool = False) -> str:
-        """Return the command that prepares these images; empty if they have a partition, which no option names.
+        """Return the command that prepares these images; empty if they have a partition, for which there is no option.
 
         Args:
             size: Side of the square images, in pixels.
@@ -71,16 +71,16 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written, in this order.
+    """The images to write, in this order, with their attributes.
 
     Attributes:
         names: Names of the images.
-        numbers: Their numbers among the source's images.
+        numbers: Their indices among the source's images.
         columns: Names of the attributes.
         values: The attributes.
         splits: 0 (train), 1 (validation) or 2 (test), in this order.
         skipped: Images that are left out, with the reason.
-        digest: Text that changes with any of it.
+        digest: Text that changes if anything in the plan changes.
     """
 
     names: list[str]
@@ -97,9 +97,9 @@ def make_plan(source: ImageSource, images: Images, size: int, *, skip_bad: bool)
 
     Args:
         source: The images.
-        images: The same, opened.
+        images: The same images, opened.
         size: Side of the square images, in pixels.
-        skip_bad: Leave out images without a row in the table, in place of refusing them.
+        skip_bad: Leave out images without a row in the table instead of raising an error.
 
     Returns:
         The plan.
@@ -113,7 +113,7 @@ def make_plan(source: ImageSource, images: Images, size: int, *, skip_bad: bool)
     rows, told = np.arange(len(images.names)), by_column(table) if table else None
     columns, values = (), np.empty((len(images.names), 0), np.float32)
     if not table and source.columns != ALL_COLUMNS:
-        raise ValueError("there is no table of attributes whose columns could be chosen; pass one as --attributes")
+        raise ValueError("options that choose columns need a table of attributes; pass one as --attributes")
     if table:
         rows = _matched(table, images, skip_bad=skip_bad)
         understood = _understood(table, source)
@@ -140,13 +140,13 @@ def make_plan(source: ImageSource, images: Images, size: int, *, skip_bad: bool)
 
 
 def columns_of(source: ImageSource) -> list[Column]:
-    """Return what the columns of a source's table mean; nothing if there is no table.
+    """Return how the columns of a source's table are interpreted; nothing if there is no table.
 
     Args:
         source: The images.
 
     Raises:
-        ValueError: The table or the images cannot be read, or the columns cannot be understood.
+        ValueError: The table or the images cannot be read, or the columns cannot be interpreted.
     """
     if source.attributes:
         return _understood(read_table(source.attributes), source)
@@ -155,7 +155,7 @@ def columns_of(source: ImageSource) -> list[Column]:
 
 
 def _understood(table: Table, source: ImageSource) -> list[Column]:
-    """What the columns mean, but for the one that tells splits."""
+    """The interpreted columns, without the one that defines splits."""
     told = by_column(table)
     return understand(table, replace(source.columns, drop=(*source.columns.drop, told[0])) if told else source.columns)
 
@@ -173,16 +173,16 @@ def digest(*parts: bytes) -> str:
 
 
 def _matched(table: Table, images: Images, *, skip_bad: bool) -> np.ndarray:
-    """The row of each image; -1 for images to leave out, which have none."""
+    """The row of each image; -1 for images without a row, which are left out."""
     rows = rows_of(table, images.names)
     missing = [images.names[number] for number in np.flatnonzero(rows < 0)]
     if missing and not skip_bad:
         raise ValueError(
-            f"{table.source}: {len(missing):,} of {len(rows):,} images are without a row ({_such_as(missing)}); add "
-            "rows, or leave these images out with --skip-bad"
+            f"{table.source}: {len(missing):,} of {len(rows):,} images have no row ({_such_as(missing)}); add rows, "
+            "or skip these images with --skip-bad"
         )
     if missing:
-        _tell(f"{table.source}: images left out, as they have no row: {len(missing):,} ({_such_as(missing)})")
+        _tell(f"{table.source}: images skipped because they have no row: {len(missing):,} ({_such_as(missing)})")
     used = {*rows.tolist()}
     unused = [name for row, name in enumerate(table.names) if row not in used]
     if unused:
@@ -193,7 +193,7 @@ def _matched(table: Table, images: Images, *, skip_bad: bool) -> np.ndarray:
 def _splits(
     source: ImageSource, images: Images, told: tuple[str, list[int]] | None, rows: np.ndarray, *, skip_bad: bool
 ) -> np.ndarray | None:
-    """The split of each image, -1 for those to leave out; None if nothing tells it."""
+    """The split of each image, -1 for those to leave out; None if nothing defines splits."""
     if source.partition:
         parts = read_partition(source.partition)
         found = _matched(parts, images, skip_bad=skip_bad)
@@ -208,12 +208,12 @@ def _splits(
         return None
     counts = Counter(splits[rows >= 0].tolist())
     parts = f"{counts[TRAIN]:,} training, {counts[VALIDATION]:,} validation and {counts[TEST]:,} test images"
-    _tell(f"{source.images}: {parts}, as told by {by}; --ignore-splits shuffles them instead")
+    _tell(f"{source.images}: {parts}, according to {by}; pass --ignore-splits to shuffle them instead")
     return splits
 
 
 def _held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out the last tenth of a fixed shuffle. It stays shuffled, since reports show its first images."""
+    """Hold out the last tenth of a fixed shuffle. It stays shuffled because reports show its first images."""
     shuffled = np.random.default_rng(0).permutation(count)
     num_test = max(1, min(count // 10, LARGEST_TEST))
     order = np.concatenate([np.sort(shuffled[:-num_test]), shuffled[-num_test:]])
@@ -221,28 +221,28 @@ def _held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _that_differ(columns: tuple[str, ...], values: np.ndarray, num_train: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """The attributes that differ among training images; others cannot be learned."""
+    """The attributes that vary among the training images; others cannot be learned."""
     train = values[:num_train]
     differ = np.fmax.reduce(train) > np.fmin.reduce(train)
     if not differ.any():
         learnable(columns, values, num_train)
     same = [name for name, differs in zip(columns, differ, strict=True) if not differs]
     if same:
-        _tell(f"{_such_as(same)}: the same in all {num_train:,} training images, which cannot be learned; left out")
+        _tell(f"attributes left out because all {num_train:,} training images have the same value: {_such_as(same)}")
     return tuple(name for name, differs in zip(columns, differ, strict=True) if differs), values[:, differ]
 
 
 def _tell_left_out(source: ImageSource, images: Images) -> None:
     if count := images.left_out.total():
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in images.left_out.most_common(MOST_NAMED))
-        _tell(f"{source.images}: files left out, which are no images: {count:,} ({kinds})")
+        _tell(f"{source.images}: files left out because they are not images: {count:,} ({kinds})")
 
 
 def _tell_doubts(table: Table, columns: Sequence[Column]) -> None:
     left_out = [f"{column.name} ({column.note})" for column in columns if column.kind == "left out"]
     doubts = [f"{column.name}: {column.note}" for column in columns if column.note and column.kind != "left out"]
     if left_out:
-        _tell(f"{table.source}: columns without attributes: {_few(left_out)}")
+        _tell(f"{table.source}: columns left out: {_few(left_out)}")
     if doubts:
         _tell(f"{table.source}: {_few(doubts, '; ')}")
 

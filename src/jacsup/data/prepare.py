@@ -1,4 +1,4 @@
-"""Decode, crop and resize images once, into a file that training maps into memory."""
+"""Decode, crop and resize images once and store them in a file that training maps into memory."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from jacsup.models.fetch import HUB
 from jacsup.progress import track
 
 PROGRESS = "progress.json"
-# A block of images is decoded, written and synced before the next, so that one block is all that is kept in memory.
+# A block of images is decoded, written and synced before the next one, so that only one block is in memory.
 BLOCK_IMAGES = 1024
 BLOCK_BYTES = 64 * 2**20
-# Decoding releases Python's lock for some 80 % of its time, so more threads would only wait.
+# Decoding releases Python's lock for about 80 % of its time, so more threads would only wait.
 MOST_THREADS = 8
-# Images without a brighter pixel than this have probably another range than that of their files.
+# If no pixel is brighter than this, the images probably use only part of the range of their files.
 DARK = 64
 
 
 def prepare_once(source: ImageSource, size: int, cache: Path, *, skip_bad: bool = False) -> Path:
-    """Return the folder with prepared images, which are prepared if it does not exist.
+    """Return the folder with prepared images; prepare them if it does not exist.
 
     Args:
         source: The images.
         size: Side of the square images, in pixels.
         cache: Folder that prepared images are kept in.
-        skip_bad: Leave damaged images out instead of refusing them.
+        skip_bad: Skip damaged images instead of raising an error.
 
     Returns:
         A folder under `cache`.
@@ -69,7 +69,7 @@ def prepare_once(source: ImageSource, size: int, cache: Path, *, skip_bad: bool 
 
 
 def prepared_folder(source: ImageSource, size: int, cache: Path) -> Path:
-    """Return the folder where prepared images belong, which changes when a file of the source changes.
+    """Return the folder for prepared images. It changes when a file of the source changes.
 
     Args:
         source: The images.
@@ -96,15 +96,15 @@ def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = Fa
         source: The images.
         folder: Folder to write, created if it does not exist.
         size: Side of the square images, from 8 to 1024 pixels.
-        skip_bad: Leave out damaged images, and images without a row in the table. By default they are an error; damaged
-            ones once all others have been decoded.
+        skip_bad: Skip damaged images, and images without a row in the table. By default both are errors; damaged images
+            are reported after all others have been decoded.
 
     Returns:
         What the folder contains.
 
     Raises:
-        ValueError: Images are damaged, a table does not match the images or cannot be learned, the disk is too small,
-            or the folder has other images.
+        ValueError: Images are damaged, a table does not match the images or cannot be learned, the disk is full, or the
+            folder contains other images.
     """
     if not 8 <= size <= 1024:
         raise ValueError(f"size is {size}; must be between 8 and 1024")
@@ -120,7 +120,7 @@ def prepare(source: ImageSource, folder: Path, *, size: int, skip_bad: bool = Fa
                 _finish(plan, bad, folder, size, source.command(size, skip_bad=skip_bad))
     manifest = read_manifest(folder)
     if manifest.source != plan.digest:
-        raise ValueError(f"{folder} holds other images; choose another folder, or delete this one")
+        raise ValueError(f"{folder} contains other images; choose another folder, or delete this one")
     return manifest
 
 
@@ -136,7 +136,7 @@ def _decode(images: Images, plan: Plan, folder: Path, file: BufferedWriter, size
     def read(number: int) -> np.ndarray | str:
         try:
             return read_square(images.read(number), size, scale)
-        # A damaged file makes its reader raise any error.
+        # The reader of a damaged file may raise any error.
         except Exception as error:
             return " ".join(f"{error}".split()) or type(error).__name__
 
@@ -155,8 +155,8 @@ def _decode(images: Images, plan: Plan, folder: Path, file: BufferedWriter, size
             write_atomically(folder / PROGRESS, json.dumps(state).encode())
     if 0 < brightest < DARK:
         warnings.warn(
-            f"the brightest pixel of all images is {brightest} of 255, as if they had 12 bits in files of 16; "
-            f"--scale {256 // (brightest + 1)} brightens them",
+            f"the brightest pixel of all images is {brightest} of 255, as in 12-bit images stored in 16-bit files; "
+            f"pass --scale {256 // (brightest + 1)} to brighten them",
             stacklevel=3,
         )
     return bad
@@ -166,12 +166,12 @@ def _damaged(plan: Plan, bad: dict[int, str], command: str) -> ValueError:
     first, reason = next(iter(bad.items()))
     return ValueError(
         f"{len(bad):,} of {len(plan.names):,} images cannot be read (first: {plan.names[first]}: {reason}); "
-        f"repair or remove them, or leave them out with `{command or 'jacsup data prepare ... --skip-bad'}`"
+        f"repair or remove them, or skip them with `{command or 'jacsup data prepare ... --skip-bad'}`"
     )
 
 
 def _progress(folder: Path, source: str, bytes_each: int) -> tuple[int, dict[int, str], int]:
-    """How many images an earlier call has read, which of them were damaged, and the brightest pixel."""
+    """The number of images that an earlier call has read, the damaged ones among them, and the brightest pixel."""
     try:
         state = json.loads((folder / PROGRESS).read_bytes())
         done, bad, brightest = state["done"], dict(state["bad"]), state["brightest"]

@@ -39,7 +39,7 @@ class Manifest:
         source: Digest of what the images were made from.
         images_sha256: SHA-256 of the pixels.
         tables_sha256: SHA-256 of attributes, partition and names; see `tables_digest`.
-        sha256: SHA-256 of the two.
+        sha256: SHA-256 of these two checksums.
         command: The command that prepares them again, if there is one.
         skipped: Damaged images that were left out, with the reason.
     """
@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> Manifest:
         What the folder contains.
 
     Raises:
-        ValueError: There is no manifest, or it is damaged or of another version.
+        ValueError: There is no manifest, or it is damaged or has another version.
     """
     path = folder / MANIFEST
     try:
@@ -76,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(f"version is {values['version']}, must be {VERSION}")
         return from_dict(Manifest, values, "manifest")
     except FileNotFoundError:
-        raise ValueError(f"{folder} has no {MANIFEST}; prepare the images first, to the end") from None
+        raise ValueError(f"{folder} has no {MANIFEST}, so it is not complete; prepare the images first") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a manifest ({error}); delete {folder} and prepare it again") from None
 
@@ -152,7 +152,7 @@ def load_prepared(
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
-    found = {IMAGES: file_digest(folder / IMAGES), "tables": tables_digest(folder)}
-    for name, expected in ((IMAGES, manifest.images_sha256), ("tables", manifest.tables_sha256)):
+    found = {IMAGES: file_digest(folder / IMAGES), "the tables": tables_digest(folder)}
+    for name, expected in ((IMAGES, manifest.images_sha256), ("the tables", manifest.tables_sha256)):
         if found[name] != expected:
-            raise ValueError(f"{folder}: the {name} differ from their checksum; delete it and prepare it again")
+            raise ValueError(f"{folder} is damaged: the checksum of {name} is wrong; delete it and prepare it again")

@@ -1,4 +1,4 @@
-"""What the package must know of a data set."""
+"""What the package must know about a data set."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from jacsup.data.download import Download
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """How a data set is loaded, and what others need to know of it; an entry of `jacsup.data.DATA_SETS`.
+    """The loader of a data set and its properties; an entry of `jacsup.data.DATA_SETS`.
 
     Attributes:
         load: Returns the data of a config, on the CPU. Its second argument is the folder with the files, or None.
         description: Describes the data of a config in a model card: "Data: ... .".
         license: The licence that a model card states for models of these data, as the Hugging Face Hub names it.
-        terms: What a model card says of the terms that the data set puts on models of it, if any.
-        limits: What a model card says of edits by a model of these data's attributes.
-        faces: The images are faces.
-        aligned: The images are photographs of faces, aligned by the eyes as CelebA's are; so the editor aligns photos.
-        drawn: The images are drawn faces; the editor says so.
+        terms: What a model card says about the terms that the data set imposes on models trained on it, if any.
+        limits: What a model card says about edits of these data's attributes.
+        faces: Whether the images are faces.
+        aligned: Whether the images are photographs of faces, aligned by the eyes like CelebA's. If so, the editor
+            aligns photos.
+        drawn: Whether the images are drawn faces. If so, the editor says so.
         counterfactual: Draws the first test images again with one attribute flipped. Takes the config, the number of
             the attribute and the number of images; returns images (n, c, h, w) as uint8 and where the attribute was set
             (n,). None if the true images of edits are unknown.

@@ -1,4 +1,4 @@
-"""Which images are for training, for validation and for testing, as people say it in names of folders and columns."""
+"""Training, validation and test splits, as names of folders and columns define them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("split", "partition", "subset", "set")
 
 
 def by_words(words: Sequence[str]) -> list[int] | None:
-    """Return the split of each image, told by a word for each; None unless all are words for splits.
+    """Return the split of each image, given one word per image; None unless all words name splits.
 
     There must be training images and others. If there is no test split, the validation split replaces it.
     """
@@ -28,16 +28,16 @@ def by_words(words: Sequence[str]) -> list[int] | None:
 
 
 def by_folders(names: Sequence[str]) -> list[int] | None:
-    """Return the split of each image, told by a folder of its path; None where folders tell none."""
+    """Return the split of each image from a folder in its path; None if no level of folders names splits."""
     folders = [name.split("/")[:-1] for name in names]
     candidates = (by_words([path[depth] for path in folders]) for depth in range(min(map(len, folders), default=0)))
     return next((splits for splits in candidates if splits), None)
 
 
 def by_column(table: Table) -> tuple[str, list[int]] | None:
-    """Return the name of a table's column that tells splits, by words or as CelebA's 0, 1 and 2, and each row's split.
+    """Return the table's column of splits, in words or as CelebA's 0, 1 and 2: its name, and the split of each row.
 
-    None where there is no such column.
+    None if there is no such column.
     """
     for number, name in enumerate(table.columns):
         if name.lower() not in COLUMNS:

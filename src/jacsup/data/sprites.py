@@ -18,8 +18,8 @@ from jacsup.data.dataset import Dataset, Split
 from jacsup.data.spec import DatasetSpec
 
 FACTORS = ("shape", "scale", "orientation", "x", "y")
-# Number of values of each factor. Square, ellipse, heart; half to full size; a full turn, both ends included, as
-# published; places one pixel apart.
+# Number of values of each factor. Shapes: square, ellipse, heart. Scales: half to full size. Orientations: a full turn,
+# both ends included, as published. Positions: one pixel apart.
 SIZES = (3, 6, 40, 32, 32)
 NUM_IMAGES = math.prod(SIZES)
 NUM_TEST = 15_000
@@ -55,10 +55,10 @@ def factors_of(index: Int[np.ndarray, " n"]) -> Int[Tensor, "n 5"]:
     """Return the factors of images.
 
     Args:
-        index: Numbers of images in the published order.
+        index: Indices of images in the published order.
 
     Returns:
-        The number of each factor's value, in the order of FACTORS.
+        The index of each factor's value, from 0, in the order of FACTORS.
     """
     return torch.from_numpy(np.stack(np.unravel_index(index, SIZES), axis=1))
 
@@ -67,7 +67,7 @@ def draw_sprites(factors: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
     """Draw white sprites on black.
 
     Args:
-        factors: The number of each factor's value, in the order of FACTORS.
+        factors: The index of each factor's value, from 0, in the order of FACTORS.
 
     Returns:
         Images with pixels of 0 and 255.
@@ -77,10 +77,10 @@ def draw_sprites(factors: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
     """
     if factors.shape[1:] != (len(SIZES),) or (factors < 0).any() or (factors >= torch.tensor(SIZES)).any():
         raise ValueError(
-            f"factors are of shape {tuple(factors.shape)}; must be (n, 5) with values from 0 to below {SIZES}"
+            f"factors have shape {tuple(factors.shape)}; must be (n, 5), with values at least 0 and below {SIZES}"
         )
     shape, scale, orientation, x, y = factors.T
-    # Places are whole pixels apart, so every image is one of 720 sprites, shifted.
+    # Positions are whole pixels apart, so every image is one of 720 sprites, shifted.
     window = torch.arange(WINDOW)
     rows, columns = (y[:, None] + window)[:, :, None], (x[:, None] + window)[:, None, :]
     images = torch.zeros(len(factors), SIDE, SIDE, dtype=torch.uint8)

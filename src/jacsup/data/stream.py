@@ -1,4 +1,4 @@
-"""Batches of images that are not kept on the device: read from disk ahead of their use."""
+"""Batches of images that are not kept on the device but read from disk in advance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jacsup.data.dataset import Split
 
-# Disks serve several reads at once as fast as one.
+# Disks serve several reads at once as fast as a single one.
 NUM_BATCHES_AHEAD = 8
 NUM_READERS = 4
 

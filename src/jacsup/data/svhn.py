@@ -35,7 +35,7 @@ def load_svhn(config: SVHN, root: Path | None) -> Dataset:
         Images of 3x32x32 with labels from 0 to 9, and a note on each file that is not SVHN's own.
 
     Raises:
-        ValueError: A file is missing or damaged, or has other images or labels.
+        ValueError: A file is missing or damaged, or its images or labels have another shape or range.
     """
     root = root or downloaded(DOWNLOAD)
     paths = [find_file(root, (file.name,), DOWNLOAD) for file in FILES]
@@ -54,14 +54,14 @@ def read_svhn_mat(path: Path) -> Split:
         Images (n, 3, 32, 32) with labels from 0 to 9.
 
     Raises:
-        ValueError: The file is damaged, or has other images or labels.
+        ValueError: The file is damaged, or its images or labels have another shape or range.
     """
     from scipy.io import loadmat
 
     try:
         content = loadmat(path)
         images, labels = np.asarray(content["X"]), np.asarray(content["y"])
-    # loadmat has no error type of its own: a damaged file raises any error of its parser.
+    # loadmat has no error type of its own: a damaged file may raise any error in its parser.
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{path} is not an SVHN .mat file ({reason}); download it again") from None

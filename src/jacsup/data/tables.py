@@ -1,4 +1,4 @@
-"""Tables of attributes as they are read: CelebA's text files, CSV, and lines of JSON."""
+"""Read tables of attributes: CelebA's text files, CSV, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxtyping import Float32
 from jacsup.bounded import refusing, require_regular
 from jacsup.photo import photo_endings
 
-# What images are called; their content decides.
+# File name extensions of images; whether a file is one is decided by its content.
 IMAGE_SUFFIXES = tuple(sorted(photo_endings()))
 # Larger numbers do not fit into float32.
 LARGEST = 1e38
@@ -39,7 +39,7 @@ class Table:
         names: Name of the image of each row.
         columns: Names of the columns.
         values: The numbers; nan where there is a word or nothing.
-        words: By column, then by row: the line of a word in the file, and the word.
+        words: For each column and row with a word: the line in the file, and the word.
     """
 
     source: str
@@ -53,17 +53,17 @@ def read_table(path: Path) -> Table:
     """Read a table of attributes.
 
     Args:
-        path: A file in CelebA's format (a count, the names of the columns, rows of -1 and 1), or a CSV: a header, file
-            names in the first column, and in the others numbers, True, False, words or nothing, separated by commas,
-            semicolons, tabs or bars. Where cells are not separated by commas, 0,5 is a number. An index, which is a
-            first column without a name that counts the rows, is skipped. Or lines of JSON, an object for each image, as
-            Hugging Face's metadata.jsonl has them; `file_name`, or else the first key, holds the file's name.
+        path: The file, in one of three formats. CelebA's: a count, the names of the columns, and rows of -1 and 1. CSV:
+            a header, file names in the first column, and numbers, True, False, words or nothing in the others,
+            separated by commas, semicolons, tabs or bars; unless commas separate the cells, 0,5 is a number; a first
+            column without a name that counts the rows is skipped. Lines of JSON, one object for each image, like
+            Hugging Face's metadata.jsonl, with the file name under `file_name` or else under the first key.
 
     Returns:
         The table.
 
     Raises:
-        ValueError: The file is missing or has another format; the message has the line.
+        ValueError: The file is missing or has another format; the message names the line.
     """
     require_regular(path)
     try:
@@ -79,9 +79,11 @@ def read_table(path: Path) -> Table:
     except (OSError, UnicodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     if not table.names:
-        raise ValueError(f"{path} has no rows; it must have one per image")
+        raise ValueError(f"{path} has no rows; must have one per image")
     if not table.columns:
-        raise ValueError(f"{path} has no attributes; it must have file names, and attributes in other columns")
+        raise ValueError(
+            f"{path} has no attributes; must have file names in the first column and attributes in the others"
+        )
     if len({*table.columns}) < len(table.columns) or "" in table.columns:
         raise ValueError(
             f"{path}: columns are {', '.join(map(repr, table.columns))}; names of columns must be unique and not empty"
@@ -90,7 +92,7 @@ def read_table(path: Path) -> Table:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8, or UTF-16, as which spreadsheets save "Unicode text"; both with a byte order mark or without."""
+    """UTF-8 with or without a byte order mark, or UTF-16, in which spreadsheets save "Unicode text"."""
     with open(path, "rb") as file:
         return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
@@ -103,7 +105,9 @@ def _celeba_table(path: Path, lines: Iterator[str]) -> Table:
         if not name:
             continue
         if len(cells) != len(columns) or not {*cells} <= {"-1", "1"}:
-            raise ValueError(f"{path}: row '{line.strip()[:60]}' is not a name and {len(columns)} values of -1 or 1")
+            raise ValueError(
+                f"{path}: row '{line.strip()[:60]}' must be a file name and {len(columns)} values of -1 or 1"
+            )
         names.append(name)
         signs.extend(map(float, cells))
     if names and count.lstrip("0") != str(len(names)):
@@ -116,12 +120,12 @@ def _csv_table(path: Path, lines: Iterator[str]) -> Table:
     if named := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE):
         delimiter, first = named[1], next(lines, "")
     else:
-        # Quoted names may hold any of them.
+        # Quoted names may contain any delimiter.
         unquoted = re.sub('"[^"]*"', "", first)
         delimiter = max(DELIMITERS, key=unquoted.count)
     reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])] or [""]
-    # Spreadsheets save empty columns at the end.
+    # Spreadsheets may save empty columns at the end.
     while len(header) > 1 and not header[-1]:
         header.pop()
     table = _table_of(path, header, ((reader.line_num, row) for row in reader), delimiter)
@@ -137,7 +141,9 @@ def _json_table(path: Path, lines: Iterator[str]) -> Table:
     def rows() -> Iterator[tuple[int, list[str]]]:
         for line, row in itertools.chain([(number, first)], objects):
             if unknown := [key for key in row if key not in first]:
-                raise ValueError(f"{path}, line {line}: '{unknown[0]}' is not in the first line; write null there")
+                raise ValueError(
+                    f"{path}, line {line}: the first line lacks '{unknown[0]}'; add it there with the value null"
+                )
             cells = [row.get(key, "") for key in header]
             yield line, [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
 
@@ -145,7 +151,7 @@ def _json_table(path: Path, lines: Iterator[str]) -> Table:
 
 
 def _json_objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects and their lines."""
+    """The objects and their line numbers."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -161,13 +167,13 @@ def _json_objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[
 def _table_of(path: Path, header: list[str], rows: Iterable[tuple[int, list[str]]], delimiter: str) -> Table:
     """The table of rows of cells, each with its line in the file."""
     if header[0].lower().endswith(IMAGE_SUFFIXES):
-        raise ValueError(f"{path}: its first line is the row of {header[0]}; it must name the columns")
+        raise ValueError(f"{path}: the first line is the row of {header[0]}; must be the names of the columns")
     names, cells, words = [], array("f"), dict[int, dict[int, tuple[int, str]]]()
     for line, row in rows:
         if not any(row):
             continue
         if len(row) < len(header) or any(row[len(header) :]):
-            raise ValueError(f"{path}, line {line}: {len(row)} cells; the header has {len(header)}")
+            raise ValueError(f"{path}, line {line} has {len(row)} cells; must have {len(header)}, like the header")
         for column, text in enumerate(row[1 : len(header)]):
             number = _number(text, delimiter)
             if number is None:
@@ -179,7 +185,7 @@ def _table_of(path: Path, header: list[str], rows: Iterable[tuple[int, list[str]
 
 
 def _without_index(table: Table) -> Table:
-    """The table without its first column, if this only counts the rows; the next one then holds the names."""
+    """The table without its first column if this only counts the rows; the second column then has the names."""
     start = table.names[0] if table.names else ""
     named = len(table.words.get(0, ())) == len(table.names) > 0
     if start not in ("0", "1") or not named or table.names != [str(int(start) + i) for i in range(len(table.names))]:
@@ -191,7 +197,7 @@ def _without_index(table: Table) -> Table:
 
 @lru_cache(4096)
 def _number(text: str, delimiter: str) -> float | None:
-    """The number in a cell, nan if there is nothing, None if it is a word."""
+    """The number in a cell, nan if the cell is empty, None if it is a word."""
     plain = text.strip().lower()
     if plain in MISSING:
         return math.nan
@@ -208,8 +214,8 @@ def read_partition(path: Path) -> Table:
     """Read a partition such as CelebA's list_eval_partition.txt.
 
     Args:
-        path: A file with rows of a file name and 0 (train), 1 (validation) or 2 (test), separated by a space, or a CSV
-            of them with a header.
+        path: A file whose rows are a file name and 0 (train), 1 (validation) or 2 (test), separated by a space, or
+            the same as a CSV file with a header.
 
     Returns:
         A table with one column, `partition`.
@@ -227,6 +233,6 @@ def read_partition(path: Path) -> Table:
         lines = lines[1:]
     rows = [re.fullmatch(r"(.*[^\s,])[\s,]+([012])", line) for line in lines]
     if None in rows:
-        raise ValueError(f"{path}: row '{lines[rows.index(None)][:60]}' is not a file name and 0, 1 or 2")
+        raise ValueError(f"{path}: row '{lines[rows.index(None)][:60]}' must be a file name and 0, 1 or 2")
     values = np.array([int(row[2]) for row in rows if row], np.float32)[:, None]
     return Table(str(path), [row[1] for row in rows if row], ("partition",), values)

@@ -21,7 +21,7 @@ FEWEST = 100
 
 
 def load_faces(config: Faces) -> Dataset:
-    """Load drawn faces with their 36 attributes, which are their known factors too. Drawn once, into the user's cache.
+    """Load drawn faces with their 36 attributes, which are also known factors. The first call draws and caches them.
 
     Args:
         config: The data set's config.
@@ -30,7 +30,7 @@ def load_faces(config: Faces) -> Dataset:
         The data set; the last tenth of the faces is the test split.
 
     Raises:
-        ValueError: There is no such size, or there are too few faces.
+        ValueError: The size is not supported, or there are fewer than 100 faces.
     """
     require_image_size(config.size)
     if config.num_images < FEWEST:
@@ -94,8 +94,8 @@ def true_edit(config: Faces, number: int, strengths: Mapping[str, float], size: 
     Args:
         config: The data set's config.
         number: Number of the test face, from 0.
-        strengths: By attribute, as an editor has them: -1 is without it, 1 is with it, and a drawing ends at 5/3.
-            Others stay as they are, but those that one above 0 excludes are taken off.
+        strengths: Strengths by attribute, as in the editor: -1 is without it, 1 is with it; drawings do not change
+            beyond 5/3. Other attributes keep their values, except that a strength above 0 removes those it excludes.
         size: Side of the square image, at least 16 pixels.
 
     Raises:
@@ -106,7 +106,7 @@ def true_edit(config: Faces, number: int, strengths: Mapping[str, float], size: 
         raise ValueError(f"the test face is {number}; must be between 0 and {len(people) - 1}")
     unknown = [name for name in strengths if name not in ATTRIBUTES]
     if unknown:
-        raise ValueError(f"faces are not drawn with '{unknown[0]}'; {suggestion(unknown[0], ATTRIBUTES)}")
+        raise ValueError(f"drawn faces have no attribute '{unknown[0]}'; {suggestion(unknown[0], ATTRIBUTES)}")
     person = people[number].clone()
     for name, strength in strengths.items():
         if strength > 0:

@@ -27,7 +27,7 @@ from jacsup.data.cache import require_writable
 from jacsup.data.drawn.drawing import NUISANCE, draw
 from jacsup.progress import track
 
-# Increased with every change of what is drawn or sampled, so that no cached image is older than its code.
+# Increased with every change of what is drawn or sampled, so that outdated images in the cache are not used.
 VERSION = 2
 
 TRAITS = ("masculine", "age", "cheer", "weight", "glamour")
@@ -223,9 +223,9 @@ def _require_drawable(attributes: Tensor, nuisance: Tensor, size: int) -> None:
     if size < SMALLEST_SIZE:
         raise ValueError(f"size is {size}; must be at least {SMALLEST_SIZE} pixels")
     if not ((attributes >= 0) & (attributes <= 1)).all():
-        raise ValueError("attributes lie outside [0, 1] or are not numbers; clamp the strengths to [0, 1]")
+        raise ValueError("attributes are outside [0, 1] or nan; clamp the strengths to [0, 1]")
     if not nuisance.isfinite().all():
-        raise ValueError("nuisance has inf or nan; pass finite numbers, such as standard normal draws (`sample`)")
+        raise ValueError("nuisance contains inf or nan; pass finite numbers, such as those that `sample` returns")
 
 
 def _chunks(num_images: int, size: int) -> list[slice]:
