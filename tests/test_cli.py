@@ -368,8 +368,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "init stage": ((*TRAIN, "--init", "run/units-9"), "run has no finished stage 'units-9'; it must be one of units-2"),
     "other recipe": (
         (*TRAIN, "--out", "run", "--seed", "4", "--set", "stages.1.adam.lr=1"),
-        "run holds a run of another recipe (stages.0.epochs: 1 -> 3; stages.1.epochs: 1 -> 3; "
-        "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); to resume it pass the same settings",
+        "run contains a run of another recipe (stages.0.epochs: 1 -> 3; stages.1.epochs: 1 -> 3; "
+        "stages.1.adam.lr: 0.0003 -> 1.0; stages.2.epochs: 1 -> 3; seed: 0 -> 4); pass the same settings to resume it",
     ),
     "other folder": ((*TRAIN, "--out", "photos"), "photos exists and is not a run; pass a new folder with --out"),
     "evaluate photos": (("evaluate", "photos/../photos"), "photos is not a run: it has no recipe.json; pass"),

@@ -365,14 +365,16 @@ def test_an_arm_that_is_not_there_is_refused() -> None:
     assert refusal(with_arm, DEBUG, "plian") == "recipe 'debug' has no arm 'plian'; did you mean 'plain'?"
     assert refusal(with_arm, DEBUG, "longer").startswith("recipe 'debug' has no arm 'longer'; it must be one of")
     one_stage = Recipe(name="one", data=Digits(), stages=(Stage(name="a", objective="reconstruction", num_units=2),))
-    assert refusal(with_arm, one_stage, "plain") == "recipe 'one' has no student; arms differ in these"
+    assert refusal(with_arm, one_stage, "plain") == (
+        "recipe 'one' has no student, so it has no arms; use a recipe with a student"
+    )
 
 
 @pytest.mark.parametrize(("channels", "epochs"), [((8, 8), (1, 1, 1)), ((), ()), ((8,) * 5, (1,) * 5)])
 def test_a_face_curriculum_needs_epochs_for_each_of_its_stages(
     channels: tuple[int, ...], epochs: tuple[int, ...]
 ) -> None:
-    with pytest.raises(ValueError, match="both need the same number of entries, 1 to 4"):
+    with pytest.raises(ValueError, match="must be the same number, between 1 and 4"):
         face_curriculum(
             z_channels=channels,
             epochs=epochs,

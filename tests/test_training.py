@@ -347,7 +347,7 @@ def test_images_that_are_not_finite_are_named(tmp_path: Path, monkeypatch: pytes
 
     damaged = load_dataset(DEBUG.data).train.images[5]
     monkeypatch.setattr(batches, "to_float", poisoned)
-    with pytest.raises(loop.DivergedError, match=r"the images are not finite in stage 1 .*; .* with mended data"):
+    with pytest.raises(loop.DivergedError, match=r"the images are not finite in stage 1 .*; .* with corrected data"):
         jacsup.train(DEBUG, out=tmp_path / "run")
 
 
@@ -412,7 +412,7 @@ def test_factors_without_effect_are_told_once(
         swaps = [value / 2 for value in swaps]
     scores = [{"test_mse": error, name: swap} for error, swap in zip(errors, swaps, strict=True)]
     train_with_scores(scores, tmp_path / "run", monkeypatch)
-    told = [line for line in capsys.readouterr().out.splitlines() if "the factors control nothing" in line]
+    told = [line for line in capsys.readouterr().out.splitlines() if "the factors have no effect" in line]
     # The first stage learns its units by reconstruction alone.
     assert [line.startswith(f"warning: stage 2 (units-3), epoch {warned_in}: ") for line in told] == [True] * bool(
         warned_in
@@ -465,7 +465,7 @@ def test_init_takes_the_finished_stages_of_another_run(tmp_path: Path, finished:
     ):
         jacsup.train(recipe, out=tmp_path / "other", init=finished / "units-9")
     with pytest.raises(
-        ValueError, match="'debug' and its data differ in model from the run's first 3 stages; these must be equal"
+        ValueError, match="'debug' and its data differ from the run's first 3 stages in model; these must be equal"
     ):
         jacsup.train(set_field(recipe, "model.hidden", [16]), out=tmp_path / "other", init=finished)
     with pytest.raises(
@@ -535,17 +535,16 @@ def test_what_cannot_be_extended(tmp_path: Path, finished: Path, monkeypatch: py
 
     refused(r"^--extend is 0; must be at least 1 epoch", extend=0)
     refused(
-        r"holds a run of another recipe \(seed: 0 -> 3\); to extend it pass .*recipe.json", set_field(DEBUG, "seed", 3)
+        r"contains a run of another recipe \(seed: 0 -> 3\); to extend it, pass .*recipe.json",
+        set_field(DEBUG, "seed", 3),
     )
     refused(r"is not a run", init=tmp_path)
     half = jacsup.train(DEBUG, out=tmp_path / "half", num_stages=2)
-    refused(r"half is not finished, so --extend cannot continue it; run its own command again first", init=half)
+    refused(r"half is not finished, so --extend cannot continue it; run its own command to the end", init=half)
     whole = shutil.copytree(finished, tmp_path / "whole")
     for file in whole.glob("checkpoint*"):
         file.unlink()
-    refused(
-        r"whole has no checkpoint of its end, so --extend .*; train a new run with --set stages.2.epochs=", init=whole
-    )
+    refused(r"whole has no final checkpoint, so --extend .*; train a new run with --set stages.2.epochs=", init=whole)
 
 
 def test_more_epochs_of_a_finished_run_are_refused_with_the_command_that_trains_them(
@@ -559,7 +558,7 @@ def test_more_epochs_of_a_finished_run_are_refused_with_the_command_that_trains_
     monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path / "run")])
     cli.main()
     assert len(stats(tmp_path / "run")) == len(stats(finished)) + 3
-    with pytest.raises(ValueError, match=r"pass another --out$"):
+    with pytest.raises(ValueError, match=r"or another --out to start anew$"):
         jacsup.train(set_field(longer(DEBUG, 3), "seed", 1), out=finished)
 
 
@@ -589,7 +588,7 @@ def test_a_change_of_machine_is_noted_and_not_refused(tmp_path: Path, capsys: py
     sessions[0]["threads"] = 64
     (tmp_path / "run" / "run.json").write_text(json.dumps({"sessions": sessions}))
     jacsup.train(DEBUG, out=tmp_path / "run", num_stages=1)
-    assert "note: since the last session, threads: 64 -> 1" in capsys.readouterr().out
+    assert "note: changed since the last session: threads: 64 -> 1" in capsys.readouterr().out
 
 
 def test_the_teacher_pass_is_the_same_cached_or_not() -> None:
@@ -646,7 +645,7 @@ def test_weights_that_the_last_step_spoils_are_no_finished_stage(
 def test_init_wants_images_of_the_same_shape(tmp_path: Path, finished: Path) -> None:
     images = np.zeros((200, 6, 6), dtype=np.uint8)
     with pytest.raises(
-        ValueError, match="and its data differ in image shape from the run's first 3 stages; these must be equal"
+        ValueError, match="and its data differ from the run's first 3 stages in image shape; these must be equal"
     ):
         jacsup.train(DEBUG, jacsup.Dataset.from_arrays(images), tmp_path / "run", init=finished)
     assert not (tmp_path / "run").exists()
@@ -685,12 +684,12 @@ def test_damaged_stages_are_not_copied(tmp_path: Path, capsys: pytest.CaptureFix
     damaged.write_bytes(damaged.read_bytes()[:-100])
     jacsup.train(other, out=tmp_path / "b", num_stages=1)
     told = capsys.readouterr().out
-    assert "note: not copied, as it is damaged: " in told and f"copied from {whole}: units-2\n" in told
+    assert "note: not copied because it is damaged: " in told and f"copied from {whole}: units-2\n" in told
     Run(whole).stage_file(0).write_bytes(b"nothing")
     (whole / "recipe.json").with_name("stats.jsonl").write_text("[[[\n")
     jacsup.train(other, out=tmp_path / "c", num_stages=1)
     told = capsys.readouterr().out
-    assert "note: not copied, as it is damaged: " in told and "copied from" not in told
+    assert "note: not copied because it is damaged: " in told and "copied from" not in told
     assert Run(tmp_path / "c").finished_stages() == [0]
     with pytest.raises(ValueError, match="not a jacsup model"):
         jacsup.train(other, out=tmp_path / "d", init=whole / "units-3")

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError name the path that the user knows, in place of a temporary one.
+    """Make an OSError name the path that the user knows instead of a temporary one.
 
     Args:
         path: The path.
@@ -23,7 +23,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash, a full disk or kill -9 leaves the old content or the new, never a part of it.
+    """Write a file so that a crash, a full disk or kill -9 leaves the old or the new content, never a part of it.
 
     Args:
         path: Path of the file; missing folders are created.
@@ -45,7 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut, where the system can: Windows opens no folders."""
+    """Make renames in a folder survive a power failure, except on Windows, which cannot open folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY)

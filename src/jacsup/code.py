@@ -1,4 +1,4 @@
-"""The code of an image, E(x) = (y, z), and the one place that converts pixel values."""
+"""The code of an image, E(x) = (y, z), and all conversions of pixel values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Code:
         """Give each image its partner's factors and keep its own z (section 3).
 
         Args:
-            partner: Number of each image's partner, shape (b,).
+            partner: Index of each image's partner in the batch, shape (b,).
 
         Returns:
             The swapped code.
@@ -82,7 +82,7 @@ class Code:
         """Set one factor of every image.
 
         Args:
-            factor: Number of the factor, from 0.
+            factor: Index of the factor, from 0.
             value: Its new value, one for all images or one for each.
 
         Returns:
@@ -105,7 +105,8 @@ def partners(
 
     Args:
         values: One row per image.
-        swap_mask: Which values come from the partner; the others stay the row's own. All of them by default.
+        swap_mask: Which values come from the partner, in the shape of `values`; by default all. Others keep the row's
+            own value.
 
     Returns:
         The partners' values, in the shape of `values`.
@@ -115,11 +116,11 @@ def partners(
 
 
 def at_strength(m_minus: float | Float[Tensor, "*k"], m_plus: float | Float[Tensor, "*k"], strength: Any) -> Any:
-    """Convert strengths to values of y.
+    """Convert strengths to values of y: (m_plus + m_minus) / 2 + strength * (m_plus - m_minus) / 2.
 
     Args:
-        m_minus: Mean y of images without the attribute, the y of strength -1.
-        m_plus: Mean y of images with it, the y of strength 1.
+        m_minus: Mean y of images without the attribute, which is the y of strength -1.
+        m_plus: Mean y of images with it, which is the y of strength 1.
         strength: Strength, a number or a tensor.
 
     Returns:

@@ -24,7 +24,7 @@ def curriculum(
     Args:
         max_units: Units of the last student.
         epochs: Epochs of each student.
-        first_epochs: Epochs of the first teacher; 0 stands for as many as the students'.
+        first_epochs: Epochs of the first teacher; 0 means as many as the students'.
         batch_size: Images per step.
         weights: Weights of the students' losses.
         options: Variants of the students' losses.
@@ -59,9 +59,9 @@ def face_curriculum(
         epochs: Epochs of each stage.
         batch_size: Images per step.
         teacher: Weights of A's losses.
-        cycles: Weights that B has besides A's.
+        cycles: Weights that B has in addition to A's.
         student: Weights of the students' losses.
-        options: Variants of the losses, of each stage those of terms that it has.
+        options: Variants of the losses; each stage gets those of its own terms.
         adam: Settings of the optimizer.
         swap_probability: Probability that an attribute is swapped.
 
@@ -79,8 +79,8 @@ def face_curriculum(
     )
     if len(z_channels) != len(epochs) or not 1 <= len(epochs) <= len(plans):
         raise ValueError(
-            f"z_channels has {len(z_channels)} entries and epochs {len(epochs)}; both need the same "
-            f"number of entries, 1 to {len(plans)}"
+            f"z_channels has {len(z_channels)} entries and epochs {len(epochs)}; must be the same number, "
+            f"between 1 and {len(plans)}"
         )
     return tuple(
         Stage(
@@ -100,7 +100,7 @@ def face_curriculum(
 
 
 def relevant(options: LossOptions, weights: Weights) -> LossOptions:
-    """Return the options of those terms that have a weight; the others stay off."""
+    """Return the options of the terms whose weight is not 0; others are off."""
     terms = {
         "xcov_norm": weights.xcov,
         "cycle_z_norm": weights.cycle_z,

@@ -1,7 +1,7 @@
-"""Several processes, one batch: what ranks exchange so that a recipe gives the same results on 1 or 64 devices.
+"""Train with several processes that share one batch, so that a recipe gives the same results on 1 or 64 devices.
 
-Each rank has an equal share of the global batch, whose rows are in the order of ranks. With a single process every
-function here is the plain one.
+Each rank has an equal share of the global batch, whose rows are in the order of ranks. With a single process, all
+functions here do the same without communication.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from jacsup import code
 
-# Least size of a message of gradients: large enough to be worth its latency, small enough to be sent early.
+# Smallest size of a message of gradients: large enough to be worth its latency, small enough to be sent early.
 MESSAGE_BYTES = 8 * 2**20
 
 # The other ranks wait while rank 0 prepares images or describes a stage's model.
 LONGEST_WAIT = timedelta(days=2)
 
-# What torchrun tells each of its processes. A part of it is another program's.
+# The variables that torchrun sets for each of its processes. If only some are set, another program has set them.
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 # Two groups of processes: small messages between hosts must not wait for the devices, nor for gradients.
@@ -52,12 +52,12 @@ def is_main() -> bool:
 
 
 def num_started() -> int:
-    """Number of processes that torchrun started, whether they have joined or not."""
+    """Number of processes that torchrun started, even if they have not joined yet."""
     return int(os.environ["WORLD_SIZE"]) if _by_torchrun() else 1
 
 
 def is_first_started() -> bool:
-    """Whether this is the first of these processes, which prints for all of them."""
+    """Whether this is the first of the processes that torchrun started, which prints for all of them."""
     return not _by_torchrun() or os.environ["RANK"] == "0"
 
 
@@ -94,7 +94,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     except KeyboardInterrupt:
         _left()
         raise
-    # Not after an error of this rank alone: NCCL would wait for the others, which torchrun stops.
+    # Not after an error of only this rank: NCCL would wait for the others, which torchrun stops.
     _left()
 
 
@@ -120,7 +120,7 @@ def _own_gpu(asked: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Let rank 0 go first, then one process of each other machine; the others find what these download or prepare."""
+    """Let rank 0 go first, then one process of each other machine, so that the others find what these have prepared."""
     turn = 0 if is_main() else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     for _ in range(turn):
         barrier()
@@ -149,7 +149,7 @@ def require_same(numbers: Sequence[int], what: str) -> None:
 
     Args:
         numbers: This rank's numbers.
-        what: What they are, for the message.
+        what: Name of the numbers, for the message.
 
     Raises:
         RuntimeError: They differ.
@@ -160,15 +160,15 @@ def require_same(numbers: Sequence[int], what: str) -> None:
     dist.all_gather(everyones, torch.tensor(numbers), _control)
     if any(theirs.tolist() != list(numbers) for theirs in everyones):
         told = ", ".join(str(tuple(theirs.tolist())) for theirs in everyones)
-        raise RuntimeError(f"{what} differs between processes ({told}); let all of them read the same folder")
+        raise RuntimeError(f"{what} differs between processes ({told}); make sure that all read the same folder")
 
 
 def require_divisible(batch_size: int) -> None:
-    """Check that a batch can be divided evenly among the ranks; ValueError where it cannot."""
+    """Raise ValueError unless a batch can be divided evenly among the ranks."""
     if batch_size % size():
         raise ValueError(
-            f"batch_size is {batch_size} for {size()} processes; it must be a multiple of their number: start fewer, "
-            "or use --set stages.batch_size=..."
+            f"batch_size is {batch_size} for {size()} processes; it must be a multiple of their number: start another "
+            "number of processes, or use --set stages.batch_size=..."
         )
 
 
@@ -195,7 +195,7 @@ def mean(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def partners(
     values: Float[Tensor, "*shape"], swap_mask: Bool[Tensor, "*shape"] | None = None
 ) -> Float[Tensor, "*shape"]:
-    """code.partners over the global batch: the partner of a rank's first row is the last row of the previous rank.
+    """Apply `code.partners` to the global batch: the partner of a rank's first row is the previous rank's last row.
 
     Args:
         values: One row per image of this rank.
@@ -216,7 +216,7 @@ def mean_gradients(
 ) -> tuple[list[Tensor], Float[Tensor, " n"]]:
     """Average a loss's gradients over all ranks.
 
-    Gradients are sent while the backward pass computes the next ones; all ranks compute them in the same order.
+    Gradients are sent while the backward pass computes further ones; all ranks compute them in the same order.
 
     Args:
         loss: This rank's loss.
@@ -287,11 +287,11 @@ def _batch_norm(norm: _BatchNorm, x: Float[Tensor, "b c *space"]) -> Float[Tenso
     """BatchNorm with the statistics of all ranks' rows, through which gradients flow."""
     if not norm.training:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    # Statistics in float32, as torch's own layer keeps them.
+    # Statistics are in float32, as in torch's own layer.
     given, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     axes = [0, *range(2, x.dim())]
     local = torch.stack([x.mean(axes), x.var(axes, unbiased=False)])
-    # Shares are equal: the variance of all rows is the mean of variances plus the variance of means.
+    # As all shares are equal, the variance of all rows is the mean of the variances plus the variance of the means.
     means, variances = gather(local[None]).unbind(1)
     centre, variance = means.mean(0), variances.mean(0) + means.var(0, unbiased=False)
     _update(norm, centre.detach(), variance.detach(), size() * x.numel() // x.shape[1])
@@ -318,8 +318,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # The loss of every rank depends on these rows, so their gradient is the sum over ranks; the mean that
-        # mean_gradients takes of the weights' gradients makes it that of the global loss.
+        # The loss of every rank depends on these rows, so their gradient is the sum over ranks. mean_gradients later
+        # averages the weights' gradients, which gives the gradient of the global loss.
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return own(gradient)
@@ -332,8 +332,8 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # The loss of every rank depends on these numbers through the mean, whose own factor is 1 / size: the sum over
-        # ranks times it is the mean of the gradients.
+        # The loss of every rank depends on these numbers through the mean, whose factor is 1 / size: the sum over ranks
+        # times this factor is the mean of the gradients.
         return _mean(gradient)
 
 

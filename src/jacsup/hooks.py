@@ -1,6 +1,6 @@
-"""Baselines that train in a way of their own: what such a stage may add to training, and where each is defined.
+"""Hooks of baselines that train in their own way: what their stages may add to training, and where each is defined.
 
-The core imports none of them: a baseline is loaded when a recipe names it.
+The core does not import these baselines; each is loaded when a recipe names it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from jacsup.config import Objective, Recipe, Stage
 
 @runtime_checkable
 class StageHook(Protocol):
-    """What a stage with an objective of a baseline does besides what every stage does.
+    """What a stage with the objective of a baseline does in addition to other stages.
 
     Attributes:
-        labels_are_y: Whether the decoder sees the labels in place of the predicted y.
+        labels_are_y: Whether the decoder gets the labels instead of the predicted y.
     """
 
     labels_are_y: bool
@@ -27,7 +27,7 @@ class StageHook(Protocol):
         ...
 
     def require_trainable(self, stage: Stage, model: Any) -> None:
-        """Check, before anything is written, that a model can be trained so; ValueError where it cannot."""
+        """Raise ValueError, before anything is written, if a model cannot be trained in this way."""
         ...
 
     def prepare(self, model: Any, recipe: Recipe, stage: Stage, num_images: int) -> None:
@@ -39,7 +39,7 @@ class StageHook(Protocol):
         ...
 
     def finish(self, model: Any) -> None:
-        """Remove from a trained model what only training needed."""
+        """Remove from a trained model what only training needs."""
         ...
 
 
@@ -49,7 +49,7 @@ class Baseline:
 
     Attributes:
         module: The module that defines its StageHook as `HOOK`.
-        description: What the arm of its name trains.
+        description: What its arm trains, shown by `jacsup list`.
     """
 
     module: str
@@ -61,17 +61,17 @@ class Baseline:
         return import_module(self.module).HOOK
 
 
-# By the name of the objective, which is the arm's too.
+# By the name of the objective, which is also the name of the arm.
 BASELINES = {
     "fader": Baseline(
         "jacsup.baselines.fader",
-        "Fader Networks: the long code, adversarial, from its first epoch on for as many images as all stages",
+        "Fader Networks: the long code, trained adversarially from scratch for as many images as all stages",
     ),
 }
 
 
 def hook_of(objective: str) -> StageHook | None:
-    """Find what a stage's objective adds to training.
+    """Return the hook of a stage's objective.
 
     Args:
         objective: Name of the objective.

@@ -1,4 +1,4 @@
-"""Named runs, each one typed value, and the arms they are compared with."""
+"""The built-in recipes, and the arms they are compared with."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from jacsup.jsonable import suggestion
 EXACT_ARM = {"exact": "one student with the teacher inside its decoder, which has exactly the teacher's Jacobian"}
 ARMS = {
     "plain": "the same curriculum with the reconstruction loss (eq. 8) alone",
-    "plain-jump": "from the first teacher to the longest code at once, reconstruction loss alone",
+    "plain-jump": "from the first teacher directly to the longest code, with the reconstruction loss alone",
     "residual": "one student with the teacher inside its decoder, for as many images as the students",
     **EXACT_ARM,
 }
 SUPERVISED_ARMS = {
-    "plain": "the long code trained on as the teacher was, without Jacobian supervision",
-    "reconstruction": "the long code trained on with the reconstruction loss (eq. 8) alone",
-    "longer": "the teacher's short code trained on for as many images as the students",
+    "plain": "the long code, trained further with the teacher's losses, without Jacobian supervision",
+    "reconstruction": "the long code, trained further with the reconstruction loss (eq. 8) alone",
+    "longer": "the teacher's short code, trained further for as many images as the students",
     **{name: baseline.description for name, baseline in BASELINES.items()},
     **EXACT_ARM,
 }
@@ -80,7 +80,7 @@ def _recipe(name: str, data: DataConfig, stages: tuple[Stage, ...], model: Model
     return Recipe(name=name, data=data, model=model, stages=stages, **more)
 
 
-# Eq. 10 as a norm, as the author's code has it.
+# Eq. 10 as a norm, as in the author's code.
 _NORM = LossOptions(xcov_norm=True)
 _FAST = curriculum(
     epochs=12, weights=Weights(y=0.25, jacobian=0.3), options=_NORM, adam=Adam(lr=2e-3, schedule="one-cycle")
@@ -88,15 +88,15 @@ _FAST = curriculum(
 _PAPER_FACES_ADAM = Adam(lr=2e-3, betas=(0.5, 0.999), weight_decay=0.0)
 _PAPER_TEACHER = Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.1, pred=0.1)
 _STUDENT = Weights(rec=100.0, y=1.0, jacobian=50.0, xcov=0.0)
-# Ours, for budgets of minutes to hours: a prediction weight that can be felt, eq. 10 as a norm (its noise floor), rare
-# labels that count as much as common ones, y held to -1 and 1, swaps of half of the attributes, so that each one works
-# by itself, no y in the decoder's last two layers, and cycles that see no fine patterns. The weights of eq. 9 and 12
-# depend on the images.
+# Ours, for budgets of minutes to hours: a prediction weight large enough to matter, eq. 10 as a norm (its noise floor),
+# equal total weight of rare and common labels, y near -1 and 1, swaps of half of the attributes, so that each one works
+# on its own, no y in the decoder's last two layers, and cycles on blurred images. The weights of eq. 9 and 12 depend on
+# the images.
 _FACES_ADAM = Adam(lr=2e-3, weight_decay=0.0, schedule="one-cycle")
 _FACES_TEACHER = Weights(rec=100.0, y=0.0, jacobian=0.0, xcov=0.1, pred=30.0)
 _FACES_OPTIONS = LossOptions(xcov_norm=True, balanced=True, squared=True, cycle_blurred=True)
-# Drawn faces keep their editing by eq. 9 alone. A sharper photograph needs larger changes than its teacher makes, so
-# this student is trained as its teacher was and held to it.
+# For drawn faces, eq. 9 alone preserves the edits. Sharper photographs need larger changes than the teacher makes, so
+# their student is trained with the teacher's losses as well as with eq. 9.
 _DRAWN_STUDENT = replace(_STUDENT, jacobian=25.0)
 _PHOTO_STUDENT = replace(_FACES_TEACHER, y=1.0, jacobian=100.0, cycle_y=0.4, cycle_z=0.01)
 
@@ -111,7 +111,7 @@ def _faces(
     student: Weights = _STUDENT,
     first: int = 24,
 ) -> Recipe:
-    """Our own curriculum for faces; three stages leave D out. cycle_y: of B."""
+    """Our own curriculum for faces; with three stages, D is left out. `cycle_y` is B's weight."""
     stages = face_curriculum(
         z_channels=z_channels,
         epochs=epochs,
@@ -127,7 +127,7 @@ def _faces(
     return _recipe(name, data, stages, model, flips=not isinstance(data, Faces))
 
 
-# About how long training takes on 2 CPU cores, where it was measured: docs/LOG.md.
+# Approximate training times on 2 CPU cores, where measured; see docs/LOG.md.
 DURATIONS = {
     "mnist": "1.5 hours",
     "mnist-author": "1.5 hours",
@@ -152,7 +152,7 @@ RECIPES = {
         ),
         # Ours: a good student in minutes.
         _recipe("mnist-fast", MNIST(), _FAST),
-        # Ours: a residual student, which adds 14 units at once to a teacher of 2. 30 epochs in all.
+        # Ours: a residual student, which adds 14 units at once to a teacher with 2 units, in 30 epochs.
         _recipe(
             "mnist-residual",
             MNIST(),
@@ -173,7 +173,7 @@ RECIPES = {
                 ),
             ),
         ),
-        # The poster's second data set; it prints no settings, so these are MNIST's.
+        # The poster's second data set. The poster gives no settings, so these are MNIST's.
         _recipe("svhn", SVHN(), curriculum()),
         _recipe("svhn-fast", SVHN(), _FAST),
         _recipe(
@@ -181,7 +181,7 @@ RECIPES = {
             Digits(),
             curriculum(max_units=10, epochs=60, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
         ),
-        # Scores of known factors: 320,000 images seen, 1/60 of what their published values took.
+        # For scores of known factors: 320,000 images seen, 1/60 of those behind the published scores.
         _recipe(
             "sprites",
             Sprites(),
@@ -233,7 +233,7 @@ RECIPES = {
             curriculum(epochs=10, batch_size=64, adam=Adam(lr=2e-3, schedule="one-cycle")),
             conv_for(64),
         ),
-        # Section 4 and A.2 to the letter; the weights of C and D, which it does not print, are the author's.
+        # Section 4 and A.2 to the letter. The paper does not give the weights of C and D; these are the author's.
         _recipe(
             "celeba",
             CelebA(size=256),
@@ -265,7 +265,7 @@ RECIPES = {
             replace(conv_for(256, first=32), code_block=True),
             flips=True,
         ),
-        # Seconds: for tests and for trying the tool out.
+        # Trains in seconds, for tests and for trying out the program.
         _recipe("debug", Digits(), curriculum(max_units=4, epochs=3), MLP(hidden=(32, 16))),
     )
 }
@@ -310,7 +310,7 @@ def find(name: str) -> Recipe:
     if path.endswith(".py"):
         return _from_python(Path(path), attribute)
     if name.endswith(".py"):
-        raise ValueError(f"'{name}' is a file; name a recipe in it: {name}:NAME")
+        raise ValueError(f"'{name}' is a file; pass the name of a recipe in it: {name}:NAME")
     if name.endswith(".json"):
         return read_recipe(Path(name))
     raise ValueError(
@@ -324,7 +324,7 @@ def _from_python(path: Path, name: str) -> Recipe:
         raise ValueError(f"{path}: no such file; pass file.py:name")
     try:
         values = runpy.run_path(str(path))
-    # Whatever the user's own file raises, with the file's name.
+    # The user's file may raise any error; the message names the file.
     except Exception as error:
         raise ValueError(f"{path}: {type(error).__name__}: {error}; pass a Python file that defines recipes") from error
     found = {key: value for key, value in values.items() if isinstance(value, Recipe)}
@@ -334,16 +334,16 @@ def _from_python(path: Path, name: str) -> Recipe:
 
 
 def arms_of(recipe: Recipe) -> dict[str, str]:
-    """Return the baselines of a recipe, by name, with what each trains; none if it has no student."""
+    """Return the baselines of a recipe by name, with a description of each; none if the recipe has no student."""
     if not recipe.arm and not any(stage.is_student for stage in recipe.stages):
         return {}
     return SUPERVISED_ARMS if recipe.supervised else ARMS
 
 
 def with_arm(recipe: Recipe, arm: str) -> Recipe:
-    """Return a baseline of a recipe. Both share the stages before the first student, the teacher.
+    """Return a baseline of a recipe. Both share the stages before the first student, that is, the teacher.
 
-    Those of `hooks.BASELINES` share none: their stages still name the teacher, with whose Jacobian theirs is compared.
+    The baselines in `hooks.BASELINES` share no stages, but name the teacher, whose Jacobian is compared with theirs.
 
     Args:
         recipe: A recipe with a student.
@@ -357,7 +357,7 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
     """
     students = [stage for stage in recipe.stages if stage.is_student]
     if not students:
-        raise ValueError(f"recipe '{recipe.name}' has no student; arms differ in these")
+        raise ValueError(f"recipe '{recipe.name}' has no student, so it has no arms; use a recipe with a student")
     arms = arms_of(recipe)
     if arm not in arms:
         raise ValueError(f"recipe '{recipe.name}' has no arm '{arm}'; {suggestion(arm, arms)}")
@@ -372,8 +372,8 @@ def with_arm(recipe: Recipe, arm: str) -> Recipe:
         replace(stage, objective="teacher", weights=short.weights, options=short.options) for stage in students
     ]
     if arm in ("residual", "exact"):
-        # Convolutions do not find the rest in the image. Where the rest is small, they must start from the teacher's
-        # weights; photographs leave so much that new weights do better.
+        # Convolutions do not learn to compute the rest from the image. Where the rest is small, they must start from
+        # the teacher's weights; in photographs it is so large that new weights do better.
         residual = Residual(model=recipe.model, reads="rest" if isinstance(recipe.model, Conv) else "image")
         if arm == "exact":
             grown = recipe.supervised and not isinstance(recipe.data, CelebA)

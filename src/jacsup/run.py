@@ -1,4 +1,4 @@
-"""A run folder: which file lies where, and its lock."""
+"""A run folder: its files, and its lock."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Run:
         return self.path / "model.safetensors"
 
     def require(self) -> None:
-        """ValueError unless this folder is a run."""
+        """Raise ValueError unless this folder is a run."""
         if not (self.path / "recipe.json").is_file():
             raise ValueError(
                 f"{self.path} is not a run: it has no recipe.json; pass a folder that `jacsup train` wrote"
@@ -82,7 +82,7 @@ class Run:
 
         Args:
             number: Number of the stage, from 0.
-            recipe: The run's recipe, if it is at hand.
+            recipe: The run's recipe, if it has been read already.
         """
         stage = (recipe or self.recipe).stages[number]
         return self.path / "stages" / f"{number:02d}-{stage.name}" / "model.safetensors"
@@ -96,10 +96,10 @@ class Run:
         return hashlib.sha256(self.stage_file(number).read_bytes()).hexdigest()
 
     def finished_stages(self, recipe: Recipe | None = None) -> list[int]:
-        """Numbers of the stages whose models exist, from the first without a gap.
+        """Numbers of the stages whose models exist, from 0 up to the first missing one.
 
         Args:
-            recipe: The run's recipe, if it is at hand.
+            recipe: The run's recipe, if it has been read already.
         """
         recipe = recipe or self.recipe
         finished: list[int] = []
@@ -108,7 +108,7 @@ class Run:
         return finished
 
     def teacher_file(self, student: Path) -> Path | None:
-        """The model of a student's teacher; None for a model that is no student.
+        """The model file of a student's teacher; None for a model that is not a student.
 
         Args:
             student: The model file of a finished stage.
@@ -136,7 +136,7 @@ class Run:
             write_atomically(self.model_file, content)
 
     def stats(self) -> list[dict[str, Any]]:
-        """The lines of stats.jsonl, oldest first, without those that a crash or a disk has damaged."""
+        """The lines of stats.jsonl, oldest first, without those that a crash or a faulty disk has damaged."""
         lines: list[dict[str, Any]] = []
         if self.stats_file.exists():
             for text in self.stats_file.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -151,7 +151,7 @@ class Run:
         path = self.path / "run.json"
         if not path.exists():
             return []
-        with refusing(path, "not a list of sessions; delete it, and the run goes on"):
+        with refusing(path, "not a list of sessions; delete it to continue the run"):
             sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
             if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
                 raise ValueError("sessions must be a list of objects")
@@ -161,7 +161,7 @@ class Run:
         """Append a session to run.json.
 
         Args:
-            session: What run.json gets.
+            session: The session's entry in run.json.
         """
         text = json.dumps({"sessions": [*self.sessions(), session]}, indent=2)
         write_atomically(self.path / "run.json", text.encode())
@@ -178,7 +178,7 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the folder against a second process. The lock ends with its process.
+        """Lock the folder against a second process. The lock is released when its process ends.
 
         Raises:
             InUseError: Another process has the lock.

@@ -1,4 +1,4 @@
-"""The paper's search over loss weights: train with each choice and judge it on images held out of training."""
+"""The paper's search over loss weights: train with each choice and judge it on held-out training images."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Trial:
 
 
 def loss_of(mse: float, control: float, floor: float) -> float:
-    """Return a point of the frontier as one number: the MSE where control reaches the floor, else more than any MSE.
+    """Return MSE and control as one number: the MSE if control reaches the floor, else a number above any MSE.
 
     Args:
         mse: Mean squared error, below 1.
@@ -73,7 +73,7 @@ def loss_of(mse: float, control: float, floor: float) -> float:
 
 
 def hold_out(data: Dataset) -> Dataset:
-    """Split the training images: the last tenth of them to judge on, the others to train on.
+    """Split the training images: the last tenth is held out to judge on, the others are for training.
 
     Args:
         data: Data set; its test images are not used.
@@ -82,11 +82,11 @@ def hold_out(data: Dataset) -> Dataset:
         A data set whose test images are the ones held out.
 
     Raises:
-        ValueError: when there are fewer than 10 training images.
+        ValueError: There are fewer than 10 training images.
     """
     count = min(len(data.train) // 10, MOST_HELD_OUT)
     if not count:
-        raise ValueError(f"there are {len(data.train)} training images; there must be at least 10 for a search")
+        raise ValueError(f"there are {len(data.train)} training images; must be at least 10 for a search")
     train, test = data.train.rows(slice(-count)), data.train.rows(slice(-count, None))
     digest = hashlib.sha256(f"{to_dict(data.config)} {fingerprint_of(data)}".encode())
     return replace(data, train=train, test=test, config=Arrays(sha256=digest.hexdigest()))
@@ -100,7 +100,7 @@ def with_values(recipe: Recipe, values: Values) -> Recipe:
         values: Numbers by recipe field; `stages.weights.NAME` changes only the stages whose loss has that term.
 
     Raises:
-        ValueError: when the recipe has no such field or the value is not valid for it.
+        ValueError: The recipe has no such field, or the value is not valid for it.
     """
     for field, value in values.items():
         name = field.removeprefix(ALL_WEIGHTS)
@@ -149,11 +149,13 @@ def search(
         The best trial of each choice that was ever tried, best first.
 
     Raises:
-        ValueError: when the recipe has no such field, the data have neither classes nor attributes to judge by, or
-            the storage cannot be used.
+        ValueError: The recipe has no such field, the data have neither classes nor attributes to judge by, or the
+            storage cannot be used.
     """
     if (data.train.attributes if recipe.supervised else data.train.labels) is None:
-        raise ValueError(f"recipe '{recipe.name}' is judged by classes or attributes, but the images have none")
+        raise ValueError(
+            f"recipe '{recipe.name}' is judged by classes or attributes, but the images have none; use labelled images"
+        )
     choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     recipes = [with_values(recipe, values) for values in choices]
     out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +199,7 @@ def _try(study: Any, recipe: Recipe, values: Values, data: Dataset, out: Path, f
 
 
 def _taken(study: Any, *, running: bool) -> set[str]:
-    """The choices with a result and, if asked for, those that a worker is training; interrupted ones are neither."""
+    """The choices with a result and, if asked for, those that a worker is training, without interrupted ones."""
     states = {"COMPLETE", "PRUNED", *(["RUNNING"] if running else [])}
     trials = study.get_trials(deepcopy=False)
     return {_name(trial.params) for trial in trials if trial.state.name in states or "diverged" in trial.user_attrs}
@@ -215,7 +217,7 @@ def _results(study: Any, floor: float) -> list[Trial]:
 
 
 def _open_study(url: str, name: str) -> Any:
-    """Create or open the study. Workers that create the tables at the same time collide, so try again."""
+    """Create or open the study. This fails while another worker creates the tables, so it is tried several times."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -239,7 +241,7 @@ def _stages(recipe: Recipe, data: Dataset, folder: Path, device: str) -> Iterato
         control = line.get("test_edit" if recipe.supervised else "test_swap")
         if control is None:
             raise ValueError(
-                "no setting can be judged: the judge recognises no attribute well enough; use more or other images"
+                "no choice can be judged: the judge recognises no attribute well enough; use more or other images"
             )
         yield line["test_mse"], control
 

@@ -60,7 +60,7 @@ class Batches:
             flips, *masks = (None if mask is None else mask[step] for mask in (mirrored, swapped, kept))
             if flips is not None:
                 pixels = torch.where(flips[:, None, None, None], pixels.flip(3), pixels)
-            # As convolutions want them, so that losses meet images and outputs in one layout.
+            # The memory layout of convolutions, so that the losses get images and outputs in the same layout.
             if BACKBONES[type(self._recipe.model)].channels_last:
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             x = to_float(pixels, self._recipe.model.value_range)
@@ -69,7 +69,7 @@ class Batches:
             yield Batch(x, labels, *of_teacher, *masks, **(noise(step) if noise else {}))
 
     def _noise(self, drawn: dict[str, int]) -> Callable[[int], dict[str, Tensor]]:
-        """A function from the number of a step to what a denoiser's batch has besides images and labels."""
+        """A function that returns, for the number of a step, what a denoiser's batch has besides images and labels."""
         size, config = self._stage.batch_size, self._recipe.model
         assert isinstance(config, Diffusion)
         sizes, num_attributes = (len(self._data.train), size), len(self._data.attributes)

@@ -1,4 +1,4 @@
-"""How long a recipe would train, from a few steps of each stage."""
+"""Estimate how long a recipe trains, from a few steps of each stage."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from jacsup.objectives import updates
 from jacsup.training.batches import Batches
 from jacsup.training.step import make_optimizer, train_step
 
-# Of each stage, after a first one, which also prepares what later ones reuse.
+# Measured steps of each stage, after a first one, which also prepares what later steps reuse.
 STEPS = 2
 
 
 def seconds_of_training(recipe: Recipe, data: Dataset) -> float:
-    """Estimate how long a recipe of eq. 8 to 13 trains, without its scores after each epoch.
+    """Estimate how long a recipe with the losses of eq. 8 to 13 trains, without the scores after each epoch.
 
-    A few steps of each stage are made with random weights, on the device of the data.
+    Takes a few steps of each stage with random weights, on the device of the data.
 
     Args:
         recipe: The recipe.
         data: The data set, with at least a batch of training images.
 
     Returns:
-        The seconds of all steps.
+        The time of all steps, in seconds.
     """
     return sum(
         _seconds_per_step(recipe, number, data) * stage.epochs * (len(data.train) // stage.batch_size)
@@ -47,7 +47,7 @@ def _seconds_per_step(recipe: Recipe, number: int, data: Dataset) -> float:
     model, teacher = built(number).train(), built(recipe.teacher_of(number)).eval() if stage.is_student else None
     optimizer, iteration = make_optimizer(model, stage.adam), updates(stage, teacher.num_units if teacher else 0)
     batches, seconds = Batches(recipe, number, few, device, teacher), list[float]()
-    # A set may have fewer batches.
+    # One epoch may have fewer batches.
     every = (batch for epoch in range(STEPS + 1) for batch in batches.epoch(epoch))
     for batch in itertools.islice(every, STEPS + 1):
         started_at = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The scores on test images that each epoch ends with."""
+"""The scores on test images at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NUM_EPOCH_EDITS = 64
 EPOCH_STRENGTH = 2
 # Training images that an epoch's m- and m+ are means over.
 NUM_EPOCH_MEANS = 1000
-# From so many times the mean image's error on, an error that does not fall is no slow start.
+# An error that does not fall and is this many times the mean image's is not a slow start but divergence.
 FAR_WORSE = 2
-# Epochs in a row, and the share of a stage's epochs, after which factors without effect are no slow start: small sets
-# have few steps an epoch, and the rate of a one-cycle schedule rises for .3 of the stage.
+# Consecutive epochs, and the share of a stage's epochs, after which factors without effect are not a slow start: small
+# data sets have few steps per epoch, and the rate of a one-cycle schedule rises for .3 of the stage.
 PATIENCE, START = 5, 0.4
 # The share of edits that succeed where factors have no effect.
 CHANCE_OF_EDITS = 0.05
@@ -31,11 +31,11 @@ Judges = Judge | AttributeJudge | None
 
 
 def get_judges(data: Dataset, *, supervised: bool) -> Judges:
-    """Return the judge of the epochs' swap or edit score, None for data without what it needs.
+    """Return the judge of the epochs' swap or edit score, or None for data without labels.
 
     Args:
         data: The run's data set.
-        supervised: Whether the run learns attributes, which are then edited. Units are swapped otherwise.
+        supervised: Whether the run learns attributes, which are then edited; otherwise units are swapped.
     """
     return get_attribute_judge(data) if supervised else get_judge(data)
 
@@ -50,14 +50,15 @@ def test_scores(model: Model, teacher: Model | None, data: Dataset, judge: Judge
         judge: The judge from `get_judges`.
 
     Returns:
-        `test_mse`, and, where they can be measured, `test_swap`, `test_edit` and `test_jacobian`.
+        `test_mse`, for pixels in [0, 1], and, where they can be measured, `test_swap`, `test_edit` and `test_jacobian`;
+        see docs/METRICS.md.
     """
     split = data.test.first(NUM_TEST_IMAGES)
     model.eval()
     scores = {"test_mse": reconstruction_mse(model, split.images)}
     if isinstance(judge, Judge):
         scores["test_swap"] = swap_scores(model, split, judge)["swap_classifier"]
-    # There is no accuracy if the judge is reliable for none of the attributes.
+    # There is no accuracy if the judge is unreliable for all attributes.
     if isinstance(judge, AttributeJudge) and not math.isnan(edit := _edit_accuracy(model, data, judge)):
         scores["test_edit"] = edit
     if teacher:
@@ -91,7 +92,7 @@ def divergence(history: Sequence[Mapping[str, float]], data: Dataset) -> str | N
         return None
     return (
         f"training diverges: the test error does not fall and is {last / of_mean:.2g} times the mean image's "
-        f"(MSE {last:.3g}, the mean image {of_mean:.3g}); start again in another folder with a lower learning rate "
+        f"(MSE {last:.3g}, of the mean image {of_mean:.3g}); train again in another folder with a lower learning rate "
         "(--set stages.adam.lr=...)"
     )
 
@@ -113,13 +114,13 @@ def collapse(history: Sequence[Mapping[str, float]], data: Dataset, num_epochs: 
         assert data.train.labels is not None
         chance = 1 / (int(data.train.labels.max()) + 1)
     control, error = max(scores[name] for scores in recent), recent[-1]["test_mse"]
-    # Of a model whose images all look alike, nothing can be swapped yet.
+    # While all images of a model look alike, nothing can be swapped yet.
     if control > chance or error >= min(recent[0]["test_mse"], _mean_image_mse(data)):
         return None
     return (
-        f"the factors control nothing: the test error falls, but for {PATIENCE} epochs {name} has been at most "
-        f"{control:.2g}, which is chance; start again in another folder with more weight on the losses of the factors "
-        "(--set stages.weights.NAME=...)"
+        f"the factors have no effect: the test error falls, but for {PATIENCE} epochs {name} has been at most "
+        f"{control:.2g}, which is chance level; train again in another folder with more weight on the losses of the "
+        "factors (--set stages.weights.NAME=...)"
     )
 
 

@@ -1,4 +1,4 @@
-"""A whole training step as one CUDA graph, which the GPU repeats without waiting for Python."""
+"""Capture a whole training step as one CUDA graph, which the GPU replays without waiting for Python."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from jacsup.models import Model
 from jacsup.objectives import Batch
 from jacsup.training.state import tensors_by_name
 
-# Steps in which libraries choose their algorithms, which they cannot while a graph is recorded.
+# Steps in which libraries choose their algorithms; they cannot do this while a graph is recorded.
 WARM_UP_STEPS = 3
 
 
 class CapturedStep:
-    """A step that is recorded with the first batch and replayed for it and all later ones of the same shapes.
+    """A step that is recorded with the first batch and replayed for it and for all later batches of the same shapes.
 
     Args:
-        take_step: The step, a function of a batch. It must draw no random numbers and read nothing from the device;
-            what it returns is overwritten by the next call.
+        take_step: The step, a function of a batch. It must not draw random numbers nor read from the device; the next
+            call overwrites what it returns.
         model: The model that it trains.
         optimizer: The optimizer that it uses.
     """
@@ -35,7 +35,7 @@ class CapturedStep:
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch) -> Float[Tensor, " terms"]:
-        """Take one step and return the losses before it."""
+        """Take one step and return its losses."""
         if self._replay is None:
             self._batch = Batch(**{name: value.clone() for name, value in _tensors(batch).items()})
             with side_stream(batch.x.device) as stream:
@@ -50,10 +50,10 @@ class CapturedStep:
     def _warm_up(self) -> None:
         """Take a few steps and undo them, so that a graph can be recorded.
 
-        A graph repeats addresses and constants. So the optimizer's moments, which its first step creates, must exist;
-        the learning rate must be a tensor on the device, as a number would stay what it is now; and the libraries must
-        have chosen their algorithms. Weights and moments are then put back in place: moments that did not exist
-        before start at zero, as they do in a step without a graph.
+        A graph replays fixed addresses and constants. So the optimizer's moments, which its first step creates, must
+        exist; the learning rate must be a tensor on the device, because a number would stay constant; and the libraries
+        must have chosen their algorithms. Weights and moments are then restored in place: moments that did not exist
+        before start at zero, as in a step without a graph.
         """
         before = {name: value.clone() for name, value in tensors_by_name(self._model, self._optimizer).items()}
         for group in self._optimizer.param_groups:
@@ -62,13 +62,13 @@ class CapturedStep:
             self._take_step(self._batch)
         for name, value in tensors_by_name(self._model, self._optimizer).items():
             value.copy_(before.get(name, torch.zeros_like(value)))
-        # Only now: outside of a recording, steps of a capturable optimizer wait for the device.
+        # Not earlier: outside of a recording, steps of a capturable optimizer wait for the device.
         for group in self._optimizer.param_groups:
             group["capturable"] = True
 
 
 def waits_for_python(model: Model) -> bool:
-    """Whether a step of the model on its device is so short that Python takes most of the time."""
+    """Return whether a step of the model on its device is so short that Python takes most of the time."""
     return model.launch_bound and next(model.parameters()).is_cuda and dist.size() == 1
 
 
@@ -84,9 +84,9 @@ def side_stream(device: torch.device) -> Iterator[Any]:
 
 
 def record(run: Callable[[], Tensor], stream: Any) -> tuple[Callable[[], None], Tensor]:
-    """Record the work of `run` without doing it; return what repeats it, and the tensor that holds its result."""
+    """Record the work of `run` without doing it; return a function that replays it, and the tensor of its result."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads read images ahead, which the recording thread may not do.
+    # Other threads may go on reading images; only calls of the recording thread are restricted.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = run()
     return graph.replay, result

@@ -1,4 +1,4 @@
-"""The curriculum: each stage starts from the one before, learns, and becomes the next one's teacher."""
+"""The curriculum: each stage starts from the one before it and becomes the teacher of the next one."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ from jacsup.training.step import learning_rate, make_optimizer, set_rate, train_
 SECONDS_BETWEEN_CHECKPOINTS = 20
 SECONDS_BETWEEN_STATUS = 0.5
 STEPS_BETWEEN_QUESTIONS = 8
-AGAIN = "earlier checkpoints are kept; start again in another folder with"
+AGAIN = "earlier checkpoints are kept; train again in another folder with"
 ADVICE = f"{AGAIN} a lower learning rate or loss weight (--set stages.adam.lr=...)"
 
 
 class DivergedError(RuntimeError):
-    """A loss, a gradient or a batch became infinite or not a number."""
+    """A loss, a gradient, a weight or a batch became infinite or not a number."""
 
 
 @dataclass(frozen=True)
 class _Session:
-    """What stays the same while a run trains, and which warnings it has given."""
+    """What stays the same while a run trains, and the warnings it has given."""
 
     run: Run
     recipe: Recipe
@@ -92,20 +92,21 @@ def train(
     out: str | Path | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Path:
-    """Train a recipe's curriculum; called again, continue where it stopped.
+    """Train a recipe's curriculum. Calling it again with the same arguments continues where it stopped.
 
     Args:
         recipe: What to train.
         data: Data set to use instead of the recipe's.
-        out: The run folder; defaults to `runs/RECIPE[-ARM][-sSEED]`, and of an extended run to that and `-plus-N`.
-        **options: Where and how to train; see TrainingOptions.
+        out: The run folder; defaults to `runs/RECIPE[-ARM][-sSEED]`, and for an extended run to this name followed by
+            `-plus-N`.
+        **options: Where and how to train; see `jacsup.training.options.TrainingOptions`.
 
     Returns:
-        The run folder.
+        The run folder. docs/formats.md describes its files.
 
     Raises:
         ValueError: The input is wrong; nothing has been written.
-        DivergedError: A loss, a gradient or a batch is not finite.
+        DivergedError: A loss, a gradient, a weight or a batch is not finite; earlier checkpoints are kept.
         KeyboardInterrupt: Ctrl-C was pressed; the work is saved.
     """
     chosen = Options(**options)
@@ -147,7 +148,7 @@ def _train_run(
         notes += copy_stages(run, recipe, initial, count) if checkpoint is None else []
         for note in notes:
             reporter.note(note)
-        # Minutes, of a large set for the first time.
+        # This takes minutes for a large data set that has no judge in the cache yet.
         judge = get_judges(data, supervised=recipe.supervised)
     dist.barrier()
     checkpoint = checkpoint or load_checkpoint(run.checkpoint_file)
@@ -162,7 +163,7 @@ def _require_trainable(recipe: Recipe, data: Dataset, count: int) -> None:
             f"recipe '{recipe.name}' learns attributes, but the images have none; pass a table with --attributes, or "
             "--unsupervised"
         )
-    # Layers that do not fit the images are refused here; on this device they cost nothing.
+    # Raises an error if the layers do not fit the images; on this device, building costs nothing.
     with torch.device("meta"):
         model = build(recipe.model, data.image_shape, 1, normalized=False)
     for stage in recipe.stages[:count]:
@@ -180,7 +181,7 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
         start = checkpoint.position
     else:
         checkpoint = None
-    # What the others read of the folder comes before the first change; slow file systems show some of them an old one.
+    # All ranks must have read the folder before it changes; slow file systems may show some of them an old state.
     dist.require_same((start.stage, start.epoch, start.step), "where training continues (stage, epoch, step)")
     if dist.is_main():
         cut_stats(run, start.stage, start.epoch)
@@ -194,7 +195,7 @@ def _train_stages(session: _Session, count: int, checkpoint: Checkpoint | None) 
 
 
 def _train_stage(session: _Session, number: int, checkpoint: Checkpoint | None) -> None:
-    """One stage from its first step, or from a checkpoint, to its model file."""
+    """Train one stage from its first step, or from a checkpoint, to its model file."""
     work = _prepare(session, number, checkpoint)
     scores: dict[str, float] = {}
     for epoch in range(work.start.epoch, work.stage.epochs):
@@ -226,7 +227,7 @@ class _Work:
         record: The losses of the epoch's steps.
         start: Where this session starts within the stage.
         history: The test scores of the stage's epochs so far.
-        epoch_started_at: When the epoch started, moved back by what earlier sessions spent on it.
+        epoch_started_at: When the epoch started, moved back by the time that earlier sessions spent on it.
     """
 
     number: int
@@ -245,19 +246,19 @@ class _Work:
     since_status: _Timer = field(default_factory=_Timer)
 
     def require_finite(self, epoch: int, num_steps: int) -> None:
-        """DivergedError where something in an epoch's first steps is not finite."""
+        """Raise DivergedError if something in an epoch's first steps is not finite."""
         fault = self.record.fault(num_steps)
         if fault is None:
             return
         step, culprit = fault
         where = f"stage {self.number + 1} ({self.stage.name}), epoch {epoch + 1}, step {step + 1}"
         if not next(self.batches.epoch(epoch, step)).x.isfinite().all():
-            raise DivergedError(f"the images are not finite in {where}; {AGAIN} mended data")
+            raise DivergedError(f"the images are not finite in {where}; {AGAIN} corrected data")
         raise DivergedError(f"{culprit} in {where}; {ADVICE}")
 
 
 def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _Work:
-    """Model, teacher, optimizer and batches of a stage, as they start or as the checkpoint has them."""
+    """Model, teacher, optimizer and batches of a stage, new or from the checkpoint."""
     run, recipe, data, device = session.run, session.recipe, session.data, session.device
     stage, compiled = recipe.stages[number], session.options.compile
     teacher = load(run.stage_file(recipe.teacher_of(number), recipe), device) if recipe.has_teacher(number) else None
@@ -288,7 +289,7 @@ def _prepare(session: _Session, number: int, checkpoint: Checkpoint | None) -> _
 
 
 def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
-    """The steps of one epoch, or those that are left of it; KeyboardInterrupt, with the work saved, on Ctrl-C."""
+    """Take the remaining steps of one epoch. On Ctrl-C, save the work and raise KeyboardInterrupt."""
     stage, num_steps = work.stage, work.batches.num_steps
     resumed = epoch == work.start.epoch
     first_step = work.start.step if resumed else 0
@@ -317,7 +318,7 @@ def _train_epoch(session: _Session, work: _Work, epoch: int) -> None:
 
 
 def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float]:
-    """Write the epoch's line of stats.jsonl; return the scores on test images, which rank 0 alone has."""
+    """Write the epoch's line of stats.jsonl; return the scores on test images, which only rank 0 computes."""
     seconds, core_seconds = time.monotonic() - work.epoch_started_at, time.process_time() - work.cpu_started_at
     means = dict(zip(work.record.term_names, work.record.losses.mean(dim=0).tolist(), strict=True))
     scores = _test(session, work) if dist.is_main() else {}
@@ -342,7 +343,7 @@ def _report_epoch(session: _Session, work: _Work, epoch: int) -> dict[str, float
 
 
 def _warn_once(session: _Session, work: _Work, epoch: int) -> None:
-    """Say what the stage's scores so far show."""
+    """Warn, once per run and kind, of problems that the stage's scores show."""
     warnings = {"divergence": divergence(work.history, session.data)}
     if work.stage.objective != "reconstruction":
         warnings["collapse"] = collapse(work.history, session.data, work.stage.epochs)
@@ -363,7 +364,7 @@ def _save(session: _Session, work: _Work, at: Position) -> None:
     if not dist.is_main():
         return
     tensors = {**capture(work.model, work.optimizer), "record": work.record.losses.cpu().clone()}
-    # Weights that a last finite loss has spoilt would make the checkpoint useless: the next step names the term.
+    # Weights may become infinite after a last finite loss. They are not saved; the next step will name the loss.
     if all(bool(value.isfinite().all()) for value in tensors.values()):
         session.saver.save(Checkpoint(at, tensors))
 
@@ -389,14 +390,14 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
 
 
 def _interrupted_anywhere(session: _Session, step: int) -> bool:
-    """Ranks must stop after the same step; asking takes a message, so they do not ask after each."""
+    """Whether any rank was interrupted. Ranks must stop after the same step, but asking after each would be slow."""
     if dist.size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
         return False
     return dist.any_rank(session.interrupted.is_set())
 
 
 def _labels(data: Dataset) -> Labels | None:
-    """What the attributes hold, None where there are none."""
+    """The kinds and frequencies of the attributes, or None if there are none."""
     y_bar = data.train.attributes
     if y_bar is None:
         return None
@@ -406,7 +407,7 @@ def _labels(data: Dataset) -> Labels | None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C or SIGTERM into an event that the loop answers with a checkpoint; a second one kills."""
+    """Turn the first Ctrl-C or SIGTERM into an event, upon which the loop saves a checkpoint; a second one kills."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

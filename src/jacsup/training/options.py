@@ -1,4 +1,4 @@
-"""Where and how a run is trained: what no recipe says, and what must not change a result."""
+"""Where and how a run is trained: options that are not part of a recipe and should not change the results."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from jacsup.config import Precision
 
 
 class TrainingOptions(TypedDict, total=False):
-    """Where and how a run is trained, which no recipe says; every option has a default.
+    """Where and how a run is trained. These options are not part of a recipe, and all have defaults.
 
     Attributes:
         data_root: Folder with the data set's files.
-        num_stages: Stop after that many stages; defaults to all.
+        num_stages: Stop after this many stages; defaults to all.
         init: RUN or RUN/STAGE whose finished stages a new run starts from.
-        extend: Further epochs for the last stage of the finished run `init`, in a new run.
-        device: `auto` (default), `cpu`, `cuda`, `cuda:N` or `mps`.
-        deterministic: Be bit-exact on a GPU too, which is slower.
-        precision: What the layers compute in while they learn, `float32` (default) or `bfloat16`.
-        compile: Use torch.compile, which first takes minutes, and on a CPU a C++ compiler. On a GPU a step of an MLP
-            becomes one CUDA graph.
+        extend: Number of additional epochs for the last stage of the finished run `init`, in a new run.
+        device: `auto` (default; a GPU if there is one), `cpu`, `cuda`, `cuda:N` or `mps`.
+        deterministic: Give bit-identical results on a GPU too, which is slower.
+        precision: The data type that layers compute in during training, `float32` (default) or `bfloat16`.
+        compile: Use torch.compile, which takes minutes at first and needs a C++ compiler on a CPU. On a GPU, a step of
+            an MLP becomes one CUDA graph.
         tensorboard: Also write TensorBoard event files into the run folder.
     """
 

@@ -1,4 +1,4 @@
-"""The order of a residual student's new units, found once it is trained."""
+"""Order the new units of a trained residual student."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NUM_DIFFERENTIATED = 1024
 
 
 def order_units(model: ResidualAutoencoder, images: UInt8[Tensor, "n c h w"]) -> None:
-    """Turn the new units into uncorrelated ones of variance 1, the first of which move the images most.
+    """Rotate the new units so that they are uncorrelated, have variance 1 and change the images in descending order.
 
-    This is the PCA of what the decoder does to first order: of J z, with J the Jacobian in z at each image. Images and
-    swaps stay as they are. Nothing happens to a model without new units.
+    This is a PCA of the decoder to first order, that is, of J z, with J the Jacobian in z at each image.
+    Reconstructions and swaps do not change. A model without new units stays as it is.
 
     Args:
         model: The model, in evaluation mode.
@@ -31,12 +31,12 @@ def order_units(model: ResidualAutoencoder, images: UInt8[Tensor, "n c h w"]) ->
     units = encode_all(model, images)
     codes = Code.of_units(units[:NUM_DIFFERENTIATED])
     energy = _mean_product(model, codes)[known:, known:]
-    # Of a single unit, cov returns a number.
+    # For a single unit, cov returns a number.
     model.turn(_basis(units[:, known:].T.cov().reshape(added, added), energy).to(model.basis))
 
 
 def _mean_product(model: ResidualAutoencoder, codes: Code) -> Float[Tensor, "u u"]:
-    """The mean of J^T J over some codes, J being the decoder's Jacobian in all units."""
+    """The mean of J^T J over some codes, where J is the decoder's Jacobian in all units."""
     total = torch.zeros(())
     for units in codes.units.split(JACOBIAN_CHUNK):
         rows = decoder_jacobian(model, Code.of_units(units), model.num_units)
@@ -45,12 +45,12 @@ def _mean_product(model: ResidualAutoencoder, codes: Code) -> Float[Tensor, "u u
 
 
 def _basis(covariance: Float[Tensor, "u u"], energy: Float[Tensor, "u u"]) -> Float[Tensor, "u u"]:
-    """The matrix B whose columns make units z B of covariance 1 and of a diagonal, falling energy."""
+    """The matrix B with which the units z B have covariance 1 and a diagonal energy in descending order."""
     covariance = covariance.cpu().double()
-    # A unit that never changes has no spread to divide by.
+    # A unit that never changes would have a spread of 0, by which it cannot be divided.
     least = 1e-6 * covariance.diagonal().mean() + 1e-12
     spread = torch.linalg.cholesky(covariance + least * torch.eye(len(covariance)))
     directions = torch.linalg.eigh(spread.T @ energy @ spread).eigenvectors.flip(1)
-    # An eigenvector's sign is free: its largest entry becomes positive.
+    # The sign of an eigenvector is arbitrary: its largest entry is made positive.
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
     return torch.linalg.solve_triangular(spread.T, directions * largest.sign(), upper=True)

@@ -13,7 +13,7 @@ from jacsup.objectives import Update
 
 
 class Record:
-    """What the steps of an epoch return, noted without waiting for the device.
+    """The losses of an epoch's steps, recorded without waiting for the device.
 
     Args:
         model: The model in training.
@@ -36,7 +36,7 @@ class Record:
     ):
         self.term_names = [name for update in iteration for name in update.weights]
         self._optimizer = optimizer
-        # Vectors alone, such as biases: what spoils the gradient of a layer's matrix spoils theirs, for less time.
+        # Vectors only, such as biases: a fault in the gradient of a layer's matrix shows in them too, at lower cost.
         self._weights = {
             f"{part}.{name}": weight
             for update in iteration
@@ -52,7 +52,7 @@ class Record:
         return self._rows[:, : len(self.term_names)]
 
     def row(self, losses: Float[Tensor, " terms"]) -> Float[Tensor, " columns"]:
-        """Return what is kept of a step, after it.
+        """Return the values that are recorded after a step.
 
         Args:
             losses: The step's unweighted losses.
@@ -62,7 +62,7 @@ class Record:
         return torch.cat([losses, torch.stack(sums)]) if sums else losses
 
     def keep(self, step: int, row: Float[Tensor, " columns"]) -> None:
-        """Note a step.
+        """Record a step.
 
         Args:
             step: Number of the step within the epoch, from 0.
@@ -71,7 +71,7 @@ class Record:
         self._rows[step] = row
 
     def fault(self, num_steps: int) -> tuple[int, str] | None:
-        """Return the first step that was not finite, with its culprit, or None.
+        """Return the first step that was not finite, with the loss or weight responsible, or None.
 
         Args:
             num_steps: How many steps of the epoch are done.

@@ -1,4 +1,4 @@
-"""What training reports while it runs: the progress bar, stats.jsonl and TensorBoard."""
+"""Report the progress of training: the progress bar, stats.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ModuleNotFoundError:
 
 
 def cut_stats(run: Run, stage: int, epoch: int) -> None:
-    """Drop the lines of stats.jsonl from (stage, epoch) on, which will be written again."""
+    """Remove the lines of stats.jsonl from (stage, epoch) on, which will be written again."""
     kept = [line for line in run.stats() if (line["stage"], line["epoch"]) < (stage, epoch)]
     write_atomically(run.stats_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
@@ -31,8 +31,8 @@ def cut_stats(run: Run, stage: int, epoch: int) -> None:
 class Reporter:
     """Writes each epoch's losses and scores to stats.jsonl, to the terminal and, if asked to, to TensorBoard.
 
-    A terminal shows one live bar over the whole curriculum; a log file gets one plain line per epoch. Of several
-    processes only the first one reports.
+    A terminal shows one live bar for the whole curriculum; a log file gets one plain line per epoch. If there are
+    several processes, only the first one reports.
 
     Args:
         run: The run.
@@ -57,7 +57,7 @@ class Reporter:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-            # The speed is that of the last minutes, as later stages may cost more than the first.
+            # The time left follows from the speed of the last minutes, as later stages may cost more than the first.
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -100,7 +100,7 @@ class Reporter:
         """Record a finished epoch.
 
         Args:
-            line: What stats.jsonl gets.
+            line: The line for stats.jsonl.
         """
         if self._silent:
             return
@@ -130,7 +130,7 @@ def _format(values: dict[str, float]) -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the peak memory in MiB: of the tensors on a GPU, else of the process; 0 where the system does not tell."""
+    """Return the peak memory in MiB: of the tensors on a GPU, else of the process; 0 if the system cannot tell."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     if resource is None:

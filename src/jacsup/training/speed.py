@@ -1,4 +1,4 @@
-"""How layers compute while they learn: precision and compilation, which no recipe says."""
+"""How layers compute during training: precision and compilation, which are not part of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -
 
     Args:
         models: The models.
-        precision: What their layers compute in.
+        precision: The data type that their layers compute in.
         compiled: Whether encoders and decoders are compiled by torch.compile.
     """
     if compiled:
@@ -34,7 +34,7 @@ def speed_up(models: Sequence[Model], precision: Precision, *, compiled: bool) -
 def as_they_will_be_used(*models: Model | None, compiled: bool) -> Iterator[None]:
     """Run models in float32 and uncompiled, as users will run them.
 
-    torch.compile keeps code for a limited number of shapes, on which tests would draw.
+    torch.compile keeps code for a limited number of shapes, which evaluation would use up.
     """
     speeds = [(part, part.in_bfloat16) for part in _parts([model for model in models if model])]
     for part, _ in speeds:
@@ -46,5 +46,5 @@ def as_they_will_be_used(*models: Model | None, compiled: bool) -> Iterator[None
 
 
 def _parts(models: Sequence[Model]) -> list[Model]:
-    """The models and those inside them, as a residual student has its teacher."""
+    """The models and those inside them, such as the teacher of a residual student."""
     return [part for model in models for part in model.modules() if isinstance(part, Model)]

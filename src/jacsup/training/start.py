@@ -1,4 +1,4 @@
-"""What happens before the first step: the run folder, stages copied from other runs, and the initial model."""
+"""Prepare the first step: the run folder, stages copied from other runs, and the initial model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MOST_NAMED = 8
 class InitialStages:
     """Where a new run's first stages come from: the first `count` stages of another run.
 
-    `extended`: the next one too, as far as it is trained there.
+    If `extended` is true, its next stage too, as far as it is trained there.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class InitialStages:
 
 
 def default_folder(recipe: Recipe, options: Options) -> Path:
-    """Return the run folder of a recipe, where none is given.
+    """Return the default run folder of a recipe.
 
     Args:
         recipe: What is trained.
@@ -74,7 +74,7 @@ def open_run(
         The run, the recipe with its `init` and further epochs filled in, and the stages that `init` names.
 
     Raises:
-        ValueError: The folder holds something else or another recipe's run, or is in use.
+        ValueError: The folder contains something else or the run of another recipe, or is in use.
     """
     run, initial = Run(path), None
     resumed = (path / "recipe.json").exists()
@@ -91,13 +91,13 @@ def open_run(
     path.mkdir(parents=True, exist_ok=True)
     with run.lock() if dist.is_main() else contextlib.nullcontext():
         if dist.is_main():
-            # Again: another process may have come first.
+            # Checked again, because another process may have created it in the meantime.
             _refuse_other_content(run, recipe)
             if not (path / "recipe.json").exists():
                 run.write_recipe(recipe)
         dist.barrier()
         if not (path / "recipe.json").exists():
-            raise ValueError(f"rank {dist.rank()} does not see {path}; --out must be a folder that all machines share")
+            raise ValueError(f"rank {dist.rank()} cannot find {path}; pass a folder that all machines share as --out")
         yield run, recipe, initial
 
 
@@ -106,15 +106,15 @@ def _refuse_other_content(run: Run, recipe: Recipe) -> None:
         changed = differences(run.recipe, recipe)
         if changed:
             raise ValueError(
-                f"{run.path} holds a run of another recipe ({_shortened(changed)}); "
-                f"to resume it pass the same settings, to start anew pass another --out{_way_to_extend(run, recipe)}"
+                f"{run.path} contains a run of another recipe ({_shortened(changed)}); "
+                f"pass the same settings to resume it, or another --out to start anew{_way_to_extend(run, recipe)}"
             )
     elif run.path.exists() and (not run.path.is_dir() or any(map(_is_foreign, run.path.iterdir()))):
         raise ValueError(f"{run.path} exists and is not a run; pass a new folder with --out")
 
 
 def _way_to_extend(run: Run, recipe: Recipe) -> str:
-    """The command that trains a finished run for longer, where only that is asked of it."""
+    """The command that extends a finished run, if the recipes differ only in epochs."""
     theirs, more = run.recipe, 0
     if len(theirs.stages) == len(recipe.stages):
         more = recipe.stages[-1].epochs - theirs.stages[-1].epochs
@@ -124,26 +124,26 @@ def _way_to_extend(run: Run, recipe: Recipe) -> str:
     root = sessions[-1].get("data_root") if sessions else None
     words = ["jacsup", "train", str(run.path / "recipe.json"), "--init", str(run.path), "--extend", str(more)]
     words += ["--data-root", str(root)] if root else []
-    return f"; once it is finished, `{shlex.join(words)}` trains its last stage for {more} epochs more"
+    return f"; once it is finished, `{shlex.join(words)}` trains its last stage for {more} more epochs"
 
 
 def _extended(recipe: Recipe, run: Run, num_epochs: int) -> tuple[Recipe, InitialStages]:
-    """The recipe whose last stage goes on after its end, and what a finished run of the recipe has of it."""
+    """The recipe with a longer last stage, and the stages of it that a finished run of the recipe contains."""
     last = len(recipe.stages) - 1
     if num_epochs < 1:
         raise ValueError(f"--extend is {num_epochs}; must be at least 1 epoch")
     changed = differences(replace(run.recipe, init=""), replace(recipe, init=""))
     if changed:
         raise ValueError(
-            f"{run.path} holds a run of another recipe ({_shortened(changed)}); to extend it pass "
+            f"{run.path} contains a run of another recipe ({_shortened(changed)}); to extend it, pass "
             f"{run.path / 'recipe.json'} as the recipe"
         )
     if len(run.finished_stages(recipe)) <= last:
-        raise ValueError(f"{run.path} is not finished, so --extend cannot continue it; run its own command again first")
+        raise ValueError(f"{run.path} is not finished, so --extend cannot continue it; run its own command to the end")
     checkpoint = load_checkpoint(run.checkpoint_file)
     if not checkpoint or checkpoint.position != Position(stage=last, epoch=recipe.stages[last].epochs):
         raise ValueError(
-            f"{run.path} has no checkpoint of its end, so --extend cannot continue it; train a new run with "
+            f"{run.path} has no final checkpoint, so --extend cannot continue it; train a new run with "
             f"--set stages.{last}.epochs=..."
         )
     longer = set_field(recipe, f"stages.{last}.epochs", recipe.stages[last].epochs + num_epochs)
@@ -156,17 +156,17 @@ def _shortened(changes: list[str]) -> str:
 
 
 def _is_foreign(entry: Path) -> bool:
-    """Not what a start that was killed at once leaves behind, and not what one at this moment writes."""
+    """Whether a file is neither left behind by a run that was killed at its start, nor being written by one now."""
     return entry.name not in (".lock", "recipe.json") and entry.suffix != ".tmp"
 
 
 def describe_session(run: Run, data: Dataset, device: torch.device, options: Options) -> list[str]:
-    """Add to run.json where and how this session runs.
+    """Record in run.json where and how this session runs.
 
     Args:
         run: The run.
         data: Its data set, whose notes are recorded too.
-        device: The device that is used.
+        device: The device of this session.
         options: The options of this session.
 
     Returns:
@@ -195,22 +195,22 @@ def describe_session(run: Run, data: Dataset, device: torch.device, options: Opt
     changes = []
     if earlier:
         last = {name: value for name, value in earlier[-1].items() if name != "started"}
-        changes = [f"since the last session, {change}" for change in differences(last, session)]
+        changes = [f"changed since the last session: {change}" for change in differences(last, session)]
     run.add_session({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **session})
     return [f"note: {note}" for note in (*data.notes, *changes)]
 
 
 def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: int) -> list[str]:
-    """Copy finished stages into a run that has not trained anything itself yet.
+    """Copy finished stages into a run that has not been trained yet.
 
     Args:
         run: The run.
         recipe: Its recipe.
-        initial: The stages to copy; defaults to those of the run beside it that shares the most stages.
+        initial: The stages to copy; defaults to those of the neighbouring run that shares the most stages.
         most: Largest number of stages to copy.
 
     Returns:
-        A note of what was copied, if anything, and of damaged stages that were not.
+        Notes about the stages that were copied, if any, and about damaged stages that were not.
 
     Raises:
         ValueError: A stage of `initial` is damaged.
@@ -231,7 +231,7 @@ def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: i
     if initial.extended:
         checkpoint = load_checkpoint(initial.run.checkpoint_file)
         assert checkpoint
-        # Last: with a checkpoint, nothing is copied any more.
+        # Saved last, because nothing is copied into a run with a checkpoint.
         save_checkpoint(run.checkpoint_file, checkpoint)
         return [*notes, f"continues stage {recipe.stages[count].name} of {initial.run.path}"]
     names = ", ".join(stage.name for stage in recipe.stages[:count])
@@ -239,9 +239,9 @@ def copy_stages(run: Run, recipe: Recipe, initial: InitialStages | None, most: i
 
 
 def _best_sibling(run: Run, recipe: Recipe, notes: list[str]) -> InitialStages | None:
-    """The run that shares the most intact stages; notes say which are damaged.
+    """The run that shares the most intact stages; damaged ones are added to the notes.
 
-    An identical recipe's run is left alone: training it again is how one checks or times it.
+    Runs of an identical recipe are ignored, because training it again serves to check or time it.
     """
     best = None
     for sibling, theirs in run.neighbours():
@@ -253,7 +253,7 @@ def _best_sibling(run: Run, recipe: Recipe, notes: list[str]) -> InitialStages |
             try:
                 load(sibling.stage_file(number, theirs))
             except ValueError as error:
-                notes.append(f"note: not copied, as it is damaged: {error}")
+                notes.append(f"note: not copied because it is damaged: {error}")
                 count = number
                 break
         if count > most:
@@ -262,7 +262,7 @@ def _best_sibling(run: Run, recipe: Recipe, notes: list[str]) -> InitialStages |
 
 
 def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: str) -> InitialStages:
-    """What RUN or RUN/STAGE stands for. recorded: the digest that a resumed run began with, since RUN may go on."""
+    """The stages that RUN or RUN/STAGE means. `recorded` is the digest that a resumed run began with: RUN may go on."""
     path = Path(init)
     run = Run(path if (path / "recipe.json").exists() else path.parent)
     if run.path.name == "stages":
@@ -293,13 +293,13 @@ def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: s
     different = [name for name, (old, new) in same.items() if old != new]
     if different:
         raise ValueError(
-            f"--init {init}: recipe '{recipe.name}' and its data differ in {' and '.join(different)} from the "
-            f"run's first {source.count} stages; these must be equal"
+            f"--init {init}: recipe '{recipe.name}' and its data differ from the run's first {source.count} stages in "
+            f"{' and '.join(different)}; these must be equal"
         )
     if source.count >= len(recipe.stages):
         raise ValueError(
             f"--init {init} has all {source.count} stages of recipe '{recipe.name}', so nothing is left to train; "
-            "pass RUN/STAGE of an earlier one, or --extend N for further epochs of the last"
+            "pass RUN/STAGE of an earlier stage, or --extend N for more epochs of the last stage"
         )
     return source
 
@@ -308,7 +308,7 @@ def starting_model(run: Run, recipe: Recipe, number: int, data: Dataset) -> Mode
     """Return a stage's model before its first step: a new one, or the stage before it, grown."""
     stage = recipe.stages[number]
     num_units = len(data.attributes) if recipe.supervised else stage.num_units
-    # Loading draws random numbers too, so it comes before the seed.
+    # Loading draws random numbers too, so it comes before seeding.
     before = load(run.stage_file(number - 1, recipe)) if number else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(recipe.seed, number))

@@ -18,13 +18,13 @@ from jacsup.atomic import naming, sync_folder, write_atomically
 from jacsup.bounded import refusing
 from jacsup.jsonable import from_dict
 
-# What a checkpoint is refused as that was written whole, but not by this run.
-UNFIT = "not a checkpoint of this run; delete it, and the run goes on from its last finished stage"
+# The message about a complete checkpoint that another run has written.
+UNFIT = "not a checkpoint of this run; delete it to continue from the last finished stage"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """How far training is: `step` batches of epoch `epoch` of stage `stage` are done, `seconds` into the epoch."""
+    """Progress of a run: `step` batches of epoch `epoch` in stage `stage` are done, after `seconds` of the epoch."""
 
     stage: int
     epoch: int = 0
@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 def tensors_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The model's weights and the optimizer's moments, not copied."""
+    """Return the model's weights and the optimizer's moments, without copying them."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for weight_name, weight in model.named_parameters():
         tensors |= {f"adam.{weight_name}.{name}": value for name, value in optimizer.state[weight].items()}
@@ -55,15 +55,19 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """The inverse of capture; ValueError where the tensors are not the model's."""
+    """Set the weights and moments that `capture` returned.
+
+    Raises:
+        ValueError: The tensors do not fit the model.
+    """
     prefix = "model."
     for name, weight in model.named_parameters():
         expected = {"step": torch.Size(), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
         moments = {moment: tensors[key] for moment in expected if (key := f"adam.{name}.{moment}") in tensors}
         if moments and any(moments[moment].shape != shape for moment, shape in expected.items()):
-            raise ValueError(f"the moments of {name} are not of its shape")
+            raise ValueError(f"the moments of {name} have another shape than its weights")
         if any(value.dtype != weight.dtype for moment, value in moments.items() if moment != "step"):
-            raise ValueError(f"the moments of {name} are not of its type")
+            raise ValueError(f"the moments of {name} have another data type than its weights")
     model.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
     for weight_name, weight in model.named_parameters():
         names = [name for name in tensors if name.rpartition(".")[0] == f"adam.{weight_name}"]
@@ -94,7 +98,7 @@ class Saver:
         self._last: Future[None] | None = None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Start writing, once the previous checkpoint is in place. The tensors must not change afterwards."""
+        """Start writing as soon as the previous checkpoint is written. The tensors must not change afterwards."""
         self._wait()
         self._last = self._writer.submit(save_checkpoint, self._path, checkpoint)
 
@@ -110,7 +114,7 @@ class Saver:
         try:
             self._writer.shutdown()
         except KeyboardInterrupt:
-            # The next holder of the folder's lock would delete the unfinished file.
+            # Wait, because the next process that locks the folder would delete the unfinished file.
             self._writer.shutdown()
             raise
         if kind is None or issubclass(kind, KeyboardInterrupt):
@@ -134,7 +138,7 @@ def _read(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            # Copies: Windows replaces no file that is mapped into memory.
+            # Copied, because Windows does not replace a file that is mapped into memory.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (FileNotFoundError, SafetensorError):
         return None

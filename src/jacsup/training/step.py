@@ -51,7 +51,7 @@ def learning_rate(adam: Adam, step: int, num_steps: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next steps, in place where a CUDA graph reads it."""
+    """Set the learning rate of the next steps; a tensor, which a CUDA graph reads, is changed in place."""
     for group in optimizer.param_groups:
         group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
 
@@ -69,9 +69,9 @@ def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 def train_step(
     model: Model, updates: Sequence[Update], optimizer: torch.optim.Optimizer, batch: Batch, clip: float = 0
 ) -> Float[Tensor, " terms"]:
-    """Take the step of each update.
+    """Take one optimizer step for each update.
 
-    The first update sees E(x) with its gradient, later ones see it as a constant.
+    The first update gets E(x) with its gradient; later updates get it as a constant.
 
     Args:
         model: The model.
@@ -91,7 +91,7 @@ def train_step(
         weights = [weight for name in update.trains for weight in model.get_submodule(name).parameters()]
         told = torch.stack([terms[name].detach() for name in update.weights])
         gradients, told = dist.mean_gradients(loss, weights, told)
-        # Weights without a gradient stay as they are, moments and all.
+        # Weights without a gradient keep their values and moments.
         optimizer.zero_grad()
         set_gradients(weights, gradients)
         if clip:

@@ -1,4 +1,4 @@
-"""The teacher's outputs, computed once per image and stage where they fit."""
+"""The teacher's outputs, computed once per image and stage if they fit into memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TeacherOutputs:
         images: All training images.
         flips: Whether images are sometimes mirrored, so that outputs cannot be kept.
         swaps: Whether images of the partners' factors are needed.
-        cache_bytes: Largest size of what is kept.
+        cache_bytes: Largest size of outputs that are kept, in bytes.
     """
 
     def __init__(
