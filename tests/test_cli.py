@@ -360,7 +360,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no stages": ((*TRAIN, "--stages", "0"), "stages is 0; it must be between 1 and 3"),
     "many stages": ((*TRAIN, "--stages", "99"), "stages is 99; it must be between 1 and 3"),
     "seed": ((*TRAIN, "--seed", "-1"), "seed is -1; it must be at least 0"),
-    "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch sees 0 GPUs here; use cpu or auto"),
+    "no GPU": ((*TRAIN, "--device", "cuda"), "device is 'cuda', but torch finds 0 GPUs; use cpu or auto"),
     "device": ((*TRAIN, "--device", "banana"), "device is 'banana'; must be auto, cpu, cuda, cuda:N or mps"),
     "batch": ((*TRAIN, "--set", "stages.batch_size=1501"), "batch_size is 1501, but there are only 1500 training"),
     "arm": ((*TRAIN, "--arm", "plian"), "recipe 'debug' has no arm 'plian'; did you mean 'plain'?"),
@@ -669,14 +669,14 @@ def test_a_run_that_learns_nothing_says_so(call: Call) -> None:
     trained = call("train", "debug", "--set", "stages.adam.lr=1000", "--stages", 1, "--out", "run")
     assert trained.code == 0
     noted = [line for line in trained.out.splitlines() if line.startswith("warning: stage")]
-    at_end = [line for line in noted if "it reconstructs no better than the mean image (MSE" in line]
+    at_end = [line for line in noted if "the model reconstructs no better than the mean image (MSE" in line]
     assert at_end == noted[-1:]
     judged = call("evaluate", "run")
-    assert "warning: it reconstructs no better than the mean image" in judged.out
+    assert "warning: the model reconstructs no better than the mean image" in judged.out
     warning = json.loads(Path("run/metrics.json").read_text())["warning"]
-    assert warning.endswith("train for longer, or lower the learning rate")
+    assert warning.endswith("train longer, or lower the learning rate")
     call("report", "run")
-    assert "Warning: it reconstructs no better" in Path("run/report/index.html").read_text()
+    assert "Warning: the model reconstructs no better" in Path("run/report/index.html").read_text()
 
 
 def test_an_error_is_short_and_cannot_write_to_the_terminal(call: Call) -> None:

@@ -290,7 +290,7 @@ def test_other_models_cannot_be_trained_by_diffusion() -> None:
         set_field(RECIPES["faces-mini"], "stages.1.objective", "diffusion")
     with pytest.raises(ValueError, match="edits attributes; set z_channels, not num_units"):
         replace(RECIPES["debug"], model=Diffusion())
-    with pytest.raises(ValueError, match="z_channels is 4; it must be 3, as z is the image itself"):
+    with pytest.raises(ValueError, match="z_channels is 4; it must be 3, because z is the image itself"):
         build(SMALL, SHAPE, 3, 4, normalized=False)
     with pytest.raises(ValueError, match="images are 8x6"):
         build(SMALL, (3, 8, 6), 3, 3, normalized=False)

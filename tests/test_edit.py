@@ -389,7 +389,7 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         (("--settings", "none.json"), "--settings none.json: No such file or directory; pass a file saved by the"),
         (("--settings", "a.png"), "--settings a.png contains no settings; pass a JSON file saved by the editor"),
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda, cuda:N or mps"),
-        (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch sees"),
+        (("--set", "Smiling=1", "--device", "cuda:99"), "device is 'cuda:99', but torch finds"),
         (("--set", "Smiling=1", "-o", "out.txt"), "cannot write 'out.txt': its extension must be one of .png, .jpg"),
         (("--set", "Smiling=1", "-o", "out.gif"), "cannot write 'out.gif': its extension must be one of .png, .jpg"),
         (("--set", "Smiling=1", "-o", "out.psd"), "cannot write 'out.psd': its extension must be one of"),

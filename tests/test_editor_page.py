@@ -179,7 +179,7 @@ def test_a_photo_is_opened_edited_and_downloaded(page: Page, tmp_path: Path) -> 
     broken.write_text("[]")
     page.set_input_files("#file", broken)
     page.wait_for_selector("#status.error")
-    assert "holds no settings" in page.inner_text("#status") and settled(page) == smiling
+    assert "contains no settings" in page.inner_text("#status") and settled(page) == smiling
 
 
 def test_wrong_files_are_met_with_a_line_and_change_nothing(page: Page, tmp_path: Path) -> None:
@@ -732,7 +732,7 @@ def test_a_photo_that_has_changed_on_the_disk_is_opened_again(page: Page, tmp_pa
     Image.new("RGB", (300, 200)).save(file)
     page.click("#download")
     page.wait_for_selector("#status.error")
-    assert page.inner_text("#status") == "The photo has changed on the disk since it was opened; open it again."
+    assert page.inner_text("#status") == "The photo has changed on disk since it was opened; open it again."
 
 
 def test_less_is_copied_from_another_photo(page: Page, editor: Served, tmp_path: Path) -> None:
@@ -815,7 +815,7 @@ def test_more_photos_are_edited_alike(page: Page, editor: Served, tmp_path: Path
     broken.write_text("no photo")
     files = [photo(tmp_path, "a.png", seed=1), photo(tmp_path, "b.png", seed=2), broken]
     page.set_input_files("#more", files)
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('2 of 3 photos are edited')")
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('2 of 3 photos were edited')")
     assert "broken.png: the photo cannot be read as a photo" in page.inner_text("#status")
     page.wait_for_timeout(300)
     assert [each.suggested_filename for each in saved] == ["a-edited.png", "b-edited.png"]

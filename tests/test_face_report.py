@@ -438,7 +438,7 @@ def test_of_many_attributes_the_best_are_shown(tmp_path: Path, sheets: dict[str,
 def test_attributes_on_few_images_are_named(tmp_path: Path, drawn: Dataset, sheets: dict[str, list[Group]]) -> None:
     assert sheets == {}
     page = write_report(make_run(tmp_path / "few", PHOTOS, photos(2)).path, photos(2), None).read_text("utf-8")
-    assert "Of few training images little is learned: An_Attribute_" in page
+    assert "Too few training images to learn these attributes well: An_Attribute_" in page
     half = torch.ones(len(drawn.train), 1).index_fill(0, torch.arange(40), -1.0)
     data = replace(drawn, train=Split(drawn.train.images, None, half), attributes=drawn.attributes[:1])
     assert rare_attributes(data) == {drawn.attributes[0].name: 40}

@@ -169,7 +169,7 @@ def test_it_is_an_arm_beside_the_others(tmp_path: Path, monkeypatch: pytest.Monk
 def test_its_discriminator_needs_room(tmp_path: Path) -> None:
     recipe = replace(with_arm(small_faces(), "fader"), model=Conv(channels=(4, 4, 4, 4)))
     with pytest.raises(
-        ValueError, match=r"map of z is 1x1, but the discriminator needs 2x2; use fewer model\.channels"
+        ValueError, match=r"map of z is 1x1, but the discriminator needs at least 2x2; use fewer model\.channels"
     ):
         jacsup.train(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

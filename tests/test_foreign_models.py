@@ -166,11 +166,13 @@ def test_a_model_of_unknown_data_or_other_images_is_refused(
     digits: Dataset, shaded: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        ValueError, match="this Lines was not loaded from a file, so its data are unknown; pass data as well"
+        ValueError, match="this Lines was not loaded from a file, so its data are unknown; also pass data"
     ):
         evaluate(Lines())
     monkeypatch.setattr(evaluation, "describe", lambda *_: pytest.fail("the data were encoded"))
-    with pytest.raises(ValueError, match=r"Lines is a model of images \(1, 8, 8\), the data are \(3, 32, 32\)"):
+    with pytest.raises(
+        ValueError, match=r"Lines is a model of images of shape \(1, 8, 8\), but the data have shape \(3, 32, 32\)"
+    ):
         evaluate(Lines(), shaded)
 
 

@@ -772,7 +772,7 @@ def test_sessions_are_bounded_by_their_bytes(model: Path, monkeypatch: pytest.Mo
 )
 def test_a_wrong_method_is_one_line_with_the_same_headers(path: str, body: bytes | None, editor: Served) -> None:
     answer = editor.ask(path, body)
-    assert answer.status == 405 and "does not take" in answer.json["error"]
+    assert answer.status == 405 and "does not accept" in answer.json["error"]
     assert answer.headers["content-security-policy"] == guard.HEADERS["Content-Security-Policy"]
 
 

@@ -124,5 +124,5 @@ def test_apples_gpu_is_taken_where_torch_sees_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert pick_device("mps") == torch.device("mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"^device is 'mps', but torch sees no such GPU here; use cpu or auto"):
+    with pytest.raises(ValueError, match=r"^device is 'mps', but torch finds no such GPU; use cpu or auto"):
         pick_device("mps")

@@ -24,7 +24,7 @@ from jacsup.data.dataset import Dataset, Split
 from jacsup.data.draws import batch_order
 from jacsup.progress import track
 
-# Raised with every change to a judge's training, so that judges in a cache are never out of date.
+# Increased with every change to a judge's training, so that outdated judges in the cache are not used.
 _VERSION = 4
 # The side of a judge's input, its layers' channels, and the side of the map that its last layer reads.
 _SIDE = 64
@@ -34,7 +34,7 @@ _SEED = 0
 _BATCH = 64
 _RATE = 3e-3
 _DROPOUT = 0.3
-# Images seen in training, whatever the size of the set, within these bounds of epochs.
+# Images seen in training, independent of the size of the data set, within these bounds of epochs.
 _IMAGES_SEEN = 120_000
 _FEWEST_EPOCHS = 3
 _MOST_EPOCHS = 20
@@ -48,7 +48,7 @@ class AttributeJudge:
     """A classifier of all attributes of images with pixels in [0, 1], and its quality on the real test images.
 
     Attributes:
-        network: Its outputs are above 0 if it sees an attribute (of a continuous one, a value above its mean).
+        network: Its outputs are above 0 if it sees an attribute (for a continuous one, a value above its mean).
         accuracy: The accuracy for each attribute; nan if all test images have it or none has.
         balanced_accuracy: The mean of the accuracies on images with and without each attribute.
         auc: The area under the ROC curve for each attribute.
@@ -68,8 +68,9 @@ class AttributeJudge:
 def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
     """Return the judge of a data set's attributes, trained once and kept in the user's cache.
 
-    A small convolutional classifier of images averaged down to 64 pixels, trained on the device of the attributes from
-    a fixed seed: CPUs of one kind train the same judge. About three minutes on one thread for CelebA at 64 pixels.
+    It is a small convolutional classifier of images averaged down to 64 pixels, trained from a fixed seed on the device
+    of the attributes, so CPUs of the same kind give the same judge. For CelebA at 64 pixels, training takes about three
+    minutes on one thread.
 
     Args:
         data: The data set.
@@ -95,7 +96,7 @@ def get_attribute_judge(data: Dataset) -> AttributeJudge | None:
 
 
 def _fingerprint(data: Dataset) -> str:
-    """A digest of the training set, of large ones from some of their images."""
+    """A digest of the training set; for large sets, from some of the images."""
     images, labels = data.train.images, data.train.attributes
     assert labels is not None
     digest = hashlib.sha256(f"attribute judge {_VERSION} {tuple(images.shape)} {data.attributes}".encode())
@@ -168,7 +169,7 @@ def _loss(outputs: Float[Tensor, "b k"], labels: Float[Tensor, "b k"], continuou
 def _calibrate(network: nn.Sequential, train: Split) -> None:
     """Shift the outputs so that 0 is each attribute's equal-error threshold on the training images.
 
-    Otherwise a rare attribute's output would hardly ever be above 0: turning it on would be harder than turning it off.
+    Otherwise a rare attribute's output would hardly ever be above 0, and adding it would be harder than removing it.
     """
     last, outputs, labels = network[-1], _outputs(network, train), train.attributes
     assert isinstance(last, nn.Linear) and labels is not None
@@ -179,18 +180,18 @@ def _calibrate(network: nn.Sequential, train: Split) -> None:
 
 
 def equal_error_threshold(with_it: Float[Tensor, " n"], without: Float[Tensor, " m"]) -> Float[Tensor, ""]:
-    """Return the threshold at which the shares of missed and of wrongly seen attributes are closest to equal.
+    """Return the threshold at which the shares of misses and of false positives are closest to equal.
 
     Args:
         with_it: Outputs for images with the attribute; those at or below the threshold are missed.
-        without: Outputs for images without it; those above the threshold are wrongly seen.
+        without: Outputs for images without it; those above the threshold are false positives.
     """
     values = torch.cat([with_it, without]).unique()
     missed, rejected = (
         torch.searchsorted(group.sort().values, values, right=True) / len(group) for group in (with_it, without)
     )
     best = (missed - (1 - rejected)).abs().argmin()
-    # Between two values, where it matters least.
+    # The middle between two outputs.
     return values[best : best + 2].mean()
 
 
@@ -208,7 +209,7 @@ def quality(
 
     Args:
         outputs: A judge's outputs, above 0 for an attribute that it sees.
-        labels: The labels, above 0 for an attribute that is there, nan for an unknown one.
+        labels: The labels, above 0 for an attribute that an image has, nan for an unknown one.
     """
     columns = zip(outputs.cpu().T, labels.cpu().T, strict=True)
     accuracy, balanced, auc = zip(*(_quality(output, label) for output, label in columns), strict=True)

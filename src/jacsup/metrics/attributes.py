@@ -1,4 +1,4 @@
-"""How well attributes can be edited: strengths, flips according to a judge, and drawn faces against their truth."""
+"""How well attributes can be edited: flips seen by a judge, and drawn faces compared with their true edits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRENGTHS = (0, 1, 2, 4)
 # An edit that keeps a photo's own detail needs larger strengths.
 PASTED_STRENGTHS = (0, 1, 2, 4, 6)
 NUM_PASTED_IMAGES = 300
-# Share of the other verdicts that an edit may change where models of unequal sharpness are compared.
+# Share of the other verdicts that an edit may change when models of unequal sharpness are compared.
 DISTURBANCE = 0.1
 
 Number = int | float
@@ -41,11 +41,11 @@ Counterfactual = Callable[[int], tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, " 
 def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -> Means:
     """Return m- and m+, the mean predicted y over images without and with each attribute.
 
-    Of a continuous attribute, these are images below and above its mean.
+    For a continuous attribute, these are images below and above its mean.
 
     Args:
-        y: The predicted factors.
-        attributes: The labels of the same images. Missing labels (nan) do not count.
+        y: The predicted factors, shape (n, k).
+        attributes: The labels of the same images. Missing labels (nan) are ignored.
 
     Returns:
         m- and m+ of each attribute; nan if all images with a label have it or none has.
@@ -55,10 +55,10 @@ def attribute_means(y: Float[Tensor, "n k"], attributes: Float[Tensor, "n k"]) -
 
 
 def stored_means(factors: Sequence[Factor]) -> Means:
-    """Return m- and m+ of the factors of a model file, or of those that `describe` returns.
+    """Return m- and m+ of factors.
 
     Args:
-        factors: The factors of a model file.
+        factors: The factors of a model file, or those that `describe` returns.
     """
     means = torch.tensor([(factor.m_minus, factor.m_plus) for factor in factors])
     return means[:, 0], means[:, 1]
@@ -68,17 +68,17 @@ def mutually_exclusive(factor: int, attributes: Sequence[Attribute]) -> list[int
     """Return the columns of the attributes that attribute number `factor` excludes.
 
     Args:
-        factor: Number of the attribute, from 0.
+        factor: Column of the attribute, from 0.
         attributes: All attributes.
     """
     return [i for i, attribute in enumerate(attributes) if attribute.name in attributes[factor].mutually_exclusive]
 
 
 def unaffected(factor: int, attributes: Sequence[Attribute]) -> list[int]:
-    """Return the columns of the attributes that an edit of attribute number `factor` should leave as they are.
+    """Return the columns of the attributes that an edit of attribute number `factor` should leave unchanged.
 
     Args:
-        factor: Number of the attribute, from 0.
+        factor: Column of the attribute, from 0.
         attributes: All attributes.
     """
     return [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
@@ -94,8 +94,8 @@ def flipped(
 ) -> Float[Tensor, "n k"]:
     """Return factors with one attribute at `strength` where it is turned on, and at -strength elsewhere.
 
-    Where it is turned on, the attributes that it excludes go to -1, a typical image without them. Those whose m- is
-    unknown are unchanged.
+    Where it is turned on, the attributes that it excludes are set to strength -1. Those whose m- is unknown do not
+    change.
 
     Args:
         y: The factors of n images.
@@ -126,14 +126,14 @@ def edit_scores(
 ) -> dict[str, Any]:
     """Measure edit accuracy and preservation error by flipping each attribute of the first 1,000 images.
 
-    If the judge sees attribute i in the reconstruction, i is set to strength -s, else to s. The accuracy is the mean of
-    the two directions' shares of successful flips. The preservation error is the share of changed verdicts among the
-    other attributes that i does not exclude, compared with the reconstruction. Strength 0 edits nothing: its accuracy
-    is 0, and its preservation error is the share of verdicts that reconstruction alone changes.
+    If the judge sees attribute i in the reconstruction, i is set to strength -s, otherwise to s. The accuracy is the
+    mean of the two directions' shares of successful flips. The preservation error is the share of changed verdicts
+    among the other attributes that i does not exclude, compared with the reconstruction. Strength 0 edits nothing: its
+    accuracy is 0, and its preservation error is the share of verdicts that reconstruction alone changes.
 
-    `pasted` judges what a person sees who edits a photo, x + D(y', z) - D(y, z): where the above says reconstruction,
-    it is the image itself. The change outside is the share of an edit's squared change that lies outside the
-    attribute's region, see `attribute_regions`; it is nan at strength 0.
+    With `pasted`, the judge sees what a user sees who edits a photo, x + D(y', z) - D(y, z); edits are then compared
+    with the image itself instead of its reconstruction. The change outside is the share of an edit's squared change
+    that lies outside the attribute's region (see `attribute_regions`); it is nan at strength 0.
 
     Args:
         model: A model of attributes.
@@ -146,9 +146,9 @@ def edit_scores(
 
     Returns:
         Lists by strength, in [0, 1]: `accuracy` and `preservation_error`, means over attributes for which the judge's
-        AUC is at least 0.85; `accuracy_all` and `preservation_error_all`, means over all; and both of each attribute
-        in `per_attribute`. If pasted, also `change_outside` in all three. They are nan for an attribute whose m- or m+
-        is unknown, and the preservation error for one that excludes all others; means omit these.
+        AUC is at least 0.85; `accuracy_all` and `preservation_error_all`, means over all; and both for each attribute
+        in `per_attribute`. If pasted, also `change_outside` in all three. All are nan for an attribute whose m- or m+
+        is unknown, and the preservation error is nan for one that excludes all others; means ignore nan.
     """
     images = split.images[:NUM_EDITED_IMAGES]
     code, decode = encoded_and_decoded(model, images)
@@ -196,15 +196,16 @@ def edit_scores(
 def accuracy_at_equal_disturbance(scores: dict[str, Any]) -> float:
     """Return the edit accuracy at the strength that changes a tenth of the other verdicts.
 
-    A sharp image needs a larger change than a blurred one to be taken for another, so models of unequal sharpness
-    should not be compared at equal strengths. The mean accuracy is interpolated between the strengths, from no edit on.
+    A sharp image needs a larger change than a blurred one before the judge's verdict changes, so models of unequal
+    sharpness should not be compared at equal strengths. The accuracy is interpolated linearly between the strengths,
+    starting with 0 for no edit.
 
     Args:
-        scores: `strengths`, `accuracy` and `preservation_error`, as from `edit_scores`.
+        scores: `strengths`, `accuracy` and `preservation_error`, as `edit_scores` returns them.
 
     Returns:
-        The accuracy, in [0, 1]; at the largest strength if even that changes fewer verdicts; nan where no edit could be
-        judged.
+        The accuracy, in [0, 1]; the one at the largest strength if even that changes fewer verdicts; nan if no edit
+        could be judged.
     """
     rows = zip(*(scores[name] for name in ("strengths", "preservation_error", "accuracy")), strict=True)
     accuracy = changed = 0.0
@@ -224,7 +225,7 @@ def counterfactual_gain(
     means: Means,
     counterfactual: Counterfactual,
 ) -> dict[str, Any]:
-    """Compare edits with their truth: 1 is exact, 0 is no edit.
+    """Compare edits with the true edited images: 1 is exact, 0 is no edit.
 
     1 - sum ||[D(y', z) - D(y, z)] - [truth - source]||^2 / sum ||truth - source||^2 over pixels in [0, 1], with y' at
     strength 1 where the truth turns the attribute on and at -1 elsewhere.
@@ -239,8 +240,8 @@ def counterfactual_gain(
 
     Returns:
         `per_attribute`: the gain of each attribute; nan if its m- or m+ is unknown, or if its flip changes no image.
-        `mean`: their mean, without nan. `full`: the mean of gains with D(y', z) - source in the first bracket, which
-        charges the reconstruction's error to the edit.
+        `mean`: their mean, without nan. `full`: the mean of the gains with D(y', z) - source in the first bracket,
+        which counts the reconstruction error as an error of the edit.
     """
     code, decode = encoded_and_decoded(model, images)
     device, size = code.y.device, chunk_size(images)
@@ -285,13 +286,13 @@ def encoded_and_decoded(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) ->
 
 
 def _pasted(images: UInt8[Tensor, "n c h w"], code: Code, decode: Decode) -> Decode:
-    """The function from a changed code to the images with the change that it makes."""
+    """A function that maps a changed code to the images with its change pasted into them."""
     detail = [x - x_hat for x, x_hat in zip(_in_unit(images, code), decode(code), strict=True)]
     return lambda changed: ((x_hat + own).clamp(0, 1) for x_hat, own in zip(decode(changed), detail, strict=True))
 
 
 def _in_unit(images: UInt8[Tensor, "n c h w"], code: Code) -> Iterator[Float[Tensor, "b c h w"]]:
-    """The images in [0, 1], in chunks, where their code is."""
+    """The images in [0, 1], in chunks, on the device of their code."""
     return (to_float(part.to(code.y.device), UNIT) for part in images.split(chunk_size(images)))
 
 

@@ -1,4 +1,4 @@
-"""How far an edit must go to be seen: strengths 1 and -1 of a diffusion model, set by what a judge sees."""
+"""Calibrate the strengths 1 and -1 of a diffusion model by what a judge sees in its edits."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from jacsup.progress import track
 
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
-# The factors of what the denoiser changes that are tried; more distorts the photo.
+# The tried factors of the denoiser's change; larger ones distort the photo.
 GUIDANCES = (1.0, 2.0, 4.0, 8.0, 16.0)
-# Photos that each attribute is added to, and as many that it is removed from.
+# Number of photos to which each attribute is added, and number of photos from which it is removed.
 NUM_PHOTOS = 24
-# A direction with fewer is given the guidance of the other one.
+# A direction with fewer photos gets the guidance of the other one.
 FEWEST_PHOTOS = 4
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """What was found for adding an attribute, or for removing it: the guidance, and the share of edits then seen."""
+    """The result for adding or for removing an attribute: the guidance, and the share of edits seen with it."""
 
     guidance: float
     seen: float
@@ -42,7 +42,7 @@ class _Direction:
 def calibrated(
     info: ModelInfo, model: DiffusionEditor, split: Split, judge: AttributeJudge, attributes: Sequence[Attribute]
 ) -> ModelInfo:
-    """Set the model's guidance so that a judge sees three of four edits, if less than 10 % of other verdicts change.
+    """Set the model's guidance so that a judge sees 75 % of edits, unless this changes 10 % of the other verdicts.
 
     Args:
         info: The model's description.
@@ -78,7 +78,7 @@ def _direction(
     *,
     turned_on: bool,
 ) -> _Direction | None:
-    """None where there are too few photos to edit."""
+    """The result for one direction, or None if there are too few photos to edit."""
     assert split.attributes is not None
     without_it = split.attributes[:, factor] < 0 if turned_on else split.attributes[:, factor] > 0
     images = split.images[without_it.nonzero()[:NUM_PHOTOS, 0]].to(device_of(model))
@@ -102,7 +102,7 @@ def _direction(
         after = verdicts(edited)
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
-        # Larger ones are not needed: the smaller of the two counts.
+        # Larger guidances are not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
     guidance = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
@@ -110,7 +110,7 @@ def _direction(
 
 
 def _reached(shares: Sequence[float], wanted: float) -> float:
-    """The smallest guidance at which a share is at least `wanted`, between the tried ones; the largest if at none."""
+    """The smallest guidance at which a share is `wanted`, interpolated between the tried ones; else the largest."""
     for number, share in enumerate(shares):
         if share >= wanted:
             if number == 0:

@@ -1,4 +1,4 @@
-"""DCI: boosted trees predict each known factor from a code, and tell which units they used."""
+"""DCI: boosted trees predict each known factor from a code, and their importances show which units they use."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def dci(
     Args:
         codes: Codes of n images.
         factors: Factors of the same images.
-        fast: Whether to use histogram trees of the same number, rate and depth, which differ slightly and take seconds
-            instead of minutes. They use only the first of exact copies of a code, so that completeness ignores copies.
+        fast: Whether to use histogram trees of the same number, rate and depth, which take seconds instead of minutes
+            and give slightly different scores. Of exact copies of a code they use only the first, so completeness
+            ignores copies.
         seed: The seed of the trees.
 
     Returns:
@@ -70,7 +71,7 @@ def _histogram_trees(codes: ndarray, factor: ndarray, seed: int) -> tuple[Any, F
     settings: dict[str, Any] = {"max_iter": 100, "max_depth": 3, "max_leaf_nodes": 8, "min_samples_leaf": 1}
     settings |= {"early_stopping": False, "random_state": seed}
     trees = HistGradientBoostingClassifier(**settings).fit(codes, factor)
-    # scikit-learn has no importances of these trees, but keeps the gain of each split.
+    # scikit-learn gives no importances for these trees, but stores the gain of each split.
     nodes = np.concatenate([tree.nodes for step in trees._predictors for tree in step])
     splits = nodes[nodes["is_leaf"] == 0]
     gains = np.bincount(splits["feature_idx"], weights=splits["gain"], minlength=codes.shape[1])

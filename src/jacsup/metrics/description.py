@@ -1,4 +1,4 @@
-"""What a model's factors mean, and what images it knows: a description of any autoencoder, taken from its data."""
+"""Describe any autoencoder by its data: what its factors mean, and what its training images look like."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jacsup.models import Autoencoder, Factor, ModelInfo, Typical, factor_statis
 
 # Factors are described on at most this many of the first training images.
 MOST_DESCRIBED = 200_000
-# Training images whose whole codes are held at once.
+# Training images whose whole codes are in memory at once.
 NUM_TYPICAL = 10_000
 
 
@@ -32,23 +32,23 @@ def describe(
     metrics: dict[str, Any] | None = None,
     labels_are_y: bool = False,
 ) -> ModelInfo:
-    """Describe a model by its training data: its factors, and how training images look to it.
+    """Describe a model by its training data: its factors, and statistics of the training images.
 
     The factors are the data's attributes if the model's code has a nuisance part and one factor for each attribute.
-    They are units otherwise.
+    Otherwise they are units.
 
     Args:
-        model: Any autoencoder, in memory. It is put into eval mode meanwhile.
+        model: Any autoencoder, in memory. It is in eval mode during the call.
         data: The data set that it was trained on. Only the training split is read.
         recipe: The name of the recipe that trained the model. Defaults to none.
         metrics: Scores to store with the description, by name. Defaults to none.
-        labels_are_y: Whether the decoder was trained on labels in place of y, as that of Fader Networks is. An
+        labels_are_y: Whether the decoder was trained on labels instead of y, like that of Fader Networks. An
             attribute's typical values without and with it are then -1 and 1.
 
     Returns:
-        Name, mean, standard deviation and percentiles of each factor, and of an attribute the typical values m- and
-        m+ without and with it; the mean code of training images and the 99th percentiles of their distance from it
-        and of their reconstruction error.
+        Name, mean, standard deviation, 1st and 99th percentile of each factor, and for an attribute the mean values m-
+        and m+ without and with it; the mean code of training images, and the 99th percentiles of their distance from
+        it and of their reconstruction error.
     """
     some = data.train.first(MOST_DESCRIBED)
     with in_eval_mode(model):
@@ -66,7 +66,7 @@ def describe(
 
 
 def controls_attributes(model: Autoencoder, attributes: Sequence[Attribute]) -> bool:
-    """Whether a model's factors can be these attributes: one for each, and a nuisance part besides."""
+    """Return whether a model's factors can be these attributes: one factor for each, and a nuisance part."""
     return model.code_size > model.num_units == len(attributes)
 
 

@@ -1,9 +1,9 @@
 """How well a code separates known factors: the scores of the disentanglement literature.
 
-In all functions, `codes` are (n, d) numbers and `factors` are the (n, f) integers that the same n images were made
-with. The defaults are the settings of record (Locatello et al. 2019, `disentanglement_lib`), with 10,000 points to
+In all functions, `codes` are (n, d) numbers and `factors` are the (n, f) integers from which the same n images were
+generated. The defaults are the standard settings (Locatello et al. 2019, `disentanglement_lib`), with 10,000 points to
 learn or count on and 5,000 more to test a predictor on: `dci`, `sap` and `explicitness` test on the last third of their
-points, and the others use all of them. Points must be in random order. All functions raise ValueError if codes or
+points, and the others use all points. Points must be in random order. All functions raise ValueError if codes or
 factors are not finite, if factors are not integers or have only one value, if there are too few points, or if sizes
 differ.
 """
@@ -22,7 +22,7 @@ TEST_SHARE = 1 / 3
 
 
 def mig(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bins: int = NUM_BINS) -> float:
-    """Mutual information gap, 0 to 1: how much more the best code tells about a factor than the second best.
+    """Mutual information gap, 0 to 1: how much more information the best code has about a factor than the second best.
 
     (I(c_1; v) - I(c_2; v)) / H(v), mean over factors. Chen et al. 2018.
 
@@ -39,7 +39,7 @@ def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *,
     """Modularity, 0 to 1: whether each code depends on one factor only. Ridgeway & Mozer 2018.
 
     1 - sum of the other factors' squared mutual information over (f - 1) times the largest, mean over codes; a
-    constant code counts 0. Noise can score near 1, as its spurious information is rarely spread evenly.
+    constant code counts as 0. Noise can score near 1, because its spurious information is rarely spread evenly.
 
     Args:
         codes: Codes of n images.
@@ -56,8 +56,8 @@ def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quanti
     """Interventional robustness score, up to 1: whether a code stays the same when all factors but its own change.
 
     1 - (the `quantile` of |c - mean of c given v|, mean over the values of v) / (largest |c - mean of c|), with the
-    best factor for each code; mean over codes weighted by that largest deviation, without constant ones. Factors of
-    more than 20 values are counted in 20 bins of neighbouring values, as in the settings of record. Suter et al. 2019.
+    best factor for each code; mean over codes weighted by that largest deviation, without constant codes. Factors with
+    more than 20 values are put into 20 bins of neighbouring values, as in the standard settings. Suter et al. 2019.
 
     Args:
         codes: Codes of n images.
@@ -79,10 +79,10 @@ def infomec(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, se
     """InfoM, InfoE and InfoC, each up to 1: modularity, explicitness and compactness. Hsu et al. 2023.
 
     InfoM and InfoC: the largest share of a code's (a factor's) normalised mutual information that one factor (code)
-    has, mean, rescaled from chance to 1; by the 10 nearest neighbours, over codes whose range is above 1/20 of the
-    largest. InfoE: the share of a factor's entropy that a linear classifier of the codes removes, on the points that
-    it has learned, as in the reference, so that a few hundred points look better explained than they are. Constant
-    codes score 0, 0, 0. If InfoE is near 0, the other two are meaningless: noise can reach 0.7 and 0.5.
+    has; mean, rescaled so that chance is 0. Mutual information is estimated from the 10 nearest neighbours, for codes
+    whose range is above 1/20 of the largest. InfoE: the share of a factor's entropy that a linear classifier of the
+    codes removes, on its training points as in the reference, so that it is overestimated on a few hundred points.
+    Constant codes score 0, 0, 0. If InfoE is near 0, the other two are meaningless: noise can reach 0.7 and 0.5.
 
     Args:
         codes: Codes of n images.
@@ -122,9 +122,9 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
     """Separated attribute predictability, 0 to 1: how much better the best code alone predicts a factor than the next.
 
     The gap in accuracy of a balanced linear classifier (C = 0.01) on the test points, or in R^2 of a line; mean over
-    factors. Kumar et al. 2018. The two cannot be compared: a linear classifier never tells 40 values from one number
-    well, so that perfect codes of dSprites score about 0.24 with it and 1 in R^2; and its penalty makes it depend on
-    the scale of the codes.
+    factors. Kumar et al. 2018. The two cannot be compared: a linear classifier cannot tell 40 values apart by one
+    number, so perfect codes of dSprites score about 0.24 with it and 1 in R^2. Its penalty also makes the score depend
+    on the scale of the codes.
 
     Args:
         codes: Codes of n images.
@@ -146,11 +146,11 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
 
 
 def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) -> float:
-    """Explicitness, 0.5 by chance to 1: the area under the ROC curve of one-against-all logistic regressions.
+    """Explicitness, 0.5 (chance) to 1: the area under the ROC curve of one-against-all logistic regressions.
 
-    One for each value of each factor, on all codes, standardised; a point's probabilities are divided by their sum, as
-    in the settings of record. On the test points, mean over a factor's values, then over factors. Ridgeway & Mozer
-    2018.
+    There is one regression for each value of each factor, on all codes, standardised; a point's probabilities are
+    divided by their sum, as in the standard settings. The area is computed on the test points; mean over a factor's
+    values, then over factors. Ridgeway & Mozer 2018.
 
     Args:
         codes: Codes of n images.
@@ -175,7 +175,7 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
 
 
 def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Float[ndarray, "n d"], Any]:
-    """Return codes and factors as arrays, with codes that differ by rounding alone made constant.
+    """Return codes and factors as arrays. Codes that differ only by rounding are made constant.
 
     Args:
         codes: Codes of n images.
@@ -183,12 +183,12 @@ def checked(codes: Any, factors: Any, *, continuous: bool = False) -> tuple[Floa
         continuous: Whether factors may be any numbers. Defaults to integers.
 
     Raises:
-        ValueError: If no score can be computed from them.
+        ValueError: No score can be computed from them.
     """
     codes, factors = np.asarray(codes, dtype=np.float64), np.asarray(factors)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or not codes.size or not factors.size:
         raise ValueError(
-            f"codes are {codes.shape}, factors {factors.shape}; "
+            f"codes have shape {codes.shape} and factors {factors.shape}; "
             "they must be (n, d) and (n, f), with the same n and no size 0"
         )
     if factors.dtype.kind not in ("iubf" if continuous else "iub"):
@@ -211,19 +211,19 @@ def parts(factors: Integer[ndarray, "n f"]) -> tuple[slice, slice]:
         factors: Factors of n images.
 
     Raises:
-        ValueError: If the two have fewer than two values of a factor in common.
+        ValueError: The two have fewer than two values of a factor in common.
     """
     lacking = [j for j, both in enumerate(common_values(factors)) if both < 2]
     if lacking:
         raise ValueError(
-            f"factors {lacking} have fewer than two values both in the first two thirds of the {len(factors)} points, "
-            "to learn on, and in the rest, to test on; pass more points, in random order"
+            f"factors {lacking} have fewer than two values that occur both in the first two thirds of the "
+            f"{len(factors)} points, to learn on, and in the rest, to test on; pass more points, in random order"
         )
     return _parts(len(factors))
 
 
 def common_values(factors: Integer[ndarray, "n f"]) -> list[int]:
-    """Return how many values of each factor are in the points to learn on, at least twice, and in those to test on.
+    """Return how many values of each factor occur at least twice in the points to learn on, and in those to test on.
 
     Args:
         factors: Factors of n images.
@@ -261,7 +261,7 @@ def _entropy(factor: Int[ndarray, " n"]) -> float:
 
 
 def _gap(scores: Float[ndarray, "d f"]) -> Float[ndarray, " f"]:
-    """The best code's score minus the second best's; a missing second counts 0."""
+    """The best code's score minus the second best's; a missing second counts as 0."""
     ranked = np.sort(np.concatenate([np.zeros((1, scores.shape[1])), scores]), axis=0)
     return ranked[-1] - ranked[-2]
 
@@ -272,7 +272,7 @@ def _deviation_within(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"], q
 
 
 def _concentration(shares: Float[ndarray, "rows columns"]) -> float:
-    """Mean over rows of the largest share of a row's sum, from 0 (all columns alike) to 1 (one column)."""
+    """Mean over rows of the largest share of a row's sum, from 0 (all columns equal) to 1 (a single column)."""
     if shares.shape[1] < 2:
         return 1.0
     sums = shares.sum(axis=1)
@@ -290,7 +290,7 @@ def _explained(codes: Real[ndarray, "n d"], factor: Int[ndarray, " n"]) -> float
     def cross_entropy(inputs: ndarray) -> float:
         classifier = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         with warnings.catch_warnings():
-            # If the codes tell everything, the best weights are infinite.
+            # If the codes determine the factor, the best weights are infinite.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return log_loss(factor, classifier.fit(inputs, factor).predict_proba(inputs))
 

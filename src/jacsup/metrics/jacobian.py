@@ -25,7 +25,7 @@ def decoder_jacobian(model: Autoencoder, code: Code, num_factors: int) -> Float[
         num_factors: The number k of factors, the first of the code.
 
     Returns:
-        One row of p = channels * height * width derivatives for each factor and image.
+        One row of p = channels * height * width derivatives for each factor and image, shape (k, b, p).
     """
     code = code.split(num_factors)
     y, z = code.y.detach(), code.z.detach()
@@ -42,9 +42,9 @@ def decoder_jacobian(model: Autoencoder, code: Code, num_factors: int) -> Float[
 def jacobian_error(
     student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"], num_factors: int | None = None
 ) -> float:
-    """Return mean ||J_S - J_T||_F over mean ||J_T||_F, each at its own code of the same images; 0 is exact agreement.
+    """Return mean ||J_S - J_T||_F / mean ||J_T||_F, each at the model's own code of the same images.
 
-    The Jacobians are exact, by forward-mode differentiation.
+    0 is exact agreement. The Jacobians are exact, computed by forward-mode differentiation.
 
     Args:
         student: The student.
@@ -71,7 +71,7 @@ def _frobenius(jacobian: Float[Tensor, "k b p"]) -> Float[Tensor, " b"]:
 
 @torch.no_grad()
 def finite_difference_error(student: Autoencoder, teacher: Autoencoder, images: UInt8[Tensor, "n c h w"]) -> float:
-    """Return eq. 9's second term, the finite difference that training lowers, in squared units of the value range.
+    """Return the second term of eq. 9, the finite difference that training minimises, in squared units of value_range.
 
     Args:
         student: The student.

@@ -1,4 +1,4 @@
-"""The order of a code: what each unit adds."""
+"""The order of a code: how much each unit contributes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jacsup.models import Autoencoder, device_of
 
 @torch.no_grad()
 def prefix_mse(model: Autoencoder, images: UInt8[Tensor, "n c h w"], means: Float[Tensor, " u"]) -> list[float]:
-    """Return the mean squared errors, in [0, 1] pixels, of reconstructions from the first 0, 1, ..., all units alone.
+    """Return the mean squared errors, in [0, 1] pixels, of reconstructions from only the first 0, 1, ..., all units.
 
     Args:
         model: A model with an ordered code.
         images: The images to reconstruct.
-        means: The values of the other units: their means over the training set.
+        means: The values for the other units: their means over the training set.
 
     Returns:
         A list of num_units + 1 errors; entry j uses the first j units.
@@ -52,7 +52,7 @@ def energy_per_unit(model: Autoencoder, images: UInt8[Tensor, "n c h w"], spread
 
     Args:
         model: A model with an ordered code.
-        images: The images whose codes the decoder is differentiated at.
+        images: The images at whose codes the decoder is differentiated.
         spread: The units' standard deviations in the training data, which make the energy independent of their scale.
     """
     energies = []
@@ -65,7 +65,7 @@ def energy_per_unit(model: Autoencoder, images: UInt8[Tensor, "n c h w"], spread
 
 
 def monotony(energies: list[float]) -> float | None:
-    """Return the share of pairs whose earlier unit has more energy: 1 is in order, 0.5 random; None for one unit.
+    """Return the share of pairs whose earlier unit has more energy: 1 is fully ordered, 0.5 random; None for one unit.
 
     Args:
         energies: What `energy_per_unit` returns.

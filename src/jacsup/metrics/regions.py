@@ -1,4 +1,4 @@
-"""Where an attribute shows in images, and how much of an edit's change lies elsewhere."""
+"""The region of an attribute in images, and the share of an edit's change outside it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from torch.nn import functional as F
 
 from jacsup.metrics.attribute_judge import AttributeJudge
 
-# The share of the judge's sensitivity that a region holds.
+# The share of the judge's sensitivity inside a region.
 REGION = 0.8
 # Sensitivity is averaged over windows of this side, since strided layers weigh neighbouring pixels unequally.
 WINDOW = 5
 
 
 def attribute_regions(judge: AttributeJudge, pixels: Float[Tensor, "n c h w"]) -> Bool[Tensor, "k h w"]:
-    """Return the region of each attribute: the fewest pixels that hold 80 % of the judge's sensitivity to it.
+    """Return the region of each attribute: the fewest pixels with 80 % of the judge's sensitivity to it.
 
-    The sensitivity is the mean over images of the squared gradient of the judge's output in a pixel.
+    The sensitivity is the mean over images of the squared gradient of the judge's output with respect to a pixel.
 
     Args:
         judge: The judge of k attributes.
-        pixels: Images in [0, 1], all aligned alike.
+        pixels: Images in [0, 1], all aligned in the same way.
+
+    Returns:
+        One mask per attribute, shape (k, h, w), True inside the region.
     """
     with torch.enable_grad():
         x = pixels.detach().requires_grad_()
@@ -45,9 +48,9 @@ def change_outside(
     """Return the share of the squared change that lies outside a region; nan if nothing changes.
 
     Args:
-        before: Images, in chunks.
+        before: Images in [0, 1], in chunks.
         after: The same images, edited.
-        region: The pixels that may change.
+        region: The pixels that may change, shape (h, w).
     """
     change = torch.stack([(y - x).square().sum(dim=(0, 1)) for x, y in zip(before, after, strict=True)]).sum(dim=0)
     return float((change * ~region).sum() / change.sum())

@@ -9,9 +9,9 @@ from typing import TypedDict
 
 
 class EditScores(TypedDict, total=False):
-    """Mean scores of edits, each list by strength. `strengths` is missing from those over all attributes.
+    """Mean scores of edits, as lists by strength. The means over all attributes have no `strengths`.
 
-    `change_outside` is measured on the image itself.
+    `change_outside` is measured only for edits of the image itself.
     """
 
     strengths: list[int | float]
@@ -37,7 +37,7 @@ class AttributeScores(TypedDict, total=False):
 
 
 class IdentityDrift(TypedDict):
-    """How far edits move a face from itself."""
+    """How much edits change a person."""
 
     reconstruction: float | None
     edited: float | None
@@ -62,7 +62,7 @@ class _Scores(TypedDict):
 
 
 class ModelScores(_Scores, total=False):
-    """Scores of one model: besides those of any, either those of an ordered code or those of attributes."""
+    """Scores of one model: those of any model, and those of either an ordered code or attributes."""
 
     swap_classifier: float | None
     swap_label: float | None
@@ -92,6 +92,6 @@ class StageScores(ModelScores):
 
 
 class Scores(ModelScores, total=False):
-    """What `evaluate` returns: scores of a model, and of a run those of each finished stage."""
+    """What `evaluate` returns: scores of a model and, for a run, those of each finished stage."""
 
     stages: list[StageScores]

@@ -124,9 +124,9 @@ def _accuracy(network: nn.Module, split: Split) -> float:
 def swap_scores(
     model: Autoencoder, split: Split, judge: Judge, swapped: Sequence[int] = range(NUM_SWAPPED)
 ) -> dict[str, float]:
-    """Return the share of images that become one of their partner's class when they get some of its units.
+    """Return the share of images that take on their partner's class when they get some of its units.
 
-    Over random pairs whose classes differ; 0 if none differ, as when all reconstructions look alike.
+    It is measured over random pairs whose classes differ; 0 if none differ, as when all reconstructions look alike.
 
     Args:
         model: A model whose code was learned without labels.
@@ -135,8 +135,8 @@ def swap_scores(
         swapped: The units to swap. Defaults to the first two.
 
     Returns:
-        `swap_classifier`, where the partner's class is the judge's verdict on its reconstruction, and `swap_label`,
-        where it is the partner's true label. Both are in [0, 1], higher is better.
+        `swap_classifier`, for which the partner's class is the judge's verdict on its reconstruction, and `swap_label`,
+        for which it is the partner's true label. Both are in [0, 1]; higher is better.
     """
     assert split.labels is not None
     units = encode_all(model, split.images)

@@ -22,17 +22,17 @@ FactorScore = Callable[[Codes, Factors], float | dict[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How a score is called, written and read.
+    """The name, the format and the meaning of a score.
 
     Attributes:
         title: Its name in tables and figures, in lower case unless it is a proper name.
-        short: A shorter name for tables in a terminal, of scores that fill many columns there.
+        short: A shorter name for tables in a terminal.
         format: The format of its values, as in an f-string.
         unit: The unit of its values, if they have one.
-        better: Whether a higher or a lower value is better, None where neither is.
-        parts: Titles of the parts of a score that has several, by the parts' names. A part without a title is called
-            by the score's title and its own name.
-        of_factors: Of a score of known factors, the function that computes it from codes (n, d) and factors (n, f).
+        better: Whether a higher or a lower value is better; None if neither is.
+        parts: Titles of the parts of a score with several, by the parts' names. A part without a title gets the
+            score's title followed by its own name.
+        of_factors: For a score of known factors, the function that computes it from codes (n, d) and factors (n, f).
     """
 
     title: str
@@ -68,8 +68,8 @@ def _on_first_part(score: FactorScore) -> FactorScore:
     return of_first
 
 
-# By key in metrics.json, in the order of tables. A new score of known factors is one line here: `evaluate` computes it,
-# and its table, reports and comparisons show it.
+# By key in metrics.json, in the order of tables. A new score of known factors is one line here: `evaluate` then
+# computes it, and tables, reports and comparisons show it.
 METRICS: dict[str, Metric] = {
     "images_seen": Metric(title="images seen", format=",.0f"),
     "core_seconds": Metric(title="core-seconds", format=",.0f", better="lower"),
@@ -138,7 +138,7 @@ METRICS: dict[str, Metric] = {
         format=".3f",
         better="higher",
         parts={"disentanglement": "DCI D", "completeness": "DCI C", "informativeness": "DCI I"},
-        # The exact trees take minutes where these take seconds.
+        # The exact trees take minutes instead of seconds.
         of_factors=lambda codes, factors: dci(codes, factors, fast=True),
     ),
     "sap": Metric(title="SAP", format=".3f", better="higher", of_factors=sap),
@@ -170,7 +170,7 @@ def metric_of(key: str) -> Metric:
     """Return the metric of a flat key, with the title of the part that the key names.
 
     Args:
-        key: A key of METRICS, or one with a part behind it, such as `accuracy 2` or `dci_fast completeness`.
+        key: A key of METRICS, or one followed by a part, such as `accuracy 2` or `dci_fast completeness`.
     """
     name, _, part = key.partition(" ")
     metric = METRICS[name]
@@ -203,7 +203,7 @@ def by_strength(edit: Mapping[str, Any]) -> dict[str, float | None]:
     """Return lists of scores by strength as one score each, such as `accuracy 2`.
 
     Args:
-        edit: `accuracy` and `preservation_error` for each of `strengths`; empty where nothing was edited.
+        edit: `accuracy` and `preservation_error` for each of `strengths`; empty if nothing was edited.
     """
     return {
         f"{name} {strength:g}": edit[name][place]

@@ -1,4 +1,4 @@
-"""The scores of FactorVAE and beta-VAE: which factor do the images of a batch share?"""
+"""The scores of FactorVAE and beta-VAE, which predict the factor that the images of a batch share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy import ndarray
 
 from jacsup.metrics.factors import checked
 
-# From (factor, groups, size, rng) to codes (groups, size, d) of random points; those of a group share a random value of
-# the factor, or nothing if it is None.
+# Maps (factor, groups, size, rng) to codes (groups, size, d) of random points. The points of a group share a random
+# value of the factor, or nothing if it is None.
 Sampler = Callable[[int | None, int, int, np.random.Generator], Float[ndarray, "groups size d"]]
 
 
@@ -24,7 +24,7 @@ def sampler_of(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) ->
 
     Returns:
         A function from a factor (None for no shared factor), a number of groups, their size and a random generator to
-        the codes of the groups (groups, size, d). The sampler raises ValueError for a factor that the points lack.
+        the codes of the groups (groups, size, d). It raises ValueError for a factor that the points do not have.
     """
     codes, factors = checked(codes, factors)
     orders = [np.argsort(factor, kind="stable") for factor in factors.T]
@@ -53,11 +53,11 @@ def factor_vae(
     smallest_std: float = 0.05,
     seed: int = 0,
 ) -> float:
-    """FactorVAE's score, chance to 1: how often the code that varies least tells which factor a batch shares.
+    """FactorVAE's score, chance to 1: how often the code that varies least reveals which factor a batch shares.
 
     Each batch votes for the code with the lowest variance, relative to the code's variance over all images; the
-    prediction is the most frequent factor among the training batches with that vote. The score is 0 if no code may be
-    voted for. Kim & Mnih 2018.
+    prediction is the most frequent factor among the training batches with that vote. The score is 0 if all codes are
+    left out. Kim & Mnih 2018.
 
     Args:
         sampler: A source of batches, such as `sampler_of` returns.
@@ -69,7 +69,7 @@ def factor_vae(
         seed: The seed of the batches.
 
     Raises:
-        ValueError: If a size is too small.
+        ValueError: A size is too small.
     """
     _require(num_factors=num_factors, batch_size=batch_size, num_train=num_train, num_test=num_test)
     rng = np.random.default_rng(seed)
@@ -100,7 +100,7 @@ def beta_vae(
     batch_size: int = 64,
     seed: int = 0,
 ) -> float:
-    """beta-VAE's score, chance to 1: accuracy of a linear classifier that tells which factor pairs share.
+    """beta-VAE's score, chance to 1: accuracy of a linear classifier that predicts which factor pairs share.
 
     Its input is |c - c'|, mean over a batch of pairs that share one factor. Higgins et al. 2017.
 
@@ -113,7 +113,7 @@ def beta_vae(
         seed: The seed of the batches.
 
     Raises:
-        ValueError: If a size is too small.
+        ValueError: A size is too small.
     """
     from sklearn.linear_model import LogisticRegression
 

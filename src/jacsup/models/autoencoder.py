@@ -24,10 +24,10 @@ BACKBONES: dict[type[Any], type[Model]] = {MLP: MLPAutoencoder, Conv: ConvAutoen
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What metrics, figures, `evaluate`, `Editor` and `serve` need of a model, of this package or any other.
+    """The interface that metrics, figures, `evaluate`, `Editor` and `serve` need; a model of any package may have it.
 
-    A model whose factors are attributes has a nuisance part z as well, so its `code_size` is larger than `num_units`.
-    A model with an ordered code returns all its units as y, and an empty z.
+    A model whose factors are attributes also has a nuisance part z, so its `code_size` is larger than `num_units`. A
+    model with an ordered code returns all its units as y, and an empty z.
     """
 
     @property
@@ -69,7 +69,7 @@ class Autoencoder(Protocol):
 
 @runtime_checkable
 class TrainableAutoencoder(Autoencoder, Protocol):
-    """What losses need as well: the network behind `encode`, with its batch statistics."""
+    """The interface that losses need in addition: the network behind `encode`, with its batch statistics."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -84,12 +84,12 @@ def device_of(model: Autoencoder) -> torch.device:
 
 
 def decoding(model: Autoencoder) -> Callable[[Code], Float[Tensor, "b c h w"]]:
-    """Return `decode` of a model whose weights no longer change; it may keep what later images have in common."""
+    """Return `decode` for a model whose weights no longer change; it may reuse results of earlier calls."""
     return model.decoding() if isinstance(model, DiffusionEditor) else model.decode
 
 
 def name_of(model: Autoencoder) -> str:
-    """Return what messages call `model`: the file that it was loaded from, else its class."""
+    """Return the name of `model` in messages: the file that it was loaded from, or else its class."""
     return str(getattr(model, "source", None) or type(model).__name__)
 
 
@@ -106,7 +106,7 @@ def build(
         normalized: End y in a BatchNorm without affine part.
 
     Raises:
-        ValueError: the backbone cannot be built in these sizes.
+        ValueError: The backbone cannot be built in these sizes.
     """
     if isinstance(config, ResidualStudent):
         units, channels = config.teacher_units, config.teacher_z_channels
@@ -124,17 +124,17 @@ def pick_device(name: str) -> torch.device:
         name: cpu, cuda, cuda:N, mps, or auto for the first GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: There is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"(cpu|cuda)(:[0-9]+)?|mps", name):
         raise ValueError(f"device is '{name}'; must be auto, cpu, cuda, cuda:N or mps")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device is 'mps', but torch sees no such GPU here; use cpu or auto")
+        raise ValueError("device is 'mps', but torch finds no such GPU; use cpu or auto")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device is '{name}', but torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
+        raise ValueError(f"device is '{name}', but torch finds {torch.cuda.device_count()} GPUs; use cpu or auto")
     return device
 
 

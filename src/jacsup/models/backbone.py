@@ -1,4 +1,4 @@
-"""What a backbone must offer to be trained, stored and grown by this package."""
+"""The base class of the backbones that this package trains, stores and grows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Model(nn.Module):
     """Base class of the backbones; each is listed in `jacsup.models.BACKBONES` under its config's class.
 
     A subclass takes the arguments of this class, builds `encoder` and `decoder`, and defines `code_size`, `encode` and
-    `decode`. To grow, it appends what is new to the weights' dimensions.
+    `decode`. When a model grows, new entries come last in each dimension of the weights.
 
     Attributes:
-        channels_last: Whether images are laid out channels last in memory, as convolutions on a GPU want them.
+        channels_last: Whether images are stored channels last in memory, which suits convolutions on a GPU.
         launch_bound: Whether a training step on a GPU mostly waits for Python to launch its kernels.
         encoder: The network of E.
         decoder: The network of D.
         code_layer: Name of the layer that computes the code.
         norm_layer: Name of the BatchNorm that follows it if `normalized`.
-        passes_per_edit: How often the decoder's network runs for one image of changed factors.
-        in_bfloat16: Compute the layers in bfloat16; weights, statistics, codes and images stay as they are.
+        passes_per_edit: How often the decoder's network runs to edit one image.
+        in_bfloat16: Compute the layers in bfloat16; weights, statistics, codes and images keep their types.
         source: The file that the model was loaded from.
     """
 
@@ -51,7 +51,7 @@ class Model(nn.Module):
         *,
         normalized: bool = False,
     ):
-        """Store what the model is built from.
+        """Store the arguments that the model is built from.
 
         Args:
             config: Layers and value range.
@@ -69,10 +69,10 @@ class Model(nn.Module):
         self.register_load_state_dict_pre_hook(_fold_code_bias)
 
     def drop_code_bias(self) -> None:
-        """Remove the bias of the layer before the BatchNorm, which subtracts it again.
+        """Remove the bias of the layer before the BatchNorm, which would subtract it again.
 
-        Its gradient is rounding noise, which Adam turns into full steps: it would wander, with the running mean behind
-        it. A subclass calls this last, so that the other weights are drawn as if the bias were there.
+        Its gradient is only rounding noise, which Adam turns into full steps, so that the bias and the running mean
+        would drift. A subclass calls this last, so that the other weights are initialised as if the bias existed.
         """
         self.get_submodule(self.code_layer).register_parameter("bias", None)
 
@@ -104,7 +104,7 @@ class Model(nn.Module):
 
 
 def _fold_code_bias(model: Model, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Subtract a bias that files and checkpoints of version 0.1 have before the BatchNorm from its running mean."""
+    """Fold the bias before the BatchNorm, which files and checkpoints of version 0.1 have, into its running mean."""
     if not model.normalized:
         return
     bias, mean = f"{prefix}{model.code_layer}.bias", f"{prefix}{model.norm_layer}.running_mean"

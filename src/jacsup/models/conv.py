@@ -23,7 +23,7 @@ SMALLEST_SPLIT_SIDE = 8
 
 @final
 class ConvAutoencoder(Model):
-    """Images (b, c, s, s) in `value_range` to a code of num_units factors y and z_channels maps z, and back.
+    """Map images (b, c, s, s) in `value_range` to a code of num_units factors y and z_channels maps z, and back.
 
     z is the map (z_channels, m, m), flattened; m = s / 2^(layers + 1), as each layer halves the side.
     """
@@ -54,7 +54,7 @@ class ConvAutoencoder(Model):
             normalized: End y in a BatchNorm without affine part, as the first teacher of an ordered code does.
 
         Raises:
-            ValueError: images are not square, or have a side that the layers do not divide.
+            ValueError: The images are not square, or the layers do not divide their side.
         """
         super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
         colours, height, width = image_shape
@@ -62,7 +62,7 @@ class ConvAutoencoder(Model):
         if height != width or height not in IMAGE_SIZES or not map_side:
             raise ValueError(
                 f"images are {height}x{width} and model.channels has {len(config.channels)} layers; images must be "
-                f"square with a side of {', '.join(map(str, IMAGE_SIZES))} pixels, with at most log2(side) - 1 layers"
+                f"square with a side of {', '.join(map(str, IMAGE_SIZES))} pixels and at most log2(side) - 1 layers"
             )
         self.encoder = _Encoder(config, colours, num_units, z_channels, normalized)
         self.decoder = _Decoder(config, colours, num_units, z_channels, map_side)
@@ -92,8 +92,8 @@ class ConvAutoencoder(Model):
 class _Encoder(nn.Module):
     """Convolutions to num_units + z_channels maps; the first num_units, averaged over space, are y.
 
-    Differs from the paper: the last layer is a bare convolution, because a code must easily reach both signs; A.2 can
-    be read as ending in a full block, which `code_block` adds.
+    Differs from the paper: the last layer is a convolution alone, because a code must easily reach both signs. A.2 can
+    also be read as ending in a full block, which `code_block` adds.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, normalized: bool):
@@ -119,7 +119,7 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """Mirror of the encoder; every layer sees y, except the last `layers_without_y`.
 
-    In those, y could only add the same pattern to all images, which the encoder alone would read as an attribute.
+    In those, y could only add the same pattern to all images, which only the encoder would recognise as an attribute.
     """
 
     def __init__(self, config: Conv, colours: int, num_units: int, z_channels: int, map_side: int):
@@ -146,7 +146,7 @@ class _Decoder(nn.Module):
 class Up(nn.Module):
     """Transposed convolution (kernel 4, stride 2, padding 1) of maps and of y as constant channels.
 
-    The weights of y are a separate tensor, None without y, so that both kinds of input grow by appending rows.
+    The weights of y are a separate tensor (None without y), so that both inputs can grow by appending rows.
     """
 
     def __init__(self, inputs: int, num_units: int, outputs: int, *, bias: bool = False):
@@ -158,14 +158,14 @@ class Up(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, features: Float[Tensor, "b i s s"], y: Float[Tensor, "b k"]) -> Float[Tensor, "b o t t"]:
-        """Return the sum of both, at twice the side."""
+        """Return the transposed convolution of maps and y, at twice the side."""
         side = features.shape[2]
         if self.y_weight is None:
             return self._up(features, self.weight, self.bias)
         if side < SMALLEST_SPLIT_SIDE or not len(self.weight):
             maps = torch.cat([features, _constant(y, side)], dim=1)
             return self._up(maps, torch.cat([self.weight, self.y_weight]), self.bias)
-        # The convolution of a constant differs only at the border: that of a 2x2 map has all its values.
+        # The convolution of a constant varies only at the border, so that of a 2x2 map contains all its values.
         pattern = self._up(_constant(y, 2), self.y_weight, self.bias)
         return self._up(features, self.weight) + _continued(pattern, 2 * side)
 
@@ -178,7 +178,7 @@ def _constant(y: Tensor, side: int) -> Tensor:
 
 
 def _continued(pattern: Float[Tensor, "b c 4 4"], side: int) -> Float[Tensor, "b c s s"]:
-    """The 4x4 pattern at a larger side: the border stays, the inner 2x2 repeats."""
+    """The 4x4 pattern extended to a larger side: the border is kept, the inner 2x2 is repeated."""
     # Two dimensions at a time: with four, torch.cat would choose another memory layout.
     repeats, pixels = side // 2 - 1, pattern.permute(0, 2, 3, 1)
     first, inner, last = (part.flatten(2) for part in pixels.split([1, 2, 1], dim=2))

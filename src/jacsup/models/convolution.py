@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from jacsup.models.linear import has_fast_products, product
 
 SETTING = {"stride": 2, "padding": 1}
-# On a CPU, maps of at least this side are laid out channels last, which is up to 3 times as fast.
+# On a CPU, maps of at least this side are stored channels last, which is up to 3 times as fast.
 WIDE_SIDE = 16
 # With at least this many pairs of channels, a convolution is one matrix product, which is 3 times as fast.
 MANY_PAIRS = 2**18

@@ -1,4 +1,4 @@
-"""A model of photographs: a classifier reads the attributes, and a diffusion model draws what they change."""
+"""A model of photographs: a classifier predicts the attributes, and a diffusion model draws the edits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ HALF = 2
 GROUPS = 8
 HEADS = 4
 FREQUENCIES = 16
-# Factors that differ by less than this from those of the photo itself change nothing.
+# A factor that differs by less than this from the photo's own is not edited.
 LEAST_CHANGE = 1e-4
-# How many edits' passes `decoding` keeps, each a few images for each photo: the chunks of 1,000 photos at 64 pixels.
+# Number of edits whose passes `decoding` keeps, each a few images per photo: enough for 1,000 photos of 64 pixels.
 MOST_KEPT = 32
 
 Start = Callable[..., tuple[Tensor, ...]]
@@ -36,11 +36,11 @@ Start = Callable[..., tuple[Tensor, ...]]
 
 @final
 class DiffusionEditor(Model):
-    """Photographs x (b, c, s, s) to the factors y that they show, with x itself as z, and back with other factors.
+    """Map photographs x (b, c, s, s) to their factors y, with x itself as z, and back with other factors.
 
-    The decoder is a denoiser D(x + sigma n; sigma, y), trained to restore photographs from noise with their labels. An
-    edit is the path between the denoiser's distributions for the photo's own factors and for the wanted ones, from the
-    photo on (FlowEdit, Kulikov et al. 2025), with the same noise on both: D(E(x), x) = x.
+    The decoder is a denoiser D(x + sigma n; sigma, y), trained to restore photographs from noise, given their labels.
+    An edit starts at the photo and follows the path between the denoiser's distributions for the photo's own factors
+    and for the wanted ones, with the same noise for both (FlowEdit, Kulikov et al. 2025). So D(E(x), x) = x.
     """
 
     channels_last = True
@@ -66,10 +66,10 @@ class DiffusionEditor(Model):
             image_shape: Channels, height and width.
             num_units: Number of attributes.
             z_channels: Channels of z, which are those of the image.
-            normalized: Not supported: attributes have their own scale.
+            normalized: Not used: attributes have their own scale.
 
         Raises:
-            ValueError: images are not square or have a side that the layers do not divide, or z is not an image.
+            ValueError: The images are not square, the layers do not divide their side, or z is not an image.
         """
         super().__init__(config, image_shape, num_units, z_channels, normalized=normalized)
         colours, height, width = image_shape
@@ -77,16 +77,16 @@ class DiffusionEditor(Model):
         most_halved = math.lcm(*halvings)
         if height != width or height % most_halved:
             raise ValueError(
-                f"images are {height}x{width}; for these widths of layers they must be square with a side that "
-                f"{most_halved} divides"
+                f"images are {height}x{width}; with this model's layers they must be square, with a side that is a "
+                f"multiple of {most_halved}"
             )
         if z_channels not in (0, colours):
-            raise ValueError(f"z_channels is {z_channels}; it must be {colours}, as z is the image itself")
+            raise ValueError(f"z_channels is {z_channels}; it must be {colours}, because z is the image itself")
         self.encoder = _Classifier(config.encoder_channels, colours, num_units)
         self.decoder = Denoiser(config, colours, num_units)
-        # Of each factor to be lowered (row 0) and raised.
+        # The guidance for lowering (row 0) and raising (row 1) each factor.
         self.register_buffer("guidance", torch.full((2, num_units), config.guidance))
-        # The same noise for every photo, on every machine.
+        # The same noise for all photos, on all machines.
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
         self.register_buffer("noise", noise, persistent=False)
@@ -105,11 +105,11 @@ class DiffusionEditor(Model):
         return Code(y.to(x.dtype), x.flatten(1))
 
     def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
-        """D(y, z): the image z with the factors y; z itself where they are those that it has."""
+        """D(y, z): the image z with the factors y; z itself if they equal its own."""
         return self._decode(code, self._start)
 
     def decoding(self) -> Callable[[Code], Float[Tensor, "b c s s"]]:
-        """Return `decode` for weights that no longer change: to move the same slider again takes half the passes."""
+        """Return `decode` for fixed weights; moving the same slider again takes half the passes."""
         kept = lru_cache(MOST_KEPT)(lambda edit: self._start(*edit.of))
         return lambda code: self._decode(code, lambda *of: kept(_Edit.of_tensors(*of)))
 
@@ -134,7 +134,7 @@ class DiffusionEditor(Model):
         Args:
             noisy: Photographs plus noise of standard deviation sigma.
             sigma: Above 0, one for each photograph.
-            y: Their attributes: -1 without, 1 with it, 0 for unknown.
+            y: Their attributes, shape (b, k): -1 without, 1 with it, 0 for unknown.
         """
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
@@ -144,12 +144,12 @@ class DiffusionEditor(Model):
         levels = [*self.config.noise_levels, 0.0]
         most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
         direction = wanted / most
-        # The largest change becomes that between -1 and 1, where the denoiser has learned it; what it changes in the
-        # image then counts as often as was asked for.
+        # The largest change is scaled to that between -1 and 1, which the denoiser has learned. Its effect on the image
+        # is then multiplied by the inverse.
         kept = own.clamp(-1, 1) * (1 - direction.abs())
         source, target = kept - direction, kept + direction
         weights = torch.where(direction > 0, self.guidance[1], self.guidance[0]) * most / 2
-        # Each factor is changed by itself, so that it counts as it does alone.
+        # Each factor is changed separately, so that its effect is the same as alone.
         columns = torch.eye(self.num_units, dtype=torch.bool, device=x.device)
         targets = [torch.where(columns[factor], target, source) for factor in factors]
         started = start(x, source, *targets)
@@ -165,12 +165,12 @@ class DiffusionEditor(Model):
         return edited
 
     def _start(self, x: Tensor, source: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:
-        """What an edit needs whatever its strength: x denoised at each level, and with each target at the first."""
+        """The passes of an edit that do not depend on its strength: x at each level, and each target at the first."""
         of_photo = [(x, number, source) for number in range(len(self.noise))]
         return self._denoised([*of_photo, *((x, 0, target) for target in targets)])
 
     def _denoised(self, passes: Sequence[tuple[Tensor, int, Tensor]]) -> tuple[Tensor, ...]:
-        """Photographs, each with the noise of the level of a number, denoised with the factors y; all in one batch."""
+        """Photographs with the noise of the numbered levels, denoised with the factors y, in one batch."""
         levels = self.config.noise_levels
         noisy = torch.cat([x + levels[number] * self.noise[number] for x, number, _ in passes])
         sigma = torch.cat([torch.full_like(y[:, 0], levels[number]) for _, number, y in passes])
@@ -180,7 +180,7 @@ class DiffusionEditor(Model):
 
 @dataclass(frozen=True)
 class _Edit:
-    """Tensors that are equal if their contents are."""
+    """Tensors that are equal if their contents are equal."""
 
     content: bytes
     of: tuple[Tensor, ...] = field(compare=False)
@@ -191,7 +191,7 @@ class _Edit:
 
 
 class _Classifier(nn.Module):
-    """Convolutions that halve the side, and the mean over space of the last maps to num_units numbers."""
+    """Convolutions that halve the side, and a linear layer from the mean of the last maps to num_units numbers."""
 
     def __init__(self, channels: tuple[int, ...], colours: int, num_units: int):
         super().__init__()
@@ -237,7 +237,7 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
         """Return the denoised images; see `DiffusionEditor.denoise`."""
-        # EDM, table 1: the network sees unit variance, and adds more to the image the more noise there is.
+        # EDM, table 1: the network's input has unit variance, and its output counts more the more noise there is.
         variance = (sigma**2 + DEVIATION**2)[:, None, None, None]
         angles = sigma.log()[:, None] / 4 * self.frequencies
         embedding = F.silu(self.of_sigma(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.of_y(y))
@@ -274,7 +274,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention between all places of a map."""
+    """Self-attention between all positions of a map."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -289,7 +289,7 @@ class _Attention(nn.Module):
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with all weights 0: what it is added to starts as it is."""
+    """The layer with all weights set to 0, so that adding its output changes nothing at first."""
     for weight in layer.parameters():
         nn.init.zeros_(weight)
     return layer

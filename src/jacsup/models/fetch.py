@@ -9,7 +9,7 @@ from pathlib import Path
 HUB = "hf:"
 FILE = "model.safetensors"
 SHIPPED = Path(str(files("jacsup") / "shipped"))
-# Eileen Collins, photographed by NASA: public domain. The image is scikit-image's `astronaut`.
+# Eileen Collins, photographed by NASA (public domain); the image `astronaut` of scikit-image.
 PORTRAIT = SHIPPED / "portrait.jpg"
 
 
@@ -25,7 +25,7 @@ def download(name: str) -> Path:
         name: hf:owner/name[@revision].
 
     Raises:
-        ValueError: there is no such model, no connection, or no huggingface_hub.
+        ValueError: There is no such model or no connection, or huggingface_hub is missing.
     """
     try:
         from huggingface_hub import hf_hub_download
@@ -41,5 +41,5 @@ def download(name: str) -> Path:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{name} cannot be fetched from the Hub: {reason}; must be hf:owner/name[@revision], a repository "
-            f"with a {FILE}"
+            f"that contains a {FILE}"
         ) from None

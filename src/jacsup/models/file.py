@@ -1,4 +1,4 @@
-"""The file that stores a model: weights, factors and how it was trained."""
+"""The file of a model: its weights, its factors and how it was trained."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from jacsup.models.fetch import HUB, download, shipped
 from jacsup.run import Run
 
 FORMAT = "jacsup-model-1"
-# An attribute counts as learned if m+ - m- is at least this.
+# An attribute is learned if m+ - m- is at least this.
 LEARNED = 0.2
 # Edits of an attribute are weak if a judge sees fewer than this share of them.
 WEAK = 0.5
-# The numbers that a factor has.
+# The fields of a factor that are numbers.
 NUMBERS = ("mean", "std", "p01", "p99", "m_minus", "m_plus", "seen")
-# What a file is refused as.
+# The message about a file that is not a model.
 WHAT = "not a jacsup model"
 # Prefix of the names of tensors that are not weights.
 TYPICAL = "typical."
@@ -46,10 +46,10 @@ class Factor:
         std: Standard deviation of y.
         p01: 1st percentile of y.
         p99: 99th percentile of y.
-        m_minus: Of an attribute, the mean of y over images without it.
-        m_plus: Of an attribute, the mean of y over images with it.
+        m_minus: For an attribute, the mean of y over images without it.
+        m_plus: For an attribute, the mean of y over images with it.
         mutually_exclusive: Attributes that this one excludes.
-        seen: Of a calibrated attribute, the share of photos in which a judge sees an edit to strength 1 or -1.
+        seen: For a calibrated attribute, the share of photos in which a judge sees an edit to strength 1 or -1.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Factor:
 
     @property
     def weak(self) -> str:
-        """What a user should know of an attribute whose edits are often not seen; empty for others."""
+        """A warning about an attribute whose edits are often not seen; empty for others."""
         if self.seen is None or self.seen >= WEAK:
             return ""
         return f"a classifier sees this edit in {self.seen:.0%} of photos; stronger ones change other attributes too"
@@ -77,7 +77,7 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Typical:
-    """What is typical of training images, to recognize an image unlike them.
+    """Statistics of the training images, with which images unlike them are recognised.
 
     Attributes:
         mean: Mean of each value of the code.
@@ -92,10 +92,13 @@ class Typical:
     mse: float
 
     def distance_from(self, units: Float[Tensor, "n u"]) -> Float[Tensor, " n"]:
-        """Return the distance of codes `units` from the mean: root mean square of its values in standard deviations.
+        """Return the distance of codes `units` from the mean: root mean square of their values in standard deviations.
 
         Args:
             units: Codes, y and z in one row, shape (n, u).
+
+        Returns:
+            The distances, shape (n,); about 1 for a typical image.
         """
         return ((units - self.mean) / self.std.clamp(min=1e-6)).square().mean(dim=1).sqrt()
 
@@ -109,7 +112,7 @@ class ModelInfo:
         recipe: Name of the recipe that trained the model.
         data: The data set that it was trained on.
         metrics: Scores on test images, by name.
-        typical: What is typical of its training images, if known.
+        typical: Statistics of its training images, if known.
     """
 
     factors: tuple[Factor, ...]
@@ -128,9 +131,9 @@ def factor_statistics(y: Float[Tensor, "n k"]) -> tuple[Factor, ...]:
     """Return factors named `unit N` with mean, standard deviation, 1st and 99th percentile.
 
     Args:
-        y: The factors of a training set's images.
+        y: The factors of a training set's images, shape (n, k).
     """
-    # Sorting is exact at any size; torch.quantile refuses more than 16 million values.
+    # Sorting is exact at any size; torch.quantile does not accept more than 16 million values.
     low, high = (y.sort(dim=0).values[round(share * (len(y) - 1))] for share in (0.01, 0.99))
     rows = torch.stack([y.mean(0), y.std(0), low, high], dim=1).tolist()
     return tuple(
@@ -145,7 +148,7 @@ def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = t
         path: The file to write.
         model: The model.
         info: Its metadata.
-        dtype: Type of the floating-point numbers in the file; float16 halves it.
+        dtype: Type of the floating-point numbers in the file; float16 halves its size.
     """
     metadata = {
         "format": FORMAT,
@@ -167,7 +170,7 @@ def save_model(path: Path, model: Model, info: ModelInfo, dtype: torch.dtype = t
         name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in tensors.items()
     }
-    # A single entry: safetensors writes several in random order, but equal models should give equal files.
+    # A single entry, because safetensors writes several in random order, but equal models should give equal files.
     write_atomically(path, save(tensors, {"jacsup": json.dumps(metadata)}))
 
 
@@ -178,10 +181,10 @@ def model_file(where: str | Path) -> Path:
         where: A run folder (its newest finished stage), a model file, a shipped model's name, or hf:owner/name.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: There is no such model.
     """
     path = Path(where)
-    # A folder that is not a run but has the name of a shipped model, such as one of images, is ignored.
+    # A folder that is not a run but has the name of a shipped model, such as a folder of photos, is ignored.
     if path.is_dir() and ((path / "recipe.json").is_file() or str(where) not in shipped()):
         run = Run(path)
         newest = run.newest_model()
@@ -195,7 +198,7 @@ def model_file(where: str | Path) -> Path:
     known = shipped()
     if str(where) not in known:
         others = f", shipped model ({', '.join(known)})" if known else ""
-        raise ValueError(f"{path}: no such run folder or model file{others}; models on the Hub are hf:owner/name")
+        raise ValueError(f"{path}: no such run folder or model file{others}; pass models on the Hub as hf:owner/name")
     return known[str(where)]
 
 
@@ -204,41 +207,44 @@ def load_metadata(path: Path, name: str | Path | None = None) -> dict[str, Any]:
 
     Args:
         path: The file.
-        name: What the user calls it, for the message.
+        name: The user's name for it, for the error message.
 
     Raises:
-        ValueError: the file is not a model.
+        ValueError: The file is not a model.
     """
     with refusing(name or path, WHAT), safe_open(path, "pt") as file:
         metadata = json.loads((file.metadata() or {}).get("jacsup", "{}"))
         stated = metadata.get("format")
         if stated != FORMAT:
-            raise ValueError(f"its format is {stated!r:.40}, not '{FORMAT}'")
+            raise ValueError(f"its format is {stated!r:.40}; must be '{FORMAT}'")
     return metadata
 
 
 def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
-    """Load a trained model, in eval mode. Nothing is ever unpickled.
+    """Load a trained model, in eval mode. Files are never unpickled.
 
     Args:
         where: A run folder (its newest finished stage), a model file, a shipped model's name, or hf:owner/name.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
+
+    Returns:
+        The model: `encode` maps images (b, c, h, w) in its `value_range` to a `Code`, and `decode` maps codes back.
 
     Raises:
-        ValueError: there is no such model or device.
+        ValueError: There is no such model or device, or the file is not a model.
     """
     path = model_file(where)
-    # Of the Hub, the user does not know the file in its cache.
+    # For a model on the Hub, the user does not know the file in the cache.
     name = where if str(where).startswith(HUB) else path
     metadata, place = load_metadata(path, name), pick_device(str(device))
     with refusing(name, WHAT):
         config = from_dict(ModelConfig, metadata["model"], "model")
         shape, sizes = tuple(metadata["image_shape"]), (metadata["num_units"], metadata.get("z_channels", 0))
         if len(shape) != 3 or not all(type(size) is int for size in (*shape, *sizes)) or min(*shape, sizes[0]) < 1:
-            raise ValueError(f"it makes {shape!r:.60} images of {sizes!r:.60} factors and channels of z")
+            raise ValueError(f"image_shape is {shape!r:.60}, and num_units and z_channels are {sizes!r:.60}")
         config.require_valid(supervised=sizes[1] > 0)
         build_it = partial(build, config, shape, *sizes, normalized=metadata["normalized"])
-        # Costs nothing, whatever sizes a stranger's file states.
+        # Building on this device costs nothing, whatever sizes an untrusted file states.
         with torch.device("meta"):
             expected = build_it().state_dict()
         weights = _weights(path, expected)
@@ -249,30 +255,30 @@ def load(where: str | Path, device: str | torch.device = "cpu") -> Model:
 
 
 def _weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in a file; ValueError unless they are as expected and finite."""
+    """The weights in a file. Raises ValueError unless they are finite and have the expected shapes."""
     with safe_open(path, "pt") as file:
         shapes = {name: (*file.get_slice(name).get_shape(),) for name in file.keys() if not name.startswith(TYPICAL)}
         wanted = {name: (*weight.shape,) for name, weight in expected.items()}
         for name, size in wanted.items():
-            # What older files have besides is up to the layers.
+            # Additional weights in older files are handled by the layers.
             if shapes.get(name) != size:
                 stored = shapes.get(name, "missing")
-                raise ValueError(f"its weights '{name}' are {stored}, but its description makes them {size}")
+                raise ValueError(f"the shape of its weights '{name}' is {stored}; must be {size}")
         weights = {name: file.get_tensor(name) for name in shapes}
     for name, weight in weights.items():
         if not weight.isfinite().all():
-            raise ValueError(f"its weights '{name}' are not all finite")
+            raise ValueError(f"its weights '{name}' contain inf or nan")
     return weights
 
 
 def load_info(where: str | Path | Autoencoder) -> ModelInfo:
-    """Return what is stored with a model: its factors, their statistics, and its scores.
+    """Return the metadata stored with a model: its factors, their statistics, and its scores.
 
     Args:
         where: What `load` takes, or a model that `load` has returned.
 
     Raises:
-        ValueError: `where` is a model that was not loaded from a file.
+        ValueError: `where` is a model that was not loaded from a file, or there is no such model.
     """
     if isinstance(where, str | Path):
         path = model_file(where)
@@ -285,12 +291,12 @@ def load_info(where: str | Path | Autoencoder) -> ModelInfo:
     with refusing(path, WHAT):
         factors = tuple(map(_factor, metadata["factors"]))
         if len(factors) != metadata["num_units"]:
-            raise ValueError(f"it describes {len(factors)} factors of {metadata['num_units']!r:.20}")
+            raise ValueError(f"it describes {len(factors)} factors; must be {metadata['num_units']!r:.20}")
         data = from_dict(DataConfig, metadata["data"], "data")
         typical = _typical(path, metadata["typical"]) if "typical" in metadata else None
         recipe, metrics = metadata["recipe"], metadata["metrics"]
         if not isinstance(recipe, str) or not isinstance(metrics, dict):
-            raise ValueError("its recipe must be a name, and its metrics must be named")
+            raise ValueError("its recipe must be text, and its metrics an object")
     return ModelInfo(factors=factors, recipe=recipe, data=data, metrics=metrics, typical=typical)
 
 
@@ -312,5 +318,5 @@ def _typical(path: Path, stored: dict[str, Any]) -> Typical:
     with safe_open(path, "pt") as file:
         mean, std = (file.get_tensor(TYPICAL + name).float() for name in ("mean", "std"))
     if mean.shape != std.shape or mean.dim() != 1 or not (mean.isfinite() & std.isfinite()).all():
-        raise ValueError("what is typical of its codes is not two rows of finite numbers")
+        raise ValueError("the typical mean and standard deviation of its codes must be two rows of finite numbers")
     return Typical(mean=mean, std=std, distance=float(stored["distance"]), mse=float(stored["mse"]))

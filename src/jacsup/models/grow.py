@@ -1,4 +1,4 @@
-"""Grow a teacher into a student that starts from its weights and, at first, gives the same output."""
+"""Grow a teacher into a student that starts with its weights and, at first, gives the same output."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jacsup.models.autoencoder import Model, build
 
 
 def grow(teacher: Model, num_units: int, z_channels: int, growth: Growth) -> Model:
-    """Return a student with more units or channels that starts from the teacher's weights.
+    """Return a student with more units or channels that starts with the teacher's weights.
 
     New units and channels come last. With Growth(new="zero") the decoder ignores them at first, so the output is the
-    teacher's. New weights of the encoder start as in a fresh layer, from torch's global random state.
+    teacher's. New weights of the encoder are initialised as in a new layer, from torch's global random state.
 
     Args:
         teacher: The model to grow.
         num_units: Number of factors y of the student.
         z_channels: Channels of its nuisance part z.
-        growth: How the decoder's new weights start.
+        growth: How the decoder's new weights are initialised.
     """
     assert num_units >= teacher.num_units and z_channels >= teacher.z_channels
     student = build(teacher.config, teacher.image_shape, num_units, z_channels, normalized=False)

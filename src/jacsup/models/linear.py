@@ -1,4 +1,4 @@
-"""Matrix products for training on a CPU, by oneDNN instead of BLAS, fused with activations."""
+"""Matrix products for training on a CPU by oneDNN instead of BLAS, fused with activations."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FUSED: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.Tanh: "tanh"}
 class Linear(nn.Linear):
     """nn.Linear whose three products per training step run in oneDNN on a CPU.
 
-    The function is the same up to float32's rounding. On AMD's AVX-512 cores each product takes half the time.
-    Other dtypes, other devices and evaluation with gradients use nn.Linear's own path, which all of torch.func can
+    The result is the same up to float32 rounding. On AMD's AVX-512 cores each product takes half the time. Other
+    dtypes, other devices and evaluation with gradients use nn.Linear's own code, which all of torch.func can
     differentiate.
     """
 
@@ -49,14 +49,14 @@ class Layers(nn.Sequential):
 
 
 def has_fast_products(x: Tensor, *, training: bool) -> bool:
-    """Return whether `product` works for `x` and has all the derivatives that may be needed."""
+    """Return whether `product` supports `x` and has all derivatives that may be needed."""
     if torch.compiler.is_compiling() or not (x.is_cpu and x.dtype == torch.float32 and ONEDNN):
         return False
     return (training or not torch.is_grad_enabled()) and not torch.is_autocast_enabled("cpu")
 
 
 def lowered(x: Tensor, *, bfloat16: bool) -> AbstractContextManager[Any]:
-    """Return a context in which layers compute in bfloat16 if asked to; else a surrounding autocast is kept."""
+    """Return a context in which layers compute in bfloat16 if `bfloat16` is true, and otherwise as outside of it."""
     return torch.autocast(x.device.type, torch.bfloat16) if bfloat16 else nullcontext()
 
 
@@ -66,7 +66,7 @@ def product(
     bias: Float[Tensor, " o"] | None,
     activation: Activation = "none",
 ) -> Float[Tensor, "b o"]:
-    """activation(x @ weight.T + bias) with gradients, in float32 on a CPU."""
+    """Return activation(x @ weight.T + bias) with gradients, in float32 on a CPU."""
     return _Product.apply(x, weight, bias, activation)
 
 

@@ -17,7 +17,7 @@ from jacsup.models.linear import Layers, Linear, lowered
 
 @final
 class MLPAutoencoder(Model):
-    """Images (b, c, h, w) in `value_range` to a code of `num_units` ordered units and back.
+    """Map images (b, c, h, w) in `value_range` to a code of `num_units` ordered units and back.
 
     Differs from the paper: the printed first layer of 768 inputs is a misprint for 784 = 28 * 28.
     """
@@ -79,7 +79,7 @@ class MLPAutoencoder(Model):
 
 
 def dense_layers(sizes: tuple[int, ...]) -> list[nn.Module]:
-    """Return linear layers of these widths with a ReLU between each two.
+    """Return linear layers of these widths, with a ReLU between consecutive layers.
 
     Args:
         sizes: Widths, from the input's to the output's.

@@ -16,17 +16,17 @@ from jacsup.models.backbone import Model
 from jacsup.models.linear import Layers
 from jacsup.models.mlp import dense_layers
 
-# Of a unit that never changes, which z divides by it.
+# The smallest standard deviation that z divides by, for units that never change.
 LEAST_DEVIATION = 1e-3
 
 
 def addition_sizes(
     config: Residual | ResidualStudent, sizes: tuple[int, int], of_teacher: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return how many units and channels of z the autoencoder of the rest has.
+    """Return the numbers of units and of channels of z of the autoencoder of the rest.
 
     Args:
-        config: What its decoder sees of the teacher's code.
+        config: The settings, with the part of the teacher's code that its decoder sees.
         sizes: Units and channels of the student.
         of_teacher: Units and channels of its teacher.
     """
@@ -41,18 +41,18 @@ def addition_sizes(
 class ResidualAutoencoder(Model):
     """A frozen teacher, and an autoencoder that adds what the teacher's reconstruction lacks.
 
-    The factors y are those that the teacher's encoder predicts. `addition` has an encoder E_R, whose u describes the
-    rest of the image (it reads the image or the rest itself), and a decoder R, whose image is added to the teacher's.
+    The factors y are those that the teacher's encoder predicts. `addition` has an encoder E_R, whose output u describes
+    the rest of the image (its input is the image or the rest), and a decoder R, whose image is added to the teacher's.
 
-    Without `sees_y`, at a fixed u, the Jacobian in y is exactly the teacher's. What the code holds besides y is u
-    itself or, with `moments`, z = (u - m(y)) / s(y), m and s being the mean and the standard deviation of u given y. z
-    then says nothing of y in these two moments, and an edit of y takes u along, so that the old factors leave no traces
-    in R's image; the Jacobian at a fixed z is the teacher's plus what R adds on the way.
+    Without `sees_y`, at a fixed u, the Jacobian in y is exactly the teacher's. Besides y, the code contains u itself
+    or, with `moments`, z = (u - m(y)) / s(y), where m and s are the mean and the standard deviation of u given y. In
+    these two moments, z then does not depend on y, and an edit of y changes u with it, so that the old factors leave no
+    traces in R's image. The Jacobian at a fixed z is the teacher's plus the effect of y on u.
 
-    With `grown`, R(z_T, u) = D_N(0, z_T, u) - D_T(0, z_T): D_N is the teacher's decoder, grown.
+    With `grown`, R(z_T, u) = D_N(0, z_T, u) - D_T(0, z_T), where D_N is the teacher's decoder, grown.
 
-    An ordered code has the teacher's units first, and the new ones are turned by `basis`; a code of attributes has the
-    teacher's z before the new one.
+    An ordered code has the teacher's units first, then the new ones, rotated by `basis`. A code of attributes has the
+    teacher's z first, then the new z.
     """
 
     config: ResidualStudent
@@ -67,9 +67,9 @@ class ResidualAutoencoder(Model):
         Args:
             config: What the networks are built from.
             teacher: The trained teacher; it is frozen.
-            addition: The autoencoder of the rest. Its code begins with what its decoder sees of the teacher's: the
-                factors with `sees_y`, factors and z with `grown`; its encoder's values of these are not used. Of a
-                teacher of attributes it has no own units, only a z.
+            addition: The autoencoder of the rest. Its code begins with the part of the teacher's code that its decoder
+                sees: the factors with `sees_y`, factors and z with `grown`; its encoder's values of these are not used.
+                If the teacher's factors are attributes, it has no units of its own, only a z.
         """
         new_units = addition.num_units - (teacher.num_units if config.sees_y or config.grown else 0)
         z_channels = addition.z_channels + (0 if config.grown else teacher.z_channels)
@@ -80,12 +80,12 @@ class ResidualAutoencoder(Model):
         new_size = addition.code_size - self.num_seen
         sizes = (teacher.num_units, *config.moments, 2 * new_size)
         self.moments = Layers(*dense_layers(sizes)) if config.moments else nn.Identity()
-        # The units of the code are u or z times the basis; a code of attributes has no order.
+        # The units of an ordered code are u or z times the basis; a code of attributes has no order.
         self.register_buffer("basis", torch.eye(new_units))
         self.register_buffer("inverse", torch.eye(new_units))
 
     def train(self, mode: bool = True) -> ResidualAutoencoder:
-        """Switch the new networks between training and evaluation; the teacher stays in evaluation.
+        """Switch the new networks between training and eval mode; the teacher stays in eval mode.
 
         Args:
             mode: Whether to train.
@@ -115,7 +115,7 @@ class ResidualAutoencoder(Model):
         return self.teacher.code_size + self.addition.code_size - self.num_seen
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Code:
-        """E(x): the teacher's code and that of the rest.
+        """E(x): the teacher's code and the code of the rest.
 
         Args:
             x: Images in the value range.
@@ -157,11 +157,11 @@ class ResidualAutoencoder(Model):
         return self.addition.encode(x - x_hat if self.config.reads == "rest" else x).units[:, self.num_seen :]
 
     def decode_rest(self, known: Code, u: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
-        """Return R, what is added to the teacher's image.
+        """Return R, the image that is added to the teacher's.
 
         Args:
-            known: The teacher's code, of which R sees what the config says.
-            u: The rest.
+            known: The teacher's code; R sees the part of it that the config selects.
+            u: The code of the rest, shape (b, d).
         """
         if self.config.grown:
             known = Code(torch.zeros_like(known.y), known.z)
@@ -182,7 +182,7 @@ class ResidualAutoencoder(Model):
         """Return a model of the same networks that adds another amount of R(u).
 
         Args:
-            amount: 1 is sharpest, less gives more control; 0 shows the teacher's image.
+            amount: From 0 to 1: 1 is sharpest, less gives more control, and 0 gives the teacher's image.
 
         Raises:
             ValueError: The amount is not between 0 and 1.
@@ -193,10 +193,10 @@ class ResidualAutoencoder(Model):
         return other
 
     def turn(self, basis: Float[Tensor, "u u"]) -> None:
-        """Multiply the new units of an ordered code by a matrix; the images stay as they are.
+        """Multiply the new units of an ordered code by a matrix; reconstructions do not change.
 
         Args:
-            basis: An invertible matrix, of which each column makes one of the new units.
+            basis: An invertible matrix (u, u); each column gives one of the new units.
         """
         self.basis = self.basis @ basis
         self.inverse = torch.linalg.inv(self.basis)
