@@ -273,7 +273,7 @@ def test_attributes_come_by_name() -> None:
             {"attributes": {"Age": [1.0] * 19 + [-1e39]}},
             "attribute 'Age' has numbers too large for float32; must be finite",
         ),
-        ({"attributes": {"Hat": [1] * 20}}, "Hat: has the same value in all 18 training images"),
+        ({"attributes": {"Hat": [1] * 20}}, "Hat: the same value in all 18 training images"),
         ({"test_attributes": {"Hat": [1] * 20}}, "without test_images"),
         ({"attributes": {"Hat": [1, 0] * 10}, "test_images": FACES}, "have different names"),
     ],

@@ -286,7 +286,7 @@ def test_what_cannot_be_trained_is_refused(path: str, value: object, message: st
 
 
 def test_other_models_cannot_be_trained_by_diffusion() -> None:
-    with pytest.raises(ValueError, match="diffusion needs model to be Diffusion, not Conv"):
+    with pytest.raises(ValueError, match="model is Conv; with the objective diffusion it must be Diffusion"):
         set_field(RECIPES["faces-mini"], "stages.1.objective", "diffusion")
     with pytest.raises(ValueError, match="edits attributes; set z_channels, not num_units"):
         replace(RECIPES["debug"], model=Diffusion())

@@ -385,7 +385,7 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         (("--like", "a.png:"), "--like is 'a.png:'"),
         (("--like", "b.png:Smiling"), "b.png cannot be read as a photo: No such file"),
         (("--read", "--set", "Smiling=1"), "--read only prints strengths; omit --set"),
-        (("--json",), "--json needs --read"),
+        (("--json",), "--json needs --read; add --read"),
         (("--settings", "none.json"), "--settings none.json: No such file or directory; pass a file saved by the"),
         (("--settings", "a.png"), "--settings a.png contains no settings; pass a JSON file saved by the editor"),
         (("--set", "Smiling=1", "--device", "meta"), "device is 'meta'; must be auto, cpu, cuda, cuda:N or mps"),

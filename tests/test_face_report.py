@@ -418,7 +418,7 @@ def test_names_of_attributes_are_no_markup(tmp_path: Path) -> None:
 
 def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
     data = named(photos(3), "\U000f0000\U000f0001")
-    with pytest.warns(UserWarning, match="no font has 2 of the letters in the figures; install one") as told:
+    with pytest.warns(UserWarning, match="no installed font has 2 of the letters in the figures; install one") as told:
         write_report(make_run(tmp_path / "run", PHOTOS, data).path, data, None)
     assert len(told) == 1
 

@@ -178,7 +178,7 @@ def test_a_model_of_unknown_data_or_other_images_is_refused(
 
 def test_a_nuisance_part_needs_attributes(shaded: Dataset) -> None:
     without = Dataset(Split(shaded.train.images), Split(shaded.test.images), Digits())
-    with pytest.raises(ValueError, match=r"Shades has 2 attributes \(unit 0, unit 1 ...\), the data have 0"):
+    with pytest.raises(ValueError, match=r"Shades has 2 attributes \(unit 0, unit 1 ...\), but the data have 0"):
         evaluate(Shades(), without)
 
 

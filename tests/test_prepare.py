@@ -165,9 +165,9 @@ def test_what_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             8,
             r"no attributes to learn \(x: it has the same value in all rows\)",
         ),
-        (ImageSource(images=faces, attributes=rare), 8, "x: has the same value in all 2 training images"),
+        (ImageSource(images=faces, attributes=rare), 8, "x: the same value in all 2 training images"),
         (ImageSource(images=faces, attributes=table, columns=without_y), 8, "table.csv has no column 'y'"),
-        (ImageSource(images=faces, columns=without_y), 8, "options that choose columns need a table of attributes"),
+        (ImageSource(images=faces, columns=without_y), 8, "--keep, --drop, --binary and --continuous need a table"),
     ):
         with pytest.raises(ValueError, match=problem):
             prepare(source, out, size=size)

@@ -68,7 +68,7 @@ def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
         ("images.u8", b"", "is damaged .* delete it"),
         ("attributes.npy", b"", "is damaged .* delete it"),
         ("manifest.json", b"{", "is not a manifest .* delete"),
-        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2, must be 1"),
+        ("manifest.json", json.dumps(manifest | {"version": 2}).encode(), "version is 2; must be 1"),
         ("manifest.json", json.dumps(manifest | {"count": "5"}).encode(), "manifest.count is '5'; must be of type int"),
     ):
         with pytest.raises(ValueError, match=problem):

@@ -108,7 +108,7 @@ def _own_gpu(asked: torch.device) -> torch.device:
     number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if asked.index is not None:
         raise ValueError(
-            f"device is {asked} for {num_started()} processes; pass cuda, so that each takes a GPU of its own"
+            f"device is {asked} for {num_started()} processes; pass cuda, so that each process uses its own GPU"
         )
     if number >= there:
         started = os.environ["LOCAL_WORLD_SIZE"]

@@ -142,6 +142,9 @@ class Editor:
             align: Find and align the face; False takes the central square.
             face: Which face to take if there are several; 1 is the largest.
 
+        Returns:
+            The opened photo, to pass to `render`, `read` and the others.
+
         Raises:
             ValueError: The photo cannot be read, or shows no face or fewer than `face`.
         """
@@ -164,6 +167,9 @@ class Editor:
             image: The photo, RGB or RGBA.
             place: Where the crop lies.
             faces: The crops of all faces found in the photo.
+
+        Returns:
+            The opened photo.
         """
         pixels = crop(image, place, self.model.image_shape[1])[None].to(device_of(self.model))
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Judge a trained model, or every stage of a run, on the whole test split: metrics.json."""
+"""Judge a trained model, or every stage of a run, on the whole test split, and write metrics.json."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ NUM_POINTS = 15_000
 
 @dataclass(frozen=True)
 class Instruments:
-    """What models are judged with.
+    """The judges and reference images that models are judged with.
 
     Attributes:
-        judge: A judge of classes for a model of units, of attributes for a model of attributes. None without labels.
-        truth: The true images of edits, None for data that cannot be drawn again.
-        recogniser: A face-recognition network, None if identity drift is not measured.
+        judge: A judge of classes for a model of units, or of attributes for a model of attributes; None without labels.
+        truth: The true images of edits; None for data that cannot be drawn again.
+        recogniser: A face-recognition network; None if identity drift is not measured.
     """
 
     judge: Judge | AttributeJudge | None
@@ -84,7 +84,7 @@ class _Subject:
 
     @property
     def has_attributes(self) -> bool:
-        """Whether its factors are attributes, with a nuisance part besides."""
+        """Whether its factors are attributes, next to a nuisance part."""
         return self.model.code_size > self.model.num_units
 
     @classmethod
@@ -113,12 +113,12 @@ def evaluate(
             see `jacsup.metrics.identity.load_recogniser`.
 
     Returns:
-        Scores with the keys that docs/METRICS.md defines. Scores that the model or its data cannot give are None. Of a
-        run, the scores are the newest finished stage's, and `stages` has those of each.
+        Scores with the keys that docs/METRICS.md defines. Scores that the model or its data cannot give are None. For a
+        run, these are the scores of the newest finished stage, and `stages` has those of every stage.
 
     Raises:
-        ValueError: If there is no such run or model, if its data are not found, or if they have images or attributes
-            other than the model's.
+        ValueError: There is no such run or model, its data are not found, or they have images or attributes other than
+            the model's.
     """
     if not isinstance(where, str | Path):
         return _of_model(where, data, data_root, identity)
@@ -135,11 +135,11 @@ def evaluate(
 
 
 def _of_model(model: Autoencoder, data: Dataset | None, data_root: str | Path | None, identity: Path | None) -> Scores:
-    """The scores of a model in memory: one from a file has its factors from there, others from the training data."""
+    """The scores of a model in memory, with its factors from its file or, if it has none, from the training data."""
     name, source = type(model).__name__, model.source if isinstance(model, Model) else None
     if not data:
         if not source:
-            raise ValueError(f"this {name} was not loaded from a file, so its data are unknown; pass data as well")
+            raise ValueError(f"this {name} was not loaded from a file, so its data are unknown; also pass data")
         data = find_data(source, data_root)
     data = data.to(device_of(model))
     _require_same_images(name, model, data)
@@ -179,7 +179,7 @@ def judge_units(model: Autoencoder, data: Dataset, *, ordered: bool = True) -> d
     Args:
         model: A model in memory, on the device of the data.
         data: The data set that it was trained on.
-        ordered: Whether its units come in order. If they do not, the swap score takes the two with the most energy.
+        ordered: Whether its units are ordered. If not, the swap score swaps the two units with the most energy.
 
     Returns:
         The scores that `evaluate` gives of such a model, except those against a teacher.
@@ -191,7 +191,7 @@ def judge_units(model: Autoencoder, data: Dataset, *, ordered: bool = True) -> d
 
 
 def current_metrics(run: Run) -> Scores | None:
-    """Return a run's metrics.json, None unless it covers the newest finished stage.
+    """Return a run's metrics.json, or None if it does not cover the newest finished stage.
 
     Args:
         run: The run.
@@ -202,14 +202,14 @@ def current_metrics(run: Run) -> Scores | None:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         complete = len(metrics["stages"]) == len(run.finished_stages())
-    # A damaged file is measured again.
+    # If the file is damaged, the run is judged again.
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return metrics if complete else None
 
 
 def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Instruments:
-    """What a model is judged with; ValueError if the data have other images or attributes than the model."""
+    """What a model is judged with. Raises ValueError if the data have other images or attributes than the model."""
     _require_same_images(subject.name, subject.model, data)
     if not subject.has_attributes:
         if identity:
@@ -218,10 +218,10 @@ def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Ins
     ours, theirs = ([each.name for each in some] for some in (subject.factors, data.attributes))
     if ours != theirs:
         raise ValueError(
-            f"{subject.name} has {len(ours)} attributes ({', '.join(ours[:3])} ...), the data have {len(theirs)} "
-            f"({', '.join(theirs[:3])} ...); use the data it was trained on"
+            f"{subject.name} has {len(ours)} attributes ({', '.join(ours[:3])} ...), but the data have {len(theirs)} "
+            f"({', '.join(theirs[:3])} ...); use the data that it was trained on"
         )
-    # Read first: a wrong file should not cost the minutes that a judge takes.
+    # Read first, so that a wrong file is found before the minutes that training a judge takes.
     recogniser = load_recogniser(identity) if identity else None
     # Drawing takes longer than editing, and every stage is compared with the same truth.
     draw_again = spec_of(data.config).counterfactual
@@ -232,8 +232,8 @@ def _instruments(subject: _Subject, data: Dataset, identity: Path | None) -> Ins
 def _require_same_images(name: str, model: Autoencoder, data: Dataset) -> None:
     if model.image_shape != data.image_shape:
         raise ValueError(
-            f"{name} is a model of images {model.image_shape}, the data are {data.image_shape}; "
-            "use the data it was trained on"
+            f"{name} is a model of images of shape {model.image_shape}, but the data have shape {data.image_shape}; "
+            "use the data that it was trained on"
         )
 
 
@@ -291,7 +291,7 @@ def _factor_scores(model: Autoencoder, data: Dataset) -> dict[str, Any] | None:
     if points.factors is None:
         return None
     codes, factors = encode_factors(model, points.images).cpu().double().numpy(), points.factors.cpu().numpy()
-    # A rare attribute may be missing in a part of few images.
+    # With few images, a rare attribute may be missing in one of the parts.
     factors = factors[:, np.array(common_values(factors)) > 1]
     if factors.shape[1] < 2:
         return None
@@ -301,11 +301,11 @@ def _factor_scores(model: Autoencoder, data: Dataset) -> dict[str, Any] | None:
 def _attribute_scores(
     subject: _Subject, data: Dataset, judge: AttributeJudge, instruments: Instruments, *, exact: bool
 ) -> dict[str, Any]:
-    """The scores of a code whose factors are attributes. exact: it reconstructs every image exactly."""
+    """The scores of a code whose factors are attributes. `exact`: whether it reconstructs every image exactly."""
     model, factors, means = subject.model, subject.factors, stored_means(subject.factors)
     photos = data.test.first(NUM_PASTED_IMAGES)
     pasted = edit_scores(model, photos, judge, data.attributes, means, PASTED_STRENGTHS, pasted=True)
-    # A model that reconstructs every image exactly edits the image itself; drawing its edits twice would take hours.
+    # An exact model edits the image itself, so both kinds of edits are equal, and drawing them twice would take hours.
     scores = pasted if exact else edit_scores(model, data.test, judge, data.attributes, means)
     at_one = PASTED_STRENGTHS.index(1)
     quality = zip(judge.accuracy, judge.balanced_accuracy, judge.auc, strict=True)
@@ -355,7 +355,7 @@ def _against(teacher: Path | None, model: Autoencoder, images: torch.Tensor, num
 
 
 def _without_nan(value: Any) -> Any:
-    """The same scores with None for numbers that are not finite, which JSON lacks."""
+    """The same scores with None for numbers that are not finite, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _without_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

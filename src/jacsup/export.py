@@ -26,7 +26,7 @@ Format = Literal["onnx", "torch", "half"]
 
 
 class Encoder(nn.Module):
-    """E as a module of tensors: images in the value range to y, and to z if the code has a nuisance part."""
+    """E as a module of tensors: maps images in the value range to y, and to z if the code has a nuisance part."""
 
     def __init__(self, model: Autoencoder):
         super().__init__()
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D as a module of tensors."""
+    """D as a module of tensors: maps y, and z if there is one, to images."""
 
     def __init__(self, model: Autoencoder):
         super().__init__()
@@ -51,30 +51,30 @@ class Decoder(nn.Module):
 
 
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> list[Path]:
-    """Write a model's encoder and decoder, for any batch size, and model.json, which describes their numbers.
+    """Write a model's encoder and decoder, for any batch size, and model.json, which describes their values.
 
-    The encoder maps x (b, c, h, w) in `value_range` to y (b, k) and z (b, d), the decoder y and z to x_hat, of the
-    shape and range of x. An ordered code has no z.
+    The encoder maps x (b, c, h, w) in `value_range` to y (b, k) and z (b, d); the decoder maps y and z to x_hat, with
+    the shape and range of x. An ordered code has no z.
 
     Args:
         model: What `jacsup.load` takes.
         out: The folder to write to.
-        format: "onnx"; "torch" for torch.export's files; "half" for one model file of this package with 16-bit numbers
-            and without scores.
+        format: "onnx" for ONNX files; "torch" for torch.export files; "half" for one model file of this package with
+            16-bit numbers and without scores.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: there is no such model, ONNX is not installed, or for "half" the model does not fit into 16 bits or
-            would be overwritten.
+        ValueError: There is no such model, ONNX is not installed, or, for "half", the model does not fit into 16 bits
+            or would be overwritten.
     """
     if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise ValueError("ONNX files need the library onnx; run `pip install 'jacsup[onnx]'`, or pass --format torch")
     loaded, folder = load(model), Path(out)
     if format == "half":
         return [_write_half(loaded, folder / FILE)]
-    # Two images: torch.export would take a batch of one for a constant.
+    # Two images, because torch.export would treat a batch size of one as a constant.
     x = torch.zeros(2, *loaded.image_shape)
     with torch.no_grad():
         code = Encoder(loaded)(x)
@@ -95,13 +95,13 @@ def _write_half(model: Model, path: Path) -> Path:
     largest = max(float(weight.abs().max()) for weight in model.state_dict().values() if weight.is_floating_point())
     if largest > torch.finfo(torch.float16).max:
         raise ValueError(f"the model has a weight of {largest:.3g}, too large for 16 bits; use the model as it is")
-    # The scores belong to the original weights; these are rounded.
+    # The scores belong to the original weights, not to the rounded ones.
     save_model(path, model, replace(load_info(model), metrics={}), torch.float16)
     return path
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Return what a program needs besides the two networks: shapes, the value range and the factors' statistics."""
+    """Return what a program needs in addition to the networks: shapes, the value range and the factors' statistics."""
     info = load_info(model)
     return {
         "recipe": info.recipe,

@@ -16,17 +16,20 @@ PAPER = "https://openreview.net/forum?id=Hkg4W2AcFm"
 
 
 def push(model: str | Path, repository: str, *, private: bool = False) -> str:
-    """Upload a model and its card to the Hub and return the repository's address.
+    """Upload a model and its card to the Hugging Face Hub and return the repository's address.
 
-    Needs a login (`hf auth login`, or HF_TOKEN). HF_ENDPOINT names another server.
+    This needs a login (`hf auth login`, or HF_TOKEN). HF_ENDPOINT selects another server.
 
     Args:
         model: What `jacsup.load` takes.
         repository: `owner/name`; created if it does not exist.
         private: Create it as a private repository.
 
+    Returns:
+        The repository's address.
+
     Raises:
-        ValueError: there is no such model, the repository cannot be written to, it exists and is public though
+        ValueError: There is no such model, the repository cannot be written to, it exists and is public although
             `private` is set, or huggingface_hub or a login is missing.
     """
     try:
@@ -61,7 +64,7 @@ def card(model: str | Path, name: str) -> str:
         name: `owner/name` on the Hub, or the name of a shipped model.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: There is no such model.
     """
     loaded = load(model)
     info = load_info(loaded)
@@ -91,8 +94,8 @@ def card(model: str | Path, name: str) -> str:
 def _made_of(model: Model, subject: str, kind: str) -> str:
     if isinstance(model, DiffusionEditor):
         return (
-            f"A model that edits attributes of {subject}, by `jacsup`: a classifier reads them, and a diffusion model "
-            "draws what they change. The rest of a photo stays as it is."
+            f"A model that edits attributes of {subject}, by `jacsup`: a classifier predicts them, and a diffusion "
+            "model draws the edits. The rest of a photo does not change."
         )
     return f"An image autoencoder that {kind}, trained with [Jacobian supervision]({PAPER}) by `jacsup`."
 
@@ -127,7 +130,7 @@ def _factors(info: ModelInfo) -> str:
 def _limits(info: ModelInfo) -> list[str]:
     if not any(factor.learned for factor in info.factors):
         return [
-            "Images unlike the training images are reconstructed poorly. What a unit means was discovered, not chosen."
+            "Images unlike the training images are reconstructed poorly. The meaning of a unit was learned, not chosen."
         ]
     return [
         "A photo unlike the training images is edited poorly; the editor warns about it.",

@@ -1,4 +1,4 @@
-"""Equations 8 to 13 of the paper as pure functions of tensors: any encoder and decoder may use them."""
+"""Equations 8 to 13 of the paper as pure functions of tensors, for any encoder and decoder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def reconstruction(x: Float[Tensor, "*shape"], x_hat: Float[Tensor, "*shape"]) -
 def denoising(
     x: Float[Tensor, "b c h w"], x_hat: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], deviation: float
 ) -> Scalar:
-    """Eq. 8 of images denoised from noise sigma, with the weight of Karras et al. 2022 (EDM), table 1.
+    """Eq. 8 for denoised images, with the weight of Karras et al. 2022 (EDM), table 1.
 
     Args:
         x: Images.
-        x_hat: What the denoiser restores of them.
-        sigma: The noise's standard deviations.
-        deviation: That of the images.
+        x_hat: The denoised images.
+        sigma: Standard deviations of the noise, one for each image.
+        deviation: Standard deviation of the images' pixels.
 
     Returns:
         The loss, about 1 at the start at each level.
@@ -65,13 +65,13 @@ def jacobian_difference(
 ) -> Scalar:
     """Eq. 9, second term: [D_T(y') - D_T(y)] - [D_S(y', z) - D_S(y, z)], squared, mean over pixels and batch.
 
-    Differs from the paper: the printed equation lost the brackets around the student's difference; eq. 6 has them.
+    Differs from the paper: the printed equation lacks the brackets around the student's difference; eq. 6 has them.
 
     Args:
         x_hat: The student's reconstructions, D_S(y, z).
-        x_hat_swapped: The student's images of a partner's factors y' and the image's own z, D_S(y', z).
+        x_hat_swapped: The student's images with a partner's factors y' and the image's own z, D_S(y', z).
         teacher_x_hat: The teacher's reconstructions, D_T(y).
-        teacher_x_hat_swapped: The teacher's images of the partner's factors, D_T(y').
+        teacher_x_hat_swapped: The teacher's images with the partner's factors, D_T(y').
 
     Returns:
         The loss.
@@ -92,9 +92,9 @@ def jacobian(
 ) -> Scalar:
     """Eq. 9: keep the student decoder's Jacobian in the factors close to the teacher's.
 
-    For training loops of your own. `jacsup.train` weighs and reports the two terms one by one, so it calls
-    `factor_difference` and `jacobian_difference` instead. Gradients are meant to flow through all outputs of the
-    student; compute the teacher's under torch.no_grad().
+    This is for your own training loops. `jacsup.train` weights and reports the two terms separately, so it calls
+    `factor_difference` and `jacobian_difference` instead. Gradients should flow through all outputs of the student;
+    compute the teacher's under torch.no_grad().
 
     Args:
         y: Factors that the student predicts, shape (b, k).
@@ -103,8 +103,8 @@ def jacobian(
         x_hat_swapped: The same with the factors of a random partner, D_S(y', z).
         teacher_x_hat: The teacher's reconstructions D_T(y_T).
         teacher_x_hat_swapped: The same with the factors of the same partner, D_T(y_T').
-        w_y: Weight of the first term; the default is that of the paper's Figure 1.
-        w_diff: Weight of the second term, likewise.
+        w_y: Weight of the first term; the default is that of the paper's figure 1.
+        w_diff: Weight of the second term; the default is that of the paper's figure 1.
 
     Returns:
         The loss.
@@ -120,7 +120,7 @@ def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Wh
     Args:
         y: Factors, shape (b, k).
         z: Nuisance part, shape (b, d).
-        whole: Turns a mean over these rows into the mean over the whole batch, whose other rows other processes have.
+        whole: Maps a mean over these rows to the mean over the whole batch, whose other rows other processes have.
 
     Returns:
         The loss.
@@ -129,12 +129,12 @@ def cross_covariance(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Wh
 
 
 def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whole: Whole = lambda mean: mean) -> Scalar:
-    """The square root of eq. 10, as the author's public code has it. Its gradient at zero is zero.
+    """The square root of eq. 10, as in the author's public code. Its gradient at zero is zero.
 
     Args:
         y: Factors, shape (b, k).
         z: Nuisance part, shape (b, d).
-        whole: Turns a mean over these rows into the mean over the whole batch.
+        whole: Maps a mean over these rows to the mean over the whole batch.
 
     Returns:
         The loss.
@@ -143,7 +143,7 @@ def cross_covariance_norm(y: Float[Tensor, "b k"], z: Float[Tensor, "b d"], whol
 
 
 def _covariances(y: Tensor, z: Tensor, whole: Whole) -> Tensor:
-    # The means need no gradient: it would be that of a sum of centred values, which is zero.
+    # The means need no gradient, because it would be that of a sum of centred values, which is zero.
     y_centred, z_centred = (values - whole(values.detach().mean(dim=0)) for values in (y, z))
     return whole(z_centred.T @ y_centred / len(y))
 
@@ -158,9 +158,9 @@ def prediction(
 
     Args:
         y: Predicted attributes, shape (b, k).
-        y_bar: Labels -1 and 1; nan where a label is missing.
-        continuous: Columns that hold standardised numbers, whose error is squared. The paper has binary ones only.
-        weights: Weight of each label, such as `balance` returns.
+        y_bar: Labels -1 and 1, shape (b, k); nan where a label is missing.
+        continuous: Columns of standardised numbers, whose error is squared. The paper has only binary ones.
+        weights: Weight of each label, as `balance` returns them; by default 1.
 
     Returns:
         The loss.
@@ -180,8 +180,8 @@ def cycle_factors(
     Args:
         y_again: Attributes that the encoder predicts for the swapped image, shape (b, k).
         y_bar: Labels of the partner, -1 and 1; nan where a label is missing.
-        continuous: Columns that hold standardised numbers, whose error is squared.
-        weights: Weight of each label.
+        continuous: Columns of standardised numbers, whose error is squared.
+        weights: Weight of each label; by default 1.
 
     Returns:
         The loss.
@@ -206,7 +206,7 @@ def cycle_nuisance(z_again: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Sc
 def moments(u: Float[Tensor, "b d"], mean: Float[Tensor, "b d"], deviation: Float[Tensor, "b d"]) -> Scalar:
     """Negative log-likelihood of u under normal distributions, up to a constant; mean over entries and batch.
 
-    Its minimum is at the mean and the standard deviation of u given what predicts them. Not in the paper.
+    Its minimum is at the mean and the standard deviation of u, given the inputs that predict them. Not in the paper.
 
     Args:
         u: Part of a code, shape (b, d).
@@ -238,8 +238,8 @@ def attribute_cross_entropy(logits: Float[Tensor, "b k"], y_bar: Float[Tensor, "
 def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """Blur images with a binomial filter of 5x5 pixels, which removes detail finer than 4 pixels.
 
-    For eq. 12 and 13, whose decoder otherwise learns patterns that only the encoder recognises as an attribute. Not in
-    the paper.
+    This is for eq. 12 and 13, whose decoder otherwise learns patterns that only the encoder recognises as an attribute.
+    Not in the paper.
 
     Args:
         images: Images, shape (b, c, h, w); their borders are repeated outwards.
@@ -257,8 +257,8 @@ def blurred(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 def balance(y_bar: Float[Tensor, "b k"], frequency: Float[Tensor, " k"]) -> Float[Tensor, "b k"]:
     """Weights that give rare labels the same total weight as common ones: 1 / (2 * the label's frequency), at most 10.
 
-    Apart from this limit an attribute's weights have mean 1 over the data. Not in the paper, whose 30 million
-    image-steps suffice for rare attributes.
+    Apart from this limit, an attribute's weights have mean 1 over the data. Not in the paper, which shows 30
+    million images in training, enough for rare attributes.
 
     Args:
         y_bar: Labels -1 and 1, shape (b, k).
@@ -274,7 +274,7 @@ def balance(y_bar: Float[Tensor, "b k"], frequency: Float[Tensor, " k"]) -> Floa
 def _attribute_errors(
     y: Tensor, y_bar: Tensor, continuous: Tensor | None, weights: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The error of each attribute, 0 where its label is missing, and the number of labels that are not."""
+    """The error of each attribute, 0 where its label is missing, and the number of known labels."""
     known = ~y_bar.isnan()
     target = y_bar.nan_to_num()
     errors = F.relu(1 - y * target)

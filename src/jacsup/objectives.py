@@ -1,4 +1,4 @@
-"""What a training iteration optimises: a list of updates, each a set of named losses and the networks they train."""
+"""The objective of a training iteration: a list of updates, each with named losses and the networks they train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jacsup.models.residual import ResidualAutoencoder
 
 @dataclass(frozen=True)
 class Batch:
-    """Images in the model's value range, their labels, and, for a student, the outputs of its teacher.
+    """Images in the model's value range, their labels and, for a student, the outputs of its teacher.
 
     Attributes:
         x: The images.
@@ -36,7 +36,7 @@ class Batch:
         kept: Which units nested dropout keeps; the others are set to 0.
         sigma: Standard deviations of the noise that a denoiser removes.
         noise: Standard normal noise.
-        shown: Which attributes the denoiser is told.
+        shown: Which attributes the denoiser is given.
     """
 
     x: Float[Tensor, "b c h w"]
@@ -70,11 +70,11 @@ class Update:
     """One optimizer step per iteration on a weighted sum of losses.
 
     Attributes:
-        trains: Names of the model's networks that take the step.
-        losses: (model, batch, code) -> unweighted scalars by name, for exactly the names in `weights`. The code is E(x)
-            of the iteration's first update: with its gradient there, as a constant in later updates.
+        trains: Names of the model's networks that are updated.
+        losses: Maps (model, batch, code) to unweighted scalars by name, for exactly the names in `weights`. The code is
+            that of the iteration's first update, with its gradient there and as a constant in later updates.
         weights: The weight of each loss.
-        encode: (model, batch) -> the code that the losses get; of an iteration's updates the first one's counts.
+        encode: Maps (model, batch) to the code that the losses get. Only that of an iteration's first update is used.
     """
 
     trains: tuple[str, ...]
@@ -85,10 +85,10 @@ class Update:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the columns of a batch's attributes hold.
+    """The kinds and frequencies of a batch's attributes.
 
     Attributes:
-        continuous: Which columns hold numbers rather than -1 and 1.
+        continuous: Which columns are numbers rather than -1 and 1.
         frequency: Share of the training images that have each binary attribute.
     """
 
@@ -110,10 +110,10 @@ def updates(stage: Stage, num_factors: int, labels: Labels | None = None) -> tup
     Args:
         stage: The stage.
         num_factors: Number of a student's factors y, which are the units of its teacher.
-        labels: What the attributes hold; by default all are binary, and none can be balanced.
+        labels: The kinds of the attributes; by default all are binary, and none can be balanced.
 
     Returns:
-        L1 for encoder and decoder, then, where eq. 12 or 13 has a weight, L2 for the decoder.
+        L1 for encoder and decoder and then, if eq. 12 or 13 has a weight, L2 for the decoder.
 
     Raises:
         ValueError: The objective is unknown.
@@ -144,7 +144,10 @@ def reconstruction(weights: Weights = Weights()) -> Update:
     """Eq. 8 alone.
 
     Args:
-        weights: Weights, of which `rec` counts.
+        weights: Weights, of which only `rec` is used.
+
+    Returns:
+        The update of encoder and decoder.
     """
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -154,13 +157,16 @@ def reconstruction(weights: Weights = Weights()) -> Update:
 
 
 def residual(weights: Weights = Weights(), *, moments: bool = False) -> Update:
-    """Eq. 8 of a student that holds its teacher, whose part of the images the batch has, and the moments of u given y.
+    """Eq. 8 for a residual student, and the likelihood of u given y.
 
-    The likelihood of u trains the network of the moments alone.
+    The teacher's outputs come with the batch. The likelihood trains only the network of the moments.
 
     Args:
-        weights: Weights, of which `rec` counts.
+        weights: Weights, of which only `rec` is used.
         moments: Whether the student has a network of the moments.
+
+    Returns:
+        The update of the networks that are added to the teacher.
     """
 
     def encode(model: ResidualAutoencoder, batch: Batch) -> Code:
@@ -183,7 +189,10 @@ def nested(weights: Weights = Weights()) -> Update:
     """Eq. 8 on codes whose last units are dropped: nested dropout (Rippel et al. 2014), a baseline.
 
     Args:
-        weights: Weights, of which `rec` counts.
+        weights: Weights, of which only `rec` is used.
+
+    Returns:
+        The update of encoder and decoder.
     """
 
     def terms(model: TrainableAutoencoder, batch: Batch, code: Code) -> dict[str, Tensor]:
@@ -194,10 +203,13 @@ def nested(weights: Weights = Weights()) -> Update:
 
 
 def diffusion(weights: Weights = Weights()) -> Update:
-    """Eq. 8 of a denoiser that is told the labels, for the decoder alone.
+    """Eq. 8 for a denoiser that is given the labels; it trains only the decoder.
 
     Args:
-        weights: Weights, of which `rec` counts.
+        weights: Weights, of which only `rec` is used.
+
+    Returns:
+        The update of the decoder.
     """
 
     def encode(model: DiffusionEditor, batch: Batch) -> Code:
@@ -221,6 +233,9 @@ def teacher(weights: Weights, options: LossOptions = LossOptions(), labels: Labe
         weights: Weights of the losses.
         options: Variants of the losses.
         labels: What the attributes hold; by default all are binary, and none can be balanced.
+
+    Returns:
+        The update of encoder and decoder, or of the encoder alone if `rec` is 0.
     """
     active = active_weights(weights, "rec", "xcov", "pred")
 
@@ -241,6 +256,9 @@ def student(
         num_factors: Number of factors y.
         options: Variants of the losses.
         labels: What the attributes hold; by default all are binary, and none can be balanced.
+
+    Returns:
+        The update of encoder and decoder.
     """
     active = active_weights(weights, "rec", "y", "jacobian", "xcov", "pred")
 
@@ -274,6 +292,9 @@ def cycle(weights: Weights, options: LossOptions = LossOptions(), labels: Labels
         weights: Weights of the losses.
         options: Variants of the losses.
         labels: What the attributes hold; by default all are binary, and none can be balanced.
+
+    Returns:
+        The update of the decoder.
     """
     active = active_weights(weights, "cycle_y", "cycle_z")
 
@@ -281,7 +302,7 @@ def cycle(weights: Weights, options: LossOptions = LossOptions(), labels: Labels
         assert batch.attributes is not None
         y = dist.partners(code.y, batch.swap_mask)
         y_bar = y.sign() if options.cycle_predicted else dist.partners(batch.attributes, batch.swap_mask)
-        # The encoder as it will be used: with its running statistics.
+        # The encoder uses its running statistics, as in evaluation.
         with _in_eval_mode(model.encoder):
             swapped = model.decode(Code(y, code.z))
             again = model.encode(losses.blurred(swapped) if options.cycle_blurred else swapped)
@@ -298,7 +319,7 @@ def cycle(weights: Weights, options: LossOptions = LossOptions(), labels: Labels
 
 
 def active_weights(weights: Weights, *names: str) -> dict[str, float]:
-    """Return those of the named weights that are not 0: the terms that are computed.
+    """Return the named weights that are not 0; only their terms are computed.
 
     Args:
         weights: Weights of the losses.
@@ -318,6 +339,9 @@ def code_terms(
         batch: The batch.
         code: Its code E(x).
         labels: What the attributes hold; by default all are binary, and none can be balanced.
+
+    Returns:
+        The losses by name.
     """
     values: dict[str, Tensor] = {}
     if "xcov" in active:
@@ -326,7 +350,7 @@ def code_terms(
         values["xcov"] = cross_covariance(code.y, code.z, dist.mean)
     if "pred" in active:
         assert batch.attributes is not None
-        # The rows of all ranks: the mean is over known labels, of which some ranks may have more.
+        # The rows of all ranks, because the mean is over known labels, of which some ranks may have more.
         y, y_bar = dist.gather(code.y), dist.gather(batch.attributes)
         values["pred"] = losses.prediction(y, y_bar, *_kinds(labels, options, y_bar))
     return values

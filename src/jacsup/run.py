@@ -63,7 +63,11 @@ class Run:
         return self.path / "model.safetensors"
 
     def require(self) -> None:
-        """Raise ValueError unless this folder is a run."""
+        """Raise ValueError unless this folder is a run.
+
+        Raises:
+            ValueError: The folder has no recipe.json.
+        """
         if not (self.path / "recipe.json").is_file():
             raise ValueError(
                 f"{self.path} is not a run: it has no recipe.json; pass a folder that `jacsup train` wrote"
@@ -112,6 +116,9 @@ class Run:
 
         Args:
             student: The model file of a finished stage.
+
+        Returns:
+            The path, or None.
         """
         recipe = self.recipe
         newest_first = reversed(self.finished_stages(recipe))
@@ -147,7 +154,11 @@ class Run:
         return lines
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Where and how each session of this run ran, oldest first."""
+        """Where and how each session of this run ran, oldest first.
+
+        Raises:
+            ValueError: run.json is damaged.
+        """
         path = self.path / "run.json"
         if not path.exists():
             return []

@@ -28,10 +28,10 @@ from jacsup.training.loop import DivergedError, train
 
 # Increased when a method or a score changes its meaning, so that older results are not read.
 VERSION = 2
-# A result in its folder; earlier versions wrote the old name.
+# The file of a result in its folder, and its name in earlier versions.
 FILE = "scores.json"
 OLD_FILE = "figures.json"
-# Fields under their names of version 0.1, in which digests are written: they name the folders of existing results.
+# Names of fields in version 0.1. Digests use them, because they are part of the folder names of existing results.
 DIGEST_NAMES = {"jacobian": "diff", "swap_probability": "taken"}
 
 
@@ -42,7 +42,7 @@ class Comparison:
     Attributes:
         recipe: The curriculum that is compared with the other methods.
         codes: Code lengths, for ordered codes; a recipe with attributes defines its own.
-        epochs: Epochs in all, for ordered codes; a recipe with attributes defines its own.
+        epochs: Total epochs of a run, for ordered codes; a recipe with attributes defines its own.
         seeds: Seeds of the repetitions.
     """
 
@@ -81,19 +81,21 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
         seed: Seed of the recipe.
 
     Raises:
-        ValueError: when the comparison's recipe has no code of this length or the epochs are too few for its stages.
+        ValueError: The comparison's recipe has no code of this length, or there are fewer epochs than stages.
     """
     base = replace(comparison.recipe, seed=seed)
     training = comparison.methods[method].training
     if base.supervised:
         if not isinstance(training, Arm):
             raise ValueError(
-                f"method '{method}' is not an arm of the recipe; with attributes, only arms can be compared"
+                f"method '{method}' is not an arm of the recipe; use an arm, because the recipe has attributes"
             )
         return with_arm(base, training.name) if training.name else base
     most = len(base.stages) + 1
     if not 2 <= num_units <= most:
-        raise ValueError(f"codes has {num_units}; must be between 2 and {most}, the units of recipe '{base.name}'")
+        raise ValueError(
+            f"code length (--codes) is {num_units}; must be between 2 and {most}, the number of units of recipe '{base.name}'"
+        )
     if isinstance(training, Arm):
         stages = base.stages[: num_units - 1]
         lengths = split_epochs(comparison.epochs, len(stages))
@@ -102,7 +104,7 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
             lengths = comparison.epochs // 3, comparison.epochs - comparison.epochs // 3
         stages = tuple(replace(stage, epochs=epochs) for stage, epochs in zip(stages, lengths, strict=True))
         recipe = replace(base, stages=stages)
-        # A single stage has no student, in which the arms differ.
+        # Arms differ in their students, and a single stage has none.
         return with_arm(recipe, training.name) if training.name and len(stages) > 1 else recipe
     objective = training if isinstance(training, str) else "reconstruction"
     stage = replace(base.stages[0], name=method, objective=objective, num_units=num_units, epochs=comparison.epochs)
@@ -120,8 +122,7 @@ def run_comparison(
 ) -> Iterator[dict[str, Any]]:
     """Train and judge every method, code length and seed, one after the other.
 
-    Results that are already in `out` are read. A method that fails, or that another process is training, is left out
-    until the others are done.
+    Results that are already in `out` are read. A method that fails, or that another process is training, is skipped.
 
     Args:
         comparison: What is compared.
@@ -132,15 +133,15 @@ def run_comparison(
         device: auto, cpu, cuda, cuda:N or mps.
 
     Yields:
-        The scores of one method, or of one of its stages with attributes: those of docs/METRICS.md, and `method`,
-        `seed`, `images_seen` and `core_seconds`, the processor time of all threads, without a GPU's.
+        The scores of one method or, with attributes, of one of its stages: those of docs/METRICS.md, and `method`,
+        `seed`, `images_seen` and `core_seconds`, the processor time of all threads without a GPU's.
 
     Raises:
-        ValueError: at once, when the input is wrong.
-        RuntimeError: in the end, when results are missing; it names them.
+        ValueError: The input is wrong; nothing has been trained.
+        RuntimeError: Results are missing at the end; the message names them.
     """
     fingerprint = fingerprint_of(data)
-    # All recipes first, so that wrong input is rejected before anything is trained.
+    # All recipes are made first, so that wrong input is found before anything is trained.
     plan: dict[Path, tuple[str, Recipe]] = {}
     for seed, num_units, method in product(comparison.seeds, comparison.codes or (0,), methods):
         recipe = recipe_of(comparison, method, num_units, seed)
@@ -156,7 +157,7 @@ def run_comparison(
 
 
 def _require_libraries(methods: Sequence[Method]) -> None:
-    """Raise ValueError where methods need a package that is not installed."""
+    """Raise ValueError if methods need a package that is not installed."""
     missing = [method for method in methods if method.library and not importlib.util.find_spec(method.library)]
     if missing:
         library = missing[0].library
@@ -176,28 +177,29 @@ def _run(
             print(f"{number + 1} of {len(plan)}: {method.label}, {folder.name}", flush=True)
             try:
                 with _held(method, folder):
-                    # Another process may have finished it just now.
+                    # Another process may have finished it in the meantime.
                     if not _stored(folder):
                         scores = _scores(method, recipe, comparison.recipe, data, folder, where)
                         named = [{"method": key, "seed": recipe.seed, **each} for each in scores]
                         write_atomically(folder / FILE, json.dumps(named, indent=2).encode())
             except (DivergedError, InUseError) as error:
-                print(f"left out: {error}", flush=True)
+                print(f"skipped: {error}", flush=True)
                 left.append(folder)
                 continue
         yield from _read(folder)
-    # Another process may have finished some meanwhile.
+    # Another process may have finished some in the meantime.
     finished = [folder for folder in left if _stored(folder)]
     for folder in finished:
         yield from _read(folder)
     if missing := [folder.name for folder in left if folder not in finished]:
         raise RuntimeError(
-            f"{len(missing)} of {len(plan)} results are missing, for the reasons above: {', '.join(missing)}"
+            f"{len(missing)} of {len(plan)} results are missing for the reasons above: {', '.join(missing)}; run the "
+            "same command again to continue"
         )
 
 
 def _held(method: Method, folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Lock the folder of a peer that brings its own training; our own training locks its folder itself."""
+    """Lock the folder of a peer with its own training; our training locks its folder itself."""
     if not callable(method.training):
         return contextlib.nullcontext()
     folder.mkdir(exist_ok=True)
@@ -205,7 +207,7 @@ def _held(method: Method, folder: Path) -> contextlib.AbstractContextManager[Non
 
 
 def all_results(comparison: Comparison, data: Dataset, out: Path) -> list[dict[str, Any]]:
-    """Return this comparison's results in a folder: of any method, code length and seed, in the methods' order.
+    """Return this comparison's results in a folder, for any method, code length and seed, in the methods' order.
 
     Args:
         comparison: What is compared; its `codes` and `seeds` do not restrict the results.
@@ -227,7 +229,7 @@ def all_results(comparison: Comparison, data: Dataset, out: Path) -> list[dict[s
 
 def _folder_name(method: Method, num_units: int, recipe: Recipe, data: Dataset, fingerprint: str) -> str:
     length = f"-{num_units}" if num_units else ""
-    # The data's own config has the checksum of its files, where the recipe leaves it open.
+    # The data's own config contains the checksum of the files, which the recipe may lack.
     digest = _digest(method, replace(recipe, data=data.config), fingerprint)
     return f"{method.key}{length}-s{recipe.seed}-{digest}"
 
@@ -239,7 +241,7 @@ def _parsed(folder_name: str) -> tuple[str, int, int]:
 
 
 def _stored(folder: Path) -> Path | None:
-    """The file of a result, None if the folder has none."""
+    """The file of a result, or None if the folder has none."""
     return next((folder / name for name in (FILE, OLD_FILE) if (folder / name).is_file()), None)
 
 
@@ -255,7 +257,7 @@ def _read(folder: Path) -> list[dict[str, Any]]:
 def _scores(
     method: Method, recipe: Recipe, base: Recipe, data: Dataset, folder: Path, where: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Train a method and judge it; with attributes judge each of its stages."""
+    """Train a method and judge it or, with attributes, each of its stages."""
     if callable(method.training):
         started = time.process_time()
         model = method.training(data, recipe)
@@ -272,7 +274,7 @@ def _scores(
 
 
 def _stage_scores(run: Run, base: Recipe, data: Dataset) -> list[dict[str, Any]]:
-    """The scores of the stages of a recipe with attributes; of an arm, only the stages that differ from the recipe."""
+    """The scores of the stages of a recipe with attributes; for an arm, only of those that differ from the recipe."""
     recipe = run.recipe
     pairs = enumerate(zip(recipe.stages, base.stages, strict=False))
     shared = next((number for number, (ours, theirs) in pairs if ours != theirs), 0)
@@ -291,7 +293,7 @@ def _cost(data: Dataset, recipe: Recipe, core_seconds: float) -> dict[str, int |
 
 
 def _digest(method: Method, recipe: Recipe, fingerprint: str) -> str:
-    """A digest of all that decides a result; fields at their defaults are left out, so that new ones change no name."""
+    """A digest of all that determines a result. Fields at their defaults are omitted, so new fields change nothing."""
     text = json.dumps([VERSION, method.key, _given(recipe), method.settings, fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -305,7 +307,7 @@ def _given(value: Any) -> Any:
             for f in fields(value)
             if values[f.name] != f.default
         }
-        # Options of the losses were fields of their weights.
+        # In version 0.1, the options of the losses were fields of their weights.
         if "options" in changed:
             changed["weights"] = {**changed.pop("options"), **changed.get("weights", {}), "type": "Weights"}
         return {"type": type(value).__name__, **changed}

@@ -1,6 +1,6 @@
 """Fader Networks (Lample et al. 2017): a decoder of labels and z, and an encoder that hides the labels in z.
 
-Eq. 11 trains the encoder to predict y as well, which Fader Networks require from the user.
+Eq. 11 also trains the encoder to predict y, which the user must provide in the original Fader Networks.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ADVERSARIAL_SHARE = 1e-4
 class Discriminator(nn.Module):
     """One convolution to 512 channels and two linear layers, from z to a logit for each attribute.
 
-    Differs from the paper: dropout is a function of seed and step, so that a resumed run takes the same steps.
+    Differs from their paper: dropout is a function of seed and step, so that a resumed run takes the same steps.
 
     Args:
         z_channels: Channels of z.
         map_side: Height and width of z's map, at least 2.
         num_attributes: Number of logits.
-        ramp: Number of steps in which the encoder's reward for fooling it rises to its full weight.
+        ramp: Number of steps over which the encoder's reward for fooling the discriminator rises to its full weight.
         seed: Seed of the dropout.
     """
 
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
         )
         self.to_logits = nn.Linear(512, num_attributes)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        # The same number on the host: reading the buffer would make each step wait for the device.
+        # The same number on the host, because reading the buffer would make each step wait for the device.
         self._num_steps = 0
         self.register_load_state_dict_post_hook(_read_num_steps)
 
@@ -88,8 +88,8 @@ def fader(stage: Stage, labels: Labels | None = None) -> tuple[Update, Update]:
     """Return the updates of an iteration: the autoencoder's, then the discriminator's.
 
     Args:
-        stage: The stage, whose weights `rec`, `pred` and `adv` count.
-        labels: What the attributes hold; by default all are binary, and none can be balanced.
+        stage: The stage, of whose weights `rec`, `pred` and `adv` are used.
+        labels: The kinds of the attributes; by default all are binary, and none can be balanced.
 
     Returns:
         Two updates.
@@ -124,7 +124,7 @@ def _discriminator(model: TrainableAutoencoder) -> Discriminator:
 class FaderHook:
     """How a stage of Fader Networks differs from others; see hooks.StageHook."""
 
-    # The decoder has seen labels in place of y, so that -1 and 1 are what it takes for without and with.
+    # The decoder was trained on labels instead of y, so -1 and 1 mean without and with the attribute.
     labels_are_y = True
 
     def arm(self, recipe: Recipe) -> tuple[Stage, ...]:
@@ -152,7 +152,8 @@ class FaderHook:
             raise ValueError(f"stage '{stage.name}': Fader Networks learn attributes; set z_channels, not num_units")
         if model.decoder.map_side < 2:
             raise ValueError(
-                f"stage '{stage.name}': the map of z is 1x1, but the discriminator needs 2x2; use fewer model.channels"
+                f"stage '{stage.name}': the map of z is 1x1, but the discriminator needs at least 2x2; use fewer "
+                "model.channels"
             )
 
     def prepare(self, model: Model, recipe: Recipe, stage: Stage, num_images: int) -> None:

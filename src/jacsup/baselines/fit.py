@@ -1,4 +1,4 @@
-"""What the peers that bring their own loss share: random state, batches, rates and a progress bar."""
+"""The training loop of peers with their own loss: random state, batches, rates and a progress bar."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def fit(
     step: Step,
     convert: Callable[[Tensor], Tensor],
 ) -> None:
-    """Train for a stage's epochs, in the order and at the rates of our own training.
+    """Train for a stage's epochs, with the order of images and the learning rates of our own training.
 
     Args:
         data: Data set.
         stage: Epochs, batch size and learning rates.
         seed: Seed of the order of the images.
-        number: The stage's number, which changes that order.
+        number: Number of the stage, which changes that order.
         optimizer: The optimizer that follows the stage's schedule.
-        step: Updates the model by a batch (images, their numbers in the data set) and returns the loss.
-        convert: Makes uint8 pixels what `step` takes.
+        step: Updates the model with a batch (images, their indices in the data set) and returns the loss.
+        convert: Converts uint8 pixels to the values that `step` takes.
 
     Raises:
-        DivergedError: when a step fails or the loss is not finite; it names the stage.
+        DivergedError: A step failed, or the loss is not finite; the message names the stage.
     """
     num_steps = len(data.train) // stage.batch_size
     loss = torch.zeros(())

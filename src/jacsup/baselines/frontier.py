@@ -39,7 +39,7 @@ SHOWN = (
     "energy_monotony",
 )
 MARKERS = "osD^vP*Xhp<>"
-# Points of equal code length closer than this, in pixels, are named once.
+# Of points with equal code length that are closer than this, in pixels, only one is labelled.
 CLOSE = 60
 # Pairs of scores that the figure plots, across and up, if they were measured.
 PANELS = (
@@ -55,7 +55,7 @@ class Point:
     """A method at one code length or stage.
 
     Attributes:
-        scores: The mean of each score over the seeds, and its standard deviation, None of one seed.
+        scores: The mean of each score over the seeds, and its standard deviation (None for a single seed).
     """
 
     method: str
@@ -105,7 +105,7 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
         name: The comparison's name.
         labels: The methods' names by method, ours first.
         results: What `judge_units` or `judge_stages` returned for each trained model, with its `method`.
-        how: The command that made them.
+        how: The command that reproduces them.
 
     Returns:
         The path of the page.
@@ -120,7 +120,7 @@ def write_comparison(out: Path, name: str, labels: dict[str, str], results: Sequ
         draw_frontier(out / "frontier.png", every, labels, panels)
         alt = " and ".join(f"{metric_of(up).heading} against {metric_of(across).heading}" for across, up in panels)
         side = "lower" if metric_of(panels[0][1]).better == "lower" else "upper"
-        words = f"Each line is a method, and each point a code of the size beside it. The {side} right is better."
+        words = f"Each line is a method, each point a code of the size beside it; the {side} right is better."
         frontier = figure("frontier.png", alt, words, "narrow")
     fewest, most = min(point.num_seeds for point in every), max(point.num_seeds for point in every)
     deviation = " and standard deviation" if most > 1 else ""
@@ -172,7 +172,7 @@ def _cell(value: tuple[float, float | None] | None, form: str) -> str:
     if value is None:
         return ""
     mean, deviation = value
-    # Counts and times need no deviation.
+    # Counts and times are shown without a deviation.
     spread = "" if deviation is None or form.endswith("0f") else f" ± {number(deviation, form)}"
     return number(mean, form) + spread
 
@@ -203,7 +203,7 @@ def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, labels: d
     (x, x_deviation), (y, y_deviation) = (
         zip(*(point.scores[key] for point in line), strict=True) for key in (across, up)
     )
-    # A method looks the same whichever others are there; ours comes first.
+    # A method always has the same colour and marker; ours comes first.
     method = list(labels).index(line[0].method)
     first = method == 0
     axis.errorbar(
@@ -223,7 +223,7 @@ def _draw_line(axis: Any, line: Sequence[Point], across: str, up: str, labels: d
 
 
 def _name_points(axis: Any, every: Sequence[Point], across: str, up: str) -> None:
-    """Write each point's code length beside it, unless the same number stands close by."""
+    """Write each point's code length beside it, unless the same number is close by."""
     axis.autoscale_view()
     to_pixels, named = axis.transData.transform, []
     for point in every:

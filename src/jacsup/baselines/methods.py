@@ -1,4 +1,4 @@
-"""The methods that `compare` knows, one row each: a new peer is one more row here."""
+"""The methods that `compare` knows, one row each; to add a peer, add a row."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Arm:
 
     Attributes:
         name: An arm of `recipes.arms_of`; "" is the recipe itself.
-        in_one_step: Of an ordered code, learn the longest code right after the first teacher, which takes a third of
-            the epochs. By default all stages share them.
+        in_one_step: For an ordered code, learn the longest code right after the first teacher, which takes a third of
+            the epochs. By default all stages share the epochs.
     """
 
     name: str = ""
@@ -33,7 +33,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method of a comparison: what it is called and how it is trained.
+    """A method of a comparison: its name and how it is trained.
 
     Attributes:
         key: Its name in commands, results and folders.
@@ -41,9 +41,10 @@ class Method:
         training: An arm of the recipe; or an objective that our own loop trains in a single stage; or a function of
             (data, recipe) that returns the trained model, on the device of the data. The recipe's only stage then has
             the code length, epochs, batch size and rates that every method gets. Attributes need an arm.
-        ordered: Whether the units of the code come in the order of their importance.
-        settings: What decides the result besides the recipe, as JSON; results of other settings are not reused.
-        exception: How its terms differ from "every method sees the same images equally often", for the page.
+        ordered: Whether the units of the code are ordered by importance.
+        settings: What determines the result in addition to the recipe, as JSON; results of other settings are not
+            reused.
+        exception: How it deviates from "every method sees the same images equally often", for the page.
         passes: How often it sees each training image; defaults to once per epoch.
         library: A package that it needs and jacsup does not install by default.
     """

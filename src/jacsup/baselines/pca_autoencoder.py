@@ -30,7 +30,7 @@ def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
     Each encoder ends in a BatchNorm, and earlier ones are frozen. The loss is eq. 8 plus the squared covariances of the
     new unit with the earlier ones. The recipe's epochs are split among the units.
 
-    Differs from the paper: a decoder starts from the previous one, as our students do, because it has few epochs.
+    Differs from the paper: a decoder starts from the previous one, like our students, because it has few epochs.
 
     Args:
         data: Data set; training runs on its device.
@@ -40,8 +40,8 @@ def train_pca_autoencoder(data: Dataset, recipe: Recipe) -> Model:
         The last decoder with all encoders side by side, in evaluation mode.
 
     Raises:
-        DivergedError: when a step fails or the loss is not finite.
-        ValueError: when there are fewer epochs than units.
+        DivergedError: A step failed, or the loss is not finite.
+        ValueError: There are fewer epochs than units.
     """
     with own_random_state(data, recipe.seed):
         return _train(data, recipe)

@@ -1,4 +1,4 @@
-"""Variational autoencoders and their disentangling variants, by the library pythae."""
+"""Variational autoencoders and their disentangling variants, from the library pythae."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {"vae": "VAE", "beta-vae": "BetaVAE", "factor-vae": "FactorVAE", "beta-t
 
 
 def train_variational(kind: str, weights: Mapping[str, float], data: Dataset, recipe: Recipe) -> Model:
-    """Train a variational autoencoder; the code of the model returned is the mean of the posterior.
+    """Train a variational autoencoder. The code of the returned model is the mean of the posterior.
 
     VAE: Kingma & Welling 2014, beta-VAE: Higgins et al. 2017, FactorVAE: Kim & Mnih 2018, beta-TCVAE: Chen et al. 2018.
     As in these papers, the likelihood is Bernoulli. The encoder has a second head for the variances.
@@ -38,7 +38,7 @@ def train_variational(kind: str, weights: Mapping[str, float], data: Dataset, re
         The trained autoencoder, in evaluation mode.
 
     Raises:
-        DivergedError: when a step fails or the loss is not finite.
+        DivergedError: A step failed, or the loss is not finite.
     """
     with own_random_state(data, recipe.seed):
         return _train(kind, weights, data, recipe)
@@ -67,7 +67,7 @@ def _train(kind: str, weights: Mapping[str, float], data: Dataset, recipe: Recip
 
     def step(x: Tensor, _index: Tensor) -> Tensor:
         if kind == "factor-vae":
-            # pythae reconstructs one half and permutes the codes of the other, where Kim and Mnih draw two batches.
+            # pythae reconstructs one half and permutes the codes of the other; Kim and Mnih draw two batches.
             other = torch.randint(len(data.train), (len(x),), device=x.device)
             x = torch.cat([x, to_float(data.train.images[other], UNIT)])
         output = peer({"data": x}, dataset_size=len(data.train))

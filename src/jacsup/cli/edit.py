@@ -85,7 +85,7 @@ def edit(
     if sweep and morph:
         raise ValueError("--sweep and --morph cannot be combined; pass only one of them")
     if json and not read:
-        raise ValueError("--json needs --read")
+        raise ValueError("--json needs --read; add --read, or omit --json")
     if not photos:
         raise ValueError("no photo was given; pass the photos after the model, such as jacsup edit photos me.jpg")
     fixed, saved_detail = _saved(settings) if settings else ({}, lazy.DETAIL)
@@ -200,7 +200,7 @@ def _require_writable(target: Path, photo: Path, *, animated: bool) -> None:
     if target.suffix.lower() not in extensions:
         raise ValueError(f"cannot write '{target}': its extension must be one of {', '.join(extensions)}")
     if target.is_dir() or not next(parent for parent in target.absolute().parents if parent.exists()).is_dir():
-        raise ValueError(f"cannot write '{target}': it is a folder or lies below a file; use another name")
+        raise ValueError(f"cannot write '{target}': it is a folder, or a part of its path is a file; use another name")
     if target.resolve() == photo.resolve():
         raise ValueError(f"cannot write '{target}': it is the photo itself; use another name")
 

@@ -58,6 +58,9 @@ class MLP(ModelConfig):
 
         Args:
             supervised: Whether the factors are the data's attributes.
+
+        Raises:
+            ValueError: A field has a value that cannot be built or trained.
         """
         super().require_valid(supervised=supervised)
         _require_widths("hidden", self.hidden)
@@ -86,6 +89,9 @@ class Conv(ModelConfig):
 
         Args:
             supervised: Whether the factors are the data's attributes.
+
+        Raises:
+            ValueError: A field has a value that cannot be built or trained.
         """
         super().require_valid(supervised=supervised)
         _require_widths("channels", self.channels)
@@ -132,6 +138,9 @@ class Diffusion(ModelConfig):
 
         Args:
             supervised: Whether the factors are the data's attributes.
+
+        Raises:
+            ValueError: A field has a value that cannot be built or trained.
         """
         super().require_valid(supervised=supervised)
         if not supervised:
@@ -207,6 +216,9 @@ class ResidualStudent(ModelConfig):
 
         Args:
             supervised: Whether the factors are the data's attributes.
+
+        Raises:
+            ValueError: A field has a value that cannot be built or trained.
         """
         super().require_valid(supervised=supervised)
         if not 0 <= self.amount <= 1:

@@ -206,7 +206,9 @@ class Recipe:
             _check_size(stage, earlier[-1] if earlier else None, self.supervised)
             if stage.objective == "diffusion" and not isinstance(self.model, Diffusion):
                 model = type(self.model).__name__
-                raise ValueError(f"stage '{stage.name}': diffusion needs model to be Diffusion, not {model}")
+                raise ValueError(
+                    f"stage '{stage.name}': model is {model}; with the objective diffusion it must be Diffusion"
+                )
             if earlier:
                 _check_residual(stage, earlier, self)
             if stage.teacher and stage.teacher not in [each.name for each in earlier]:
@@ -224,6 +226,9 @@ class Recipe:
 
         Args:
             number: Number of the stage, from 0.
+
+        Returns:
+            True for all stages but the first one and those with the objective `diffusion`.
         """
         return number > 0 and self.stages[number].objective != "diffusion"
 
@@ -232,6 +237,9 @@ class Recipe:
 
         Args:
             number: Number of the stage, from 0.
+
+        Returns:
+            The number, from 0.
         """
         name = self.stages[number].teacher
         return next((i for i, stage in enumerate(self.stages[:number]) if stage.name == name), number - 1)
@@ -241,6 +249,9 @@ class Recipe:
 
         Args:
             num_stages: Number of stages.
+
+        Returns:
+            Values to compare with those of another recipe.
         """
         return (self.data, self.model, self.flips, self.seed, self.init, self.stages[:num_stages])
 

@@ -108,7 +108,7 @@ def learnable(
         num_others = (~constant).sum()
         others = f" and keep the other {num_others} of {len(columns)}" if num_others else ""
         raise ValueError(
-            f"{names}: has the same value in all {num_train:,} training images and cannot be learned; "
+            f"{names}: the same value in all {num_train:,} training images cannot be learned; "
             f"leave these columns out with --drop{others}"
         )
     binary = (np.isin(values, (-1, 1)) | np.isnan(values)).all(axis=0)

@@ -101,7 +101,7 @@ def _headers(images: Images) -> list[tuple[str, tuple[int, int]]]:
         blocks = range(0, len(images.names), BLOCK)
         found = [
             each
-            for start in track(blocks, "Reading sizes")
+            for start in track(blocks, "reading sizes")
             for each in pool.map(header, range(start, min(start + BLOCK, len(images.names))))
         ]
     return [each for each in found if each]

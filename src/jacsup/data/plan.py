@@ -113,7 +113,9 @@ def make_plan(source: ImageSource, images: Images, size: int, *, skip_bad: bool)
     rows, told = np.arange(len(images.names)), by_column(table) if table else None
     columns, values = (), np.empty((len(images.names), 0), np.float32)
     if not table and source.columns != ALL_COLUMNS:
-        raise ValueError("options that choose columns need a table of attributes; pass one as --attributes")
+        raise ValueError(
+            "--keep, --drop, --binary and --continuous need a table of attributes; pass it as --attributes"
+        )
     if table:
         rows = _matched(table, images, skip_bad=skip_bad)
         understood = _understood(table, source)

@@ -143,7 +143,7 @@ def _decode(images: Images, plan: Plan, folder: Path, file: BufferedWriter, size
     block = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // bytes_each))
     with ThreadPool(min(MOST_THREADS, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for start in track(range(done, len(plan.names), block), "Preparing images"):
+        for start in track(range(done, len(plan.names), block), "preparing images"):
             squares = pool.map(read, plan.numbers[start : start + block].tolist(), chunksize=16)
             bad |= {start + i: square for i, square in enumerate(squares) if isinstance(square, str)}
             good = [square for square in squares if not isinstance(square, str)]

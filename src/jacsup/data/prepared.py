@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["version"] != VERSION:
-            raise ValueError(f"version is {values['version']}, must be {VERSION}")
+            raise ValueError(f"version is {values['version']}; must be {VERSION}")
         return from_dict(Manifest, values, "manifest")
     except FileNotFoundError:
         raise ValueError(f"{folder} has no {MANIFEST}, so it is not complete; prepare the images first") from None

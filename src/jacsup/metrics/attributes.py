@@ -273,6 +273,9 @@ def encoded_and_decoded(model: Autoencoder, images: UInt8[Tensor, "n c h w"]) ->
     Args:
         model: The model.
         images: The images.
+
+    Returns:
+        The code of all images, and the function from a code to chunks of images in [0, 1].
     """
 
     of_chunk = decoding(model)

@@ -30,6 +30,9 @@ def mig(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, num_bi
         codes: Codes of n images.
         factors: Factors of the same images.
         num_bins: The number of equal bins that codes are counted in.
+
+    Returns:
+        The score, from 0 to 1.
     """
     information, entropies = _information(codes, factors, num_bins)
     return float(np.mean(_gap(information) / entropies))
@@ -45,6 +48,9 @@ def modularity(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *,
         codes: Codes of n images.
         factors: Factors of the same images.
         num_bins: The number of equal bins that codes are counted in.
+
+    Returns:
+        The score, from 0 to 1.
     """
     squared = _information(codes, factors, num_bins)[0] ** 2
     largest = squared.max(axis=1)
@@ -63,6 +69,9 @@ def irs(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"], *, quanti
         codes: Codes of n images.
         factors: Factors of the same images.
         quantile: The quantile of deviations that counts as the largest.
+
+    Returns:
+        The score, at most 1; 0 if all codes are constant.
     """
     codes, factors = checked(codes, factors)
     factors = np.stack([_binned(np.unique(factor, return_inverse=True)[1], NUM_BINS) for factor in factors.T], axis=1)
@@ -130,6 +139,9 @@ def sap(codes: Real[ndarray, "n d"], factors: Real[ndarray, "n f"], *, continuou
         codes: Codes of n images.
         factors: Factors of the same images.
         continuous_factors: Whether factors are numbers, of any type, so that R^2 is used. Defaults to the classifier.
+
+    Returns:
+        The score, from 0 to 1.
     """
     from sklearn.svm import LinearSVC
 
@@ -155,6 +167,9 @@ def explicitness(codes: Real[ndarray, "n d"], factors: Integer[ndarray, "n f"]) 
     Args:
         codes: Codes of n images.
         factors: Factors of the same images.
+
+    Returns:
+        The score; 0.5 is chance, 1 is best.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

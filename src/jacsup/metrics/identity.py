@@ -59,6 +59,9 @@ def load_recogniser(network: Path) -> Recogniser:
         network: `dlib` for the network of the package face_recognition_models, or an .onnx file for OpenCV, of faces of
             112 x 112 pixels, such as its SFace (face_recognition_sface_2021dec.onnx).
 
+    Returns:
+        The network, with its own threshold for the same person.
+
     Raises:
         ValueError: There is no such file, it is not a face-recognition network, or a package is missing.
     """

@@ -55,6 +55,9 @@ class Autoencoder(Protocol):
 
         Args:
             x: Images in the model's value range.
+
+        Returns:
+            The code; z is empty if the code is ordered.
         """
         ...
 
@@ -63,6 +66,9 @@ class Autoencoder(Protocol):
 
         Args:
             code: The code.
+
+        Returns:
+            Images (b, c, h, w) in the model's value range.
         """
         ...
 

@@ -91,6 +91,9 @@ class Model(nn.Module):
 
         Args:
             x: Images in the model's value range.
+
+        Returns:
+            The code, with y of shape (b, num_units).
         """
         raise NotImplementedError
 
@@ -99,6 +102,9 @@ class Model(nn.Module):
 
         Args:
             code: The code.
+
+        Returns:
+            Images (b, c, h, w), trained to stay in the value range.
         """
         raise NotImplementedError
 

@@ -89,6 +89,9 @@ class ResidualAutoencoder(Model):
 
         Args:
             mode: Whether to train.
+
+        Returns:
+            The model itself.
         """
         super().train(mode)
         self.teacher.eval()

@@ -1,4 +1,4 @@
-"""A run's report: its figures, its scores and the arms beside it on one static page."""
+"""A run's report: one static page with its figures, its scores and the arms beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jacsup.report.units import write_units_report
 def write_report(run_path: Path, data: Dataset, metrics: Scores | None) -> Path:
     """Draw a run's figures into RUN/report and write the page that shows them.
 
-    Other arms of the same recipe and seed in the same folder are drawn into the same figures.
+    The figures also show the other arms of the same recipe and seed in the same folder.
 
     Args:
         run_path: The run folder.
@@ -27,7 +27,7 @@ def write_report(run_path: Path, data: Dataset, metrics: Scores | None) -> Path:
         The path of the page.
 
     Raises:
-        ValueError: If the folder is not a run, or if the run has no finished stage.
+        ValueError: The folder is not a run, or the run has no finished stage.
     """
     report = open_report(run_path, metrics)
     write = write_attributes_report if report.run.recipe.supervised else write_units_report

@@ -1,4 +1,4 @@
-"""A supervised run's figures as PNG files: attributes edited on test faces, and what that costs in sharpness."""
+"""A supervised run's figures as PNG files: edited test faces, and control against sharpness."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHEET_STRENGTH = 2
 SWEPT_STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
 TILE = 128
 GREY = 0.5
-# Of a set of images: images of an attribute, half of them without it, and attributes.
+# The sheet of samples: images per attribute, half of them without it, and the most attributes.
 NUM_SAMPLES, MOST_SAMPLED = 8, 20
 
 Images = UInt8[Tensor, "n c h w"]
@@ -68,7 +68,7 @@ class Painter:
 
 
 def draw_samples(path: Path, data: Dataset) -> None:
-    """Draw training images: for each attribute those with it, then those without (marked by minus), or sorted by it."""
+    """Draw training images for each attribute: with it, then without it (marked by minus), or sorted by its value."""
     train = data.train
     rows = [_samples(attribute, train, number) for number, attribute in enumerate(data.attributes[:MOST_SAMPLED])] or [
         Row("training images", _tiles(train, range(min(NUM_SAMPLES, len(train)))))
@@ -83,7 +83,7 @@ def _samples(attribute: Attribute, train: Split, number: int) -> Row:
     known = (~values.isnan()).nonzero()[:, 0]
     if attribute.continuous:
         order = known[values[known].argsort(stable=True)]
-        return Row(attribute.name, _tiles(train, spread(order.tolist(), NUM_SAMPLES)), "sorted by it")
+        return Row(attribute.name, _tiles(train, spread(order.tolist(), NUM_SAMPLES)), "sorted by value")
     having, lacking = (spread(half.nonzero()[:, 0].tolist(), NUM_SAMPLES // 2) for half in (values > 0, values < 0))
     share = f"{int((values > 0).sum()):,} of {len(known):,}"
     minus = [*[False] * (NUM_SAMPLES // 2), *[True] * len(lacking)]
@@ -106,7 +106,7 @@ def _tiles(train: Split, numbers: Sequence[int], count: int = NUM_SAMPLES) -> Fl
 
 
 def draw_attributes(path: Path, painter: Painter, factors: Sequence[int], faces: Split) -> None:
-    """Draw figure 4: faces, their reconstructions, and below them each of `factors` flipped; minus marks removals."""
+    """Draw figure 4: faces, their reconstructions, and below them each of `factors` flipped. A minus marks removals."""
     images = faces.images
     rows = [Row("original", to_float(images, UNIT)), Row("reconstruction", painter.decoded(images))]
     for factor in factors:
@@ -116,7 +116,7 @@ def draw_attributes(path: Path, painter: Painter, factors: Sequence[int], faces:
 
 
 def draw_sweep(path: Path, painter: Painter, factors: Sequence[int], images: UInt8[Tensor, "n c h w"]) -> None:
-    """Draw each of `factors` on a face of its own, at every strength of SWEPT_STRENGTHS."""
+    """Draw each of `factors` on a different face, at every strength of SWEPT_STRENGTHS."""
     rows = []
     for place, factor in enumerate(factors):
         image = images[place % len(images)][None]
@@ -130,7 +130,7 @@ def draw_sweep(path: Path, painter: Painter, factors: Sequence[int], images: UIn
 
 
 def draw_models(path: Path, painters: dict[str, Painter], factors: Sequence[int], faces: Split) -> None:
-    """Draw the same edits of the same faces by several models, one below the other; minus marks removals."""
+    """Draw the same edits of the same faces by several models, one below the other. A minus marks removals."""
     names = [next(iter(painters.values())).name(factor) for factor in factors]
     groups = []
     for place in range(len(faces)):
@@ -154,9 +154,9 @@ def draw_truth(
     images: UInt8[Tensor, "n c h w"],
     counterfactual: Counterfactual,
 ) -> None:
-    """Draw each of `factors` flipped in the face's drawing and by the model, and what each of the two changes.
+    """Draw each of `factors` flipped in the face's drawing and by the model, and the change that each of them makes.
 
-    Each row shows the image that the true flip changes most. notes: the text below each attribute's name.
+    Each row shows the image that the true flip changes most. `notes` are the texts below the attributes' names.
     """
     rows = []
     for factor, note in zip(factors, notes, strict=True):
@@ -177,7 +177,7 @@ def draw_truth(
 def draw_tradeoff(path: Path, arms: dict[str, list[dict[str, Any]]]) -> None:
     """Draw the poster's curve: edit accuracy and counterfactual gain against PSNR, one point per stage and arm.
 
-    arms: the scores of each arm's stages; the first arm's points bear the stages' letters.
+    `arms` has the scores of each arm's stages; the first arm's points are labelled with the stages' letters.
     """
     keys = ("accuracy 2", "counterfactual_gain")
     known = [key for key in keys if any(stage.get(key) is not None for stages in arms.values() for stage in stages)]
@@ -203,6 +203,6 @@ def draw_tradeoff(path: Path, arms: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _lacking(faces: Split, factor: int) -> Bool[Tensor, " n"]:
-    """Which faces lack an attribute or have no label for it."""
+    """Whether each face lacks an attribute or has no label for it."""
     assert faces.attributes is not None
     return ~(faces.attributes[:, factor] > 0)

@@ -27,17 +27,17 @@ from jacsup.report.sheets import MINUS
 from jacsup.report.siblings import arm_label, last_lines, progress, stage_letter
 from jacsup.report.unit_plots import draw_curves
 
-# Faces on the sheets of figure 4, and on the sheet that compares models.
+# Number of faces on the sheets of figure 4, and on the sheet that compares models.
 NUM_FACES = 8
 NUM_COMPARED = 3
-# Attributes on the sheets of strengths, of models and of truths.
+# Number of attributes on the sheets of strengths, of models and of truths.
 NUM_SWEPT = 6
 NUM_EDITS = 6
 NUM_TRUTHS = 8
 ROWS_ON_SHEET = 20
 NUM_CORRELATIONS = 12
 ALL_ATTRIBUTES = "attributes.csv"
-# Attributes that the page shows; the others are in a table of their own.
+# The most attributes that the page shows; all are in a separate table.
 MOST_SHOWN = 40
 MOST_NAMED = 20
 
@@ -70,7 +70,7 @@ TEST_COLUMNS = html.columns_of("test_mse", "test_edit", "test_jacobian")
 
 @dataclass(frozen=True)
 class _Faces:
-    """What the sections read.
+    """The data of the page's sections.
 
     Attributes:
         shown: The test faces of the figures.
@@ -152,15 +152,15 @@ def _headline(faces: _Faces) -> str:
     }
     closing = (
         f"<p>Every attribute of up to {NUM_EDITED_IMAGES:,} test faces is flipped. Strength 1 is a typical face with "
-        "the attribute, &minus;1 one without it, and 2 is twice as far. Edit accuracy: how often the judge then sees "
-        "the attribute flipped. Preservation error: how often its verdict on another attribute changes; at strength 0, "
-        "how often reconstruction alone changes it. Both are means over the attributes that the judge ranks reliably "
-        f"(AUC of at least {RELIABLE_AUC})."
+        "the attribute, &minus;1 one without it, and 2 is twice as far from the middle. Edit accuracy: how often the "
+        "judge then sees the attribute flipped. Preservation error: how often its verdict on another attribute "
+        "changes; at strength 0, how often reconstruction alone changes it. Both are means over the attributes that "
+        f"the judge recognises reliably (AUC of at least {RELIABLE_AUC})."
     )
     if metrics.get("counterfactual_gain") is not None:
         closing += (
-            " Counterfactual gain, at strength 1: 1 is exactly the change that a new drawing with the attribute "
-            "flipped makes, 0 is no change."
+            " Counterfactual gain, at strength 1: 1 is exactly the change of a new drawing with the attribute flipped, "
+            "0 is no change."
         )
     return html.headline(faces.report, tiles, f"{closing}</p>\n")
 
@@ -171,8 +171,8 @@ def _tradeoff(faces: _Faces) -> str:
         return ""
     attribute_plots.draw_tradeoff(faces.report.folder / "tradeoff.png", judged)
     text = (
-        "One point for each stage; letters mark this run's. Further up is better control, further right is better "
-        "reconstruction; the method aims at both. " + _letters(faces)
+        "One point for each stage; letters mark the stages of this run. Higher is better control, further right is "
+        "better reconstruction; the method aims at both. " + _letters(faces)
     )
     alt = "Edit accuracy of each stage against its PSNR, a line for each arm"
     return html.section("Reconstruction against control", text, html.figure("tradeoff.png", alt, css="narrow"))
@@ -184,7 +184,7 @@ def _curves(faces: _Faces) -> str:
     draw_curves(faces.report.folder / "figure-3b.png", list(faces.report.runs.values()))
     text = (
         "Measured after each epoch on the first 2,000 test images; edit accuracy at strength 2 on a few of them. "
-        "Vertical bars mark where this run's next stage begins; they are dotted if the code keeps its size. The "
+        "Vertical bars mark the start of this run's stages; they are dotted if the code keeps its size. The "
         "Jacobian loss (eq. 9) is measured against each stage's own teacher. " + _letters(faces)
     )
     alt = "Curves of test error, edit accuracy and Jacobian loss over the epochs of all stages"
@@ -216,7 +216,7 @@ def _sweep(faces: _Faces) -> str:
     attribute_plots.draw_sweep(faces.report.folder / "strengths.png", faces.painter, some, faces.shown.images)
     text = (
         "The best learned attributes at strengths &minus;3 to 3: &minus;1 is a typical face without the attribute, 1 "
-        "one with it."
+        "is one with it."
     )
     alt = f"Test faces at seven strengths of one attribute each: {_names(faces, some)}"
     return html.section("Strengths", text, html.figure("strengths.png", alt, css="narrow"))
@@ -253,7 +253,7 @@ def _truths(faces: _Faces) -> str:
         lambda factor: counterfactual(config, factor, len(images)),
     )
     text = (
-        "A drawn face can be drawn again with one attribute flipped: that is the true result of an edit to strength 1 "
+        "A drawn face can be drawn again with one attribute flipped, which is the true result of an edit to strength 1 "
         "or &minus;1. Attributes are ordered from the best to the worst; grey is no change."
     )
     alt = f"Drawn faces, their true counterfactuals and the model's edits: {_names(faces, some)}"
@@ -317,15 +317,15 @@ def _correlations(data: Dataset) -> str:
     strongest = sorted(pairs, key=lambda pair: -abs(float(values[pair])))[:NUM_CORRELATIONS]
     rows = [[names[j], names[i], html.number(float(values[i, j]), "+.2f")] for i, j in strongest]
     text = (
-        "Attributes of drawn faces are correlated as they are in photographs. These are the strongest correlations in "
-        "20,000 random faces, without those of attributes that exclude each other:"
+        "Attributes of drawn faces are correlated as in photographs. These are the strongest correlations in 20,000 "
+        "random faces, without those of attributes that exclude each other:"
     )
     return html.section("How the data are correlated", text, html.table(["Attribute", "with", "Correlation"], rows))
 
 
 def _not_learned(faces: _Faces) -> str:
     missed = [escape(factor.name) for factor in faces.factors if not factor.learned]
-    reason = f"m+ &minus; m&minus;, the difference between their mean values with and without, is below {LEARNED}"
+    reason = f"m+ &minus; m&minus;, the difference between the means of y with and without them, is below {LEARNED}"
     if len(missed) > MOST_NAMED:
         missed = [*missed[:MOST_NAMED], f"and {len(missed) - MOST_NAMED:,} more"]
     return f" <b>Not learned: {', '.join(missed)}</b> ({reason})." if missed else ""
@@ -335,8 +335,8 @@ def _rare(faces: _Faces) -> str:
     rare = [f"{escape(name)} ({count})" for name, count in rare_attributes(faces.data).items()]
     if len(rare) > MOST_NAMED:
         rare = [*rare[:MOST_NAMED], f"and {len(rare) - MOST_NAMED:,} more"]
-    advice = "more images with (or without) them help most"
-    return f" Of few training images little is learned: {', '.join(rare)}; {advice}." if rare else ""
+    advice = "add images with (or without) them"
+    return f" Too few training images to learn these attributes well: {', '.join(rare)}; {advice}." if rare else ""
 
 
 def _which(faces: _Faces) -> str:

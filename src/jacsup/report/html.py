@@ -1,4 +1,4 @@
-"""The page of a report: its style, and the parts that it is put together from."""
+"""The page of a report: its style, and the parts that it consists of."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ th:first-child, td:first-child { text-align: left; white-space: normal; min-widt
 
 @dataclass(frozen=True)
 class Report:
-    """What the sections read: the run, the arms beside it, and its scores, empty if it has not been judged."""
+    """The data of the page's sections: the run, the arms beside it, and its scores (empty if it was not judged)."""
 
     run: Run
     siblings: dict[str, Run]
@@ -93,7 +93,7 @@ def html_page(title: str, sections: Sequence[str]) -> str:
 
 
 def headline(report: Report, numbers: dict[str, str], closing: str) -> str:
-    """Return the run's name, what it is, and its key numbers; empty ones are left out."""
+    """Return the run's name, its description and its key numbers without empty ones."""
     recipe = report.run.recipe
     lead = f"Recipe <b>{escape(recipe.name)}</b>, seed {recipe.seed}: {escape(purpose(recipe))}."
     if len(report.run.finished_stages()) < len(recipe.stages):
@@ -127,7 +127,7 @@ def section(title: str, text: str, content: str) -> str:
 
 
 def grid(parts: Sequence[str]) -> str:
-    """Return figures side by side, as many as fit."""
+    """Return figures in a grid, with as many columns as fit."""
     return f'<div class="grid">\n{"".join(parts)}</div>\n'
 
 

@@ -1,4 +1,4 @@
-"""The tools that draw all figures: one palette, sheets of images in whole pixels, and plots in one style."""
+"""The tools for all figures: one palette, sheets of images in whole pixels, and plots in one style."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 ARM_COLOURS = dict(zip(("", *(ARMS | SUPERVISED_ARMS)), PALETTE, strict=True))
 INK, SOFT, RULE = "#16181d", "#5a606b", "#c4c8cf"
 
-# A power of two: sizes in inches are then exact, and no pixel is lost to rounding.
+# A power of two, so that sizes in inches are exact and no pixel is lost by rounding.
 SHEET_DPI = 128
 PLOT_DPI = 200
 GAP = 3
@@ -40,12 +40,12 @@ ROW_GAP = 8
 GROUP_GAP = 36
 Pixels = int | float
 
-# Blue, so that it stands out from black, white and grey strokes; images in colour do not need that.
+# Blue, to stand out from black, white and grey strokes; images in colour do not need this.
 SEAM = (0.26, 0.4, 0.6)
 COLOUR_SEAM = (1.0, 1.0, 1.0, 1.0)
 
 
-# Families with more alphabets than matplotlib's own, as systems ship them.
+# Font families of common systems with more alphabets than matplotlib's own.
 FONTS = (
     "Noto Sans",
     "Noto Sans CJK JP",
@@ -68,9 +68,9 @@ FONTS = (
 
 @contextmanager
 def users_words() -> Iterator[None]:
-    """Draw the words of users, such as names of attributes, letter by letter: $ is no formula, and all fonts are tried.
+    """Draw users' text, such as names of attributes, literally: $ does not start a formula, and all fonts are tried.
 
-    Where no font has a letter, one warning says so.
+    If no font has some of the letters, one warning says so.
     """
     import matplotlib
     from matplotlib.font_manager import fontManager
@@ -89,12 +89,12 @@ def users_words() -> Iterator[None]:
             warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
     if unknown:
         advice = "install one with more letters, such as Noto Sans (fonts-noto-core or fonts-noto-cjk on Debian)"
-        warnings.warn(f"no font has {len(unknown)} of the letters in the figures; {advice}", stacklevel=3)
+        warnings.warn(f"no installed font has {len(unknown)} of the letters in the figures; {advice}", stacklevel=3)
 
 
 @dataclass(frozen=True)
 class Row:
-    """Images side by side, in [0, 1], with a name and a note on their left; `minus` marks some with a minus sign."""
+    """Images side by side, in [0, 1], with a name and a note to their left. `minus` marks some with a minus sign."""
 
     name: str
     tiles: Float[Tensor, "n c h w"]
@@ -104,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows below one line of headings, one for each column, or without headings."""
+    """Rows of images below one line of headings (one for each column), or without headings."""
 
     rows: Sequence[Row]
     headings: Sequence[str] = ()
@@ -154,7 +154,7 @@ def _paint_minus(pixels: np.ndarray, left: int) -> None:
 
 
 def _wrapped(words: str, width: Pixels, size: int, *, bold: bool) -> tuple[str, int]:
-    """Words in lines that fit the width, and the font size at which the longest word fits too."""
+    """Words broken into lines that fit the width, and the font size at which the longest word fits too."""
     lines: list[str] = []
     for word in words.replace("_", " ").split():
         if lines and _width(f"{lines[-1]} {word}", size, bold) <= width:
@@ -174,7 +174,7 @@ def _width(words: str, size: int, bold: bool) -> float:
 
 
 def block(tiles: Float[Tensor, "rows columns c h w"], tile: int) -> np.ndarray:
-    """Return images side by side as RGB(A) bytes, each about `tile` pixels large, with seams between them."""
+    """Return a grid of images as RGB(A) bytes, each about `tile` pixels large, with seams between them."""
     rows, columns, channels, height, width = tiles.shape
     flat = tiles.flatten(0, 1)
     largest = max(height, width)
@@ -219,9 +219,9 @@ class Sheet:
         bold: bool = False,
         colour: str = INK,
     ) -> None:
-        """Write words of `size` pixels, centred on the line y unless `level` says how they are aligned with it.
+        """Write words of `size` pixels, centred on the line y unless `level` gives another alignment.
 
-        With `upright_anchor`, they are rotated to run upwards and centred on x.
+        With `upright_anchor`, they run upwards and are centred on x.
         """
         self.figure.text(
             *self._share(x, y),
@@ -267,7 +267,7 @@ def plot(num_panels: int, *, share_x: bool, height: float = 1.8) -> tuple[Any, l
 
 
 def log_scale(axis: Any) -> None:
-    """Make the y axis logarithmic, labelled in plain decimals, with more ticks the less it spans."""
+    """Make the y axis logarithmic, with labels in plain decimals and more ticks for a smaller range."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     axis.set_yscale("log")

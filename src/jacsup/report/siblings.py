@@ -1,4 +1,4 @@
-"""The arms of a run that lie beside it, and the commands that train the missing ones."""
+"""The arms in the folder beside a run, and the commands that train the missing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def purpose(recipe: Recipe) -> str:
 
 
 def progress(run: Run) -> str:
-    """How far a run is trained, such as "7 of 15 stages"."""
+    """Progress of a run, such as "7 of 15 stages"."""
     return f"{len(run.finished_stages())} of {len(run.recipe.stages)} stages"
 
 
@@ -41,7 +41,7 @@ def last_lines(run: Run) -> list[dict[str, Any]]:
 
 
 def find_siblings(run: Run) -> dict[str, Run]:
-    """Find the runs in the same folder that differ from a run in their arm only.
+    """Find the runs in the same folder that differ from a run only in their arm.
 
     They share the recipe's name, data, model, seed and teachers.
 
@@ -49,7 +49,7 @@ def find_siblings(run: Run) -> dict[str, Run]:
         run: The run.
 
     Returns:
-        Runs by arm; of several the one that has trained furthest.
+        Runs by arm; of several with the same arm, the one that has trained furthest.
     """
     ours = run.recipe
     found: dict[str, Run] = {}
@@ -62,9 +62,9 @@ def find_siblings(run: Run) -> dict[str, Run]:
 
 
 def _num_teachers(ours: Recipe, theirs: Recipe) -> int:
-    """How many stages two arms share: those before the first student, which only a run without an arm has.
+    """The number of stages that two arms share: those before the first student, which only a run without an arm has.
 
-    The arms of hooks.BASELINES share none.
+    The arms in hooks.BASELINES share none.
     """
     if not BASELINES.keys().isdisjoint((ours.arm, theirs.arm)):
         return 0
@@ -83,7 +83,7 @@ def missing_arms(run: Run, siblings: dict[str, Run]) -> dict[str, str]:
 
 
 def shown(path: Path) -> str:
-    """A path as the user would type it: relative to the working folder if it lies within."""
+    """A path as the user would type it: relative to the working folder if it is inside."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
@@ -111,7 +111,7 @@ def _train_command(run: Run, siblings: dict[str, Run], arm: str) -> str:
 
 
 def _recipe_arguments(run: Run, siblings: dict[str, Run]) -> list[str]:
-    """The run's recipe without its arm, as arguments of `jacsup train`; empty if no file has it."""
+    """The run's recipe without its arm, as arguments of `jacsup train`; empty if no file contains it."""
     ours = run.recipe
     if ours.name in RECIPES and ours.arm in ("", *arms_of(ours)):
         builtin = replace(RECIPES[ours.name], seed=ours.seed, init=ours.init)

@@ -48,7 +48,7 @@ def draw_factor_grid(path: Path, model: Autoencoder, factors: Sequence[Factor]) 
     Args:
         path: The PNG file to write.
         model: A model with an ordered code.
-        factors: The names, means and deviations of its units, such as `describe` takes from training data.
+        factors: The names, means and deviations of its units in the training data, as `describe` returns them.
     """
     grid = block(_factor_grid(model, factors), tile=56)
     height, width, label = *grid.shape[:2], 36
@@ -76,10 +76,10 @@ def draw_units(
     Args:
         path: The PNG file to write.
         model: A model with an ordered code.
-        factors: The names and percentiles of its units, such as `describe` takes from training data.
+        factors: The names and percentiles of its units in the training data, as `describe` returns them.
         units: The units to vary.
         images: The images to vary them on.
-        drops: How much each unit lowers the MSE, by its number. Empty if it was not measured.
+        drops: How much each unit lowers the MSE, by its index. Empty if it was not measured.
     """
     originals, outputs = to_float(images, UNIT), reconstruct(model, images).to(images.device)
     left = block(torch.stack([originals, outputs], dim=1), tile=84)
@@ -166,7 +166,7 @@ def _mark_growth(axes: Sequence[Any], run: Run) -> None:
 
 
 def draw_order(path: Path, metrics: Scores) -> None:
-    """Draw what each unit adds: the error of the first units alone, the drop per unit, the Jacobian energy per unit."""
+    """Draw each unit's contribution: the error with only the first units, the drop and the Jacobian energy per unit."""
     panels = [
         (values, metric_of(name).title, ticks)
         for name, values, ticks in (
@@ -178,7 +178,7 @@ def draw_order(path: Path, metrics: Scores) -> None:
     ]
     figure, axes = plot(len(panels), share_x=False)
     for axis, (values, label, ticks) in zip(axes, panels, strict=True):
-        # A bar has a length only on an axis that starts at zero.
+        # On a logarithmic axis, the length of a bar has no meaning.
         if 0 < 20 * min(values) < max(values):
             axis.plot(values, "o-", color=PALETTE[0], lw=1.6, markersize=5)
             log_scale(axis)

@@ -72,9 +72,9 @@ def _headline(report: Report, newest: Path) -> str:
     closing = ""
     if metrics.get("swap_classifier") is not None:
         closing = (
-            "<p>Swap score: how often an image becomes one of its partner's class when it gets the partner's first two "
+            "<p>Swap score: how often an image takes on its partner's class when it gets the partner's first two "
             "units. The partner's class is the one that the judge sees in its reconstruction (classifier), or its true "
-            "one (label).</p>\n"
+            "class (label).</p>\n"
         )
     return html.headline(report, html.tiles_of(values, *keys), closing)
 
@@ -84,7 +84,7 @@ def _factors(report: Report) -> str:
     grids = [("1a", first, "the first teacher")]
     for arm, run in report.runs.items():
         finished = run.finished_stages()
-        # A run of one stage is still its first teacher.
+        # A run with one stage is just the first teacher.
         if len(finished) > 1:
             name = "1b" if run is report.run else f"1c-{arm or 'jacobian'}"
             grids.append((name, run.stage_file(finished[-1]), f"{arm_label(arm)}, {progress(run)}"))
@@ -97,7 +97,7 @@ def _factors(report: Report) -> str:
             html.figure(f"figure-{name}.png", f"Images decoded while the first two units change. {caption}", caption)
         )
     text = (
-        "The first two units range from &minus;2 to +2 standard deviations; all others stay at their training means. "
+        "The first two units range from &minus;2 to +2 standard deviations; all others are at their training means. "
         "The more a grid looks like the first teacher's, the better these two units have kept their meaning."
     )
     return html.section("Figure 1: what the first two units control", text, html.grid(parts))
@@ -109,7 +109,7 @@ def _curves(report: Report) -> str:
     unit_plots.draw_curves(report.folder / "figure-1d.png", list(report.runs.values()))
     text = (
         "Measured after each epoch on the first 2,000 test images. Grey bars mark where this run's code grew. The "
-        "Jacobian loss (eq. 9) is measured against each stage's own teacher, so that it starts again at every bar."
+        "Jacobian loss (eq. 9) is measured against each stage's own teacher, so it starts anew at every bar."
     )
     alt = "Curves of test error, swap score and Jacobian loss over the epochs of all stages"
     return html.section("Figure 1 (d): while the code grows", text, html.figure("figure-1d.png", alt, css="narrow"))
@@ -127,7 +127,7 @@ def _units(report: Report, newest: Path, images: UInt8[Tensor, "n c h w"]) -> st
         parts.append(html.figure(name, f"Test images decoded while one unit changes: {', '.join(map(str, part))}"))
     text = (
         "Each unit that a student discovered, from its 1st to its 99th percentile in the training data, on three test "
-        "images; all other units keep the encoder's values. MSE: the change in test error when the unit is kept too."
+        "images; all other units keep the encoder's values. MSE: the change in test error when this unit is added."
     )
     return html.section("Figure 2: the factors discovered one by one", text, html.grid(parts)) if parts else ""
 
@@ -150,7 +150,7 @@ def _order(report: Report) -> str:
         "energy: the decoder's mean squared derivative times the unit's variance. In an ordered code all three fall."
     )
     return html.section(
-        "The order of the units", text, html.figure("order.png", "Charts of what each unit adds", css="narrow")
+        "The order of the units", text, html.figure("order.png", "Charts of each unit's contribution", css="narrow")
     )
 
 
@@ -162,7 +162,7 @@ def _known_factors(report: Report) -> str:
     for key, value in scores.items():
         metric = metric_of(key)
         rows.append([html.capitalised(metric.heading), html.number(value, metric.format), metric.better or ""])
-    text = "How well the code separates the factors that the test images were made with."
+    text = "How well the code separates the factors from which the test images were generated."
     return html.section("Scores of known factors", text, html.table(["Score", "Value", "Better"], rows))
 
 

@@ -1,4 +1,4 @@
-"""What the studios of attributes and of units share: their images, the numbers that they are asked for, test images."""
+"""Functions that the studios of attributes and of units share: images, numbers in requests, and test images."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from jacsup.models import Autoencoder
 from jacsup.models.residual import ResidualAutoencoder
 from jacsup.photo import encoded, opaque
 
-# Images to start from.
+# Number of images to start from.
 NUM_STARTS = 8
 
 
 def as_number(value: object, name: str) -> float:
-    """Return a number of a request; ValueError for anything else."""
+    """Return a number from a request. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e6 or value != value:
         raise ValueError(f"{name:.40} is {value!r:.40}; must be a number")
     return float(value)
 
 
 def amount_of(model: Autoencoder) -> float | None:
-    """How much a residual student adds to its teacher's image; None for other models."""
+    """Return the share of the rest that a residual student adds to its teacher's image; None for other models."""
     return model.config.amount if isinstance(model, ResidualAutoencoder) else None
 
 
 def with_amount(model: Autoencoder, asked: dict[str, Any]) -> Autoencoder:
-    """The model with the `amount` that is asked for, if it has one."""
+    """Return the model at the requested `amount`, if it has one."""
     if not isinstance(model, ResidualAutoencoder) or "amount" not in asked:
         return model
     return model.with_amount(as_number(asked["amount"], "amount"))
 
 
 def test_images(model: Autoencoder) -> Split | None:
-    """The test images of the model's data set if it is on this machine."""
+    """Return the test images of the model's data set, or None if it is not on this machine."""
     from jacsup.data.of_run import find_data
 
     source: Path | None = getattr(model, "source", None)
-    # The data may have moved, or never have come with the model.
+    # The data may have been moved, or the model may have come without them.
     with contextlib.suppress(ValueError, OSError):
         return find_data(source, None, fetch=False).test if source else None
     return None
@@ -56,7 +56,7 @@ def image_of(pixels: UInt8[Tensor, "c h w"]) -> Image.Image:
 
 
 def in_page(pixels: UInt8[Tensor, "c h w"]) -> str:
-    """The pixels as an address that a page can show."""
+    """Return the pixels as a data URL that a page can show."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image_of(pixels))).decode()}"
 
 

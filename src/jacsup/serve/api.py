@@ -1,4 +1,4 @@
-"""What a server answers, as a list of endpoints: its description for programs (OpenAPI), and for people."""
+"""The list of a server's endpoints, and its description for programs (OpenAPI) and for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-# Raised when an endpoint changes in a way that breaks programs.
+# The version increases when an endpoint changes in a way that breaks programs.
 PREFIX = "/api/v1"
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -26,7 +26,7 @@ class Endpoint:
         answer: The media type of its answer.
         method: GET or POST.
         query: Descriptions of the query's parameters by name.
-        body: What a request holds: a media type and a description; nothing for GET.
+        body: The content of a request: a media type and a description; None for GET.
         example: Arguments of curl, with ADDRESS for the server's address.
     """
 
@@ -109,8 +109,8 @@ def reference(endpoints: Sequence[Endpoint], name: str, address: str) -> str:
 <body>
 <header><h1>jacsup</h1><p>The API of the editor of {escape(name)}</p></header>
 <main class="text">
-<p>Errors are JSON, such as {{"error": "..."}}, with a status of 400 or above. The same for programs, in OpenAPI:
-<a href="api/openapi.json">openapi.json</a>.</p>
+<p>Errors are JSON, such as {{"error": "..."}}, with a status of 400 or above. The same description for programs, in
+OpenAPI: <a href="api/openapi.json">openapi.json</a>.</p>
 {"".join(parts)}</main>
 </body>
 </html>

@@ -39,7 +39,7 @@ ANIMATION_SIDE = 256
 FACE_SIDE = 64
 START_SIDE = 256
 THUMBNAIL_SIDE = 96
-# The most charming of the drawn ones.
+# The drawn face that the page shows first.
 FIRST_FACE = 3
 GROUPS: dict[str, tuple[str, ...]] = {
     "Mouth and nose": ("Smiling", "Mouth_Slightly_Open", "Big_Lips", "Wearing_Lipstick", "Big_Nose", "Pointy_Nose"),
@@ -82,10 +82,10 @@ class AttributeStudio:
             "kind": "attributes",
             "starts": NUM_STARTS if self._drawn else len(self._starts),
             "first": FIRST_FACE if self._drawn else 0,
-            # Faces that can be drawn, the first starts among them.
+            # Number of faces that can be drawn, including the start images.
             "faces": num_test(self._drawn) if self._drawn else 0,
-            # Of photos that were aligned as `find_faces` does it, and of drawn faces, which are framed alike; other
-            # images are framed as they were given.
+            # For photos that were aligned like the crops of `find_faces`, and for drawn faces, which are framed in the
+            # same way. Other images are used as they are.
             "align": data_set.aligned or data_set.drawn,
             "drawn": self._drawn is not None,
             "code_size": self._editor.model.code_size,
@@ -118,7 +118,7 @@ class AttributeStudio:
         }
 
     def forget(self) -> None:
-        """Drop the photos whose time is over."""
+        """Drop the photos whose time has expired."""
         self._sessions.forget()
 
     def edit(self, asked: dict[str, Any]) -> bytes:
@@ -128,12 +128,12 @@ class AttributeStudio:
         return jpeg(editor.render(opened, strengths, detail=detail))
 
     def decoded(self, asked: dict[str, Any]) -> bytes:
-        """Return the crop that the model decodes, edited to `strengths`, as JPEG; of `teacher`, its teacher's."""
+        """Return the crop that the model, or its `teacher`, decodes, edited to `strengths`, as JPEG."""
         strengths, _ = _settings(asked)
         editor, opened = self._asked(asked)
         if asked.get("teacher"):
             if not self._teacher:
-                raise ValueError("this model has no teacher; serve the run folder of a student")
+                raise ValueError("this model has no teacher; serve the run folder of a student instead")
             editor, opened = self._teacher, self._teacher.open_at(opened.photo, opened.place)
             unlearned = {name for name, factor in editor.factors.items() if not factor.learned}
             strengths = {name: value for name, value in strengths.items() if name not in unlearned}
@@ -159,7 +159,7 @@ class AttributeStudio:
         return jpeg(editor.sweep(opened, str(asked.get("name")), strengths, side=STRIP_SIDE, detail=detail))
 
     def animation(self, asked: dict[str, Any]) -> bytes:
-        """Return the same as a GIF, in which attribute `name` goes from little to much and back."""
+        """Return the same as a GIF, in which attribute `name` goes from low to high strengths and back."""
         strengths, detail = _settings(asked)
         editor, opened = self._asked(asked)
         return editor.animation(opened, str(asked.get("name")), strengths, side=ANIMATION_SIDE, detail=detail)
@@ -171,9 +171,9 @@ class AttributeStudio:
         return png(editor.render(opened, strengths, detail=detail))
 
     def truth(self, asked: dict[str, Any]) -> bytes:
-        """Return the drawn face `start` with `strengths`, as its drawing has it, as JPEG."""
+        """Return the drawn face `start`, drawn again with `strengths`, as JPEG."""
         if not self._drawn:
-            raise ValueError("the truth of an edit is known of drawn faces only; use a model of drawn faces")
+            raise ValueError("the true edit is known only for drawn faces; use a model of drawn faces")
         strengths, _ = _settings(asked)
         start = asked.get("start")
         if not isinstance(start, int) or isinstance(start, bool):
@@ -181,7 +181,7 @@ class AttributeStudio:
         return jpeg(image_of(true_edit(self._drawn, start, strengths, START_SIDE)))
 
     def _asked(self, asked: dict[str, Any]) -> tuple[Editor, OpenedPhoto]:
-        """The editor and the photo `session`, at the `amount` that is asked for."""
+        """The editor and the photo `session`, at the requested `amount`."""
         return self._at_amount(self._sessions.get(asked.get("session")), asked)
 
     def _at_amount(self, opened: OpenedPhoto, asked: dict[str, Any]) -> tuple[Editor, OpenedPhoto]:
@@ -192,7 +192,7 @@ class AttributeStudio:
         return editor, replace(opened, x_hat=editor.decode(opened.code)[0])
 
     def _opened(self, content: bytes, *, align: bool, face: int) -> OpenedPhoto:
-        """The opened photo; of one without a face, drawn models take the middle, as drawings are hard to find."""
+        """The opened photo. If no face is found, models of drawn faces take the middle: drawings are hard to find."""
         try:
             return self._editor.open(content, align=align, face=face)
         except NoFaceError:
@@ -211,7 +211,7 @@ class AttributeStudio:
         group = next((group for group, names in GROUPS.items() if factor.name in names), OVERALL)
         described: dict[str, Any] = {"name": factor.name, "group": group, "learned": factor.learned}
         if not factor.learned:
-            return described | {"reason": f"its mean values with and without it differ by less than {LEARNED}"}
+            return described | {"reason": f"the means of y with and without it differ by less than {LEARNED}"}
         low, high = self._editor.reach(factor.name)
         return described | {
             "low": round(low, 2),
@@ -226,7 +226,7 @@ def _teacher_of(editor: Editor) -> Editor | None:
     model, source = editor.model, getattr(editor.model, "source", None)
     if isinstance(model, ResidualAutoencoder):
         return Editor(model.teacher, info=replace(editor.info, typical=None))
-    # The folder may hold a recipe of something else.
+    # The folder may contain the recipe of another run.
     with contextlib.suppress(ValueError, OSError):
         run = Run.around(source) if source else None
         file = run.teacher_file(source) if run and source else None
@@ -235,7 +235,7 @@ def _teacher_of(editor: Editor) -> Editor | None:
 
 
 def _start_images(editor: Editor) -> list[Image.Image]:
-    """Test images of the model's data set if it is available; else, of faces, a portrait."""
+    """Test images of the model's data set if it is available; otherwise, for models of faces, a portrait."""
     test = test_images(editor.model)
     if test is not None:
         return [image_of(pixels) for pixels in test.first(NUM_STARTS).images]
@@ -254,6 +254,6 @@ def _settings(asked: dict[str, Any]) -> tuple[dict[str, float], float]:
 
 
 def _place_on_page(described: dict[str, Any]) -> tuple[int, int]:
-    """The place of an attribute's group, and the attribute's in it."""
+    """The position of an attribute's group, and that of the attribute in it."""
     names = GROUPS.get(described["group"], ())
     return [*GROUPS, OVERALL].index(described["group"]), names.index(described["name"]) if names else 0

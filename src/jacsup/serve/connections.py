@@ -1,4 +1,4 @@
-"""The editor's connections and uploads, within what the machine has sockets and memory for."""
+"""Limits on the editor's connections and uploads, so that sockets and memory suffice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ except ModuleNotFoundError:
     # Windows has none, and counts connections apart from files.
     resource = None
 
-# Files that the process may have open, where the machine allows it, and those that are no connections.
+# Files that the process may have open if the machine allows it, and those of them that are not connections.
 MOST_FILES = 8192
 OTHER_FILES = 128
-# A connection that has sent no request by then is closed.
+# A connection without a request within this time is closed.
 SECONDS_TO_REQUEST = 10.0
 # The share of all connections that one address may have.
 SHARE_OF_AN_ADDRESS = 0.5
@@ -34,13 +34,13 @@ def raise_file_limit() -> None:
 
 
 def most_connections() -> int:
-    """Return how many connections the process has files for."""
+    """Return the number of connections for which the process has enough files."""
     allowed = MOST_FILES if resource is None else min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_FILES)
     return max(1, allowed - OTHER_FILES)
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP, without connections that there are no sockets for, and without silent ones."""
+    """uvicorn's HTTP protocol, which refuses connections beyond the limits and closes silent ones."""
 
     _until_request: asyncio.TimerHandle | None = None
 
@@ -56,31 +56,31 @@ class BoundedProtocol(H11Protocol):
         self._until_request = self.loop.call_later(SECONDS_TO_REQUEST, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection; one that was not taken is not known."""
+        """Forget a connection, unless it was refused."""
         if self._until_request:
             self._until_request.cancel()
             super().connection_lost(exc)
 
     def _close_if_silent(self) -> None:
-        # Known since the first request's header.
+        # The scope is set by the header of the first request.
         if self.scope is None:
             self.transport.abort()
 
 
 class Budget:
-    """Bytes of uploads in memory. Whoever wants more waits until others are done with theirs."""
+    """A number of bytes for uploads in memory. A request for more waits until others have given theirs back."""
 
     def __init__(self, most: int):
         self._left, self._freed = most, Event()
 
     async def take(self, count: int) -> None:
-        """Wait until there are `count` bytes left, and take them."""
+        """Wait until `count` bytes are left, and take them."""
         while self._left < count:
             await self._freed.wait()
         self._left -= count
 
     def give_back(self, count: int) -> None:
-        """Let others have `count` bytes."""
+        """Give back `count` bytes."""
         self._left += count
         self._freed.set()
         self._freed = Event()

@@ -1,4 +1,4 @@
-"""What the page and other programs ask of the studio: the endpoints and their handlers."""
+"""The endpoints for the page and for other programs, and their handlers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from jacsup.serve.studio import AttributeStudio, UnitStudio
 MOST_BYTES = 30 * 2**20
 MOST_JSON_BYTES = 2**16
 UPLOAD_SECONDS = 60
-# Of uploads that are on their way or wait; photos are decoded one at a time: 100 megapixels take nearly a gigabyte.
+# The most bytes of uploads that are arriving or waiting. Photos are decoded one at a time, because 100 megapixels take
+# nearly a gigabyte.
 MOST_WAITING_BYTES = 16 * MOST_BYTES
 NUM_PHOTOS = 1
 NUM_CORES = os.cpu_count() or 1
@@ -34,7 +35,7 @@ SMALL_NUMBER = "[0-9]{1,5}"
 
 @dataclass
 class Limits:
-    """How many bytes of uploads, opened photos and other computations there are at once."""
+    """Limits on the bytes of uploads, the opened photos and the other computations at the same time."""
 
     uploads: Budget = field(default_factory=lambda: Budget(MOST_WAITING_BYTES))
     photos: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_PHOTOS))
@@ -42,11 +43,11 @@ class Limits:
 
 
 def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, Any]) -> list[Endpoint]:
-    """Return what answers the page and other programs.
+    """Return the endpoints for the page and for other programs.
 
     Args:
-        studio: the studio of a model.
-        description: its `description()`.
+        studio: The studio of a model.
+        description: Its `description()`.
     """
     limits = Limits()
     listed = [
@@ -66,7 +67,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
                 "image/png",
                 limits,
                 summary="Decodes an image from the values of all units.",
-                body='{"units": [numbers]}; "amount" from 0 to 1 where the model has one',
+                body='{"units": [numbers]}, and "amount" from 0 to 1 if the model has one',
                 example=f"-d '{{\"units\": {[0] * len(description['factors'])}}}' ADDRESS/decode -o decoded.png",
             ),
             Endpoint(
@@ -89,19 +90,19 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
         return listed
     framing = {
         "align": "1 finds the face; 0, the default, takes the central square",
-        "face": "which of several faces to take, counted from 1, the largest",
-        "start": "the number of a start image, in place of a photo in the body",
+        "face": "which face to take if there are several; 1 is the largest",
+        "start": "the number of a start image, instead of a photo in the body",
     }
     photo = "image/*", "the photo: JPEG, PNG, WebP, GIF, TIFF or BMP, at most 30 MiB"
     settings = '"strengths": {name: number}, "detail": number from 0 to 1'
     if description["amount"] is not None:
-        settings += ', "amount": number from 0, most control, to 1, sharpest'
+        settings += ', "amount": number from 0 (most control) to 1 (sharpest)'
     listed += [
         Endpoint(
             path="/photo",
             handler=partial(_open, studio, limits),
-            summary="Opens a photo, which stays in memory for ten minutes. Answers with the session, a token for other "
-            "requests, the strengths of all attributes, small pictures of all faces, and warnings.",
+            summary="Opens a photo, which stays in memory for ten minutes. Returns the session (a token for other "
+            "requests), the strengths of all attributes, small pictures of all faces, and warnings.",
             answer="application/json",
             method="POST",
             query=framing,
@@ -122,8 +123,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
             studio.decoded,
             "image/jpeg",
             limits,
-            summary="Returns the face of an opened photo as the model decodes it, or as its teacher does, where a run "
-            "has one.",
+            summary="Returns the face of an opened photo as decoded by the model, or by its teacher if there is one.",
             body='{"session": token, "strengths": {name: number}, "teacher": true or false}',
             example="""-d '{"session": "TOKEN", "strengths": {"Smiling": 1}}' ADDRESS/decoded -o decoded.jpg""",
         ),
@@ -148,7 +148,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
         Endpoint(
             path="/full",
             handler=partial(_full, studio, limits),
-            summary="Edits a photo in its own resolution, in one request.",
+            summary="Edits a photo at its own resolution in one request.",
             answer="image/png",
             method="POST",
             query=framing
@@ -175,8 +175,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
                 studio.morph,
                 "image/jpeg",
                 limits,
-                summary="Returns the decoded face on the way from an opened photo to another: the codes are "
-                "interpolated.",
+                summary="Returns the decoded face between an opened photo and another, by interpolating their codes.",
                 body='{"session": token, "other": token, "share": number from 0 to 1, "strengths": {name: number}}',
                 example="""-d '{"session": "TOKEN", "other": "TOKEN", "share": 0.5}' ADDRESS/morph -o morph.jpg""",
             ),
@@ -196,7 +195,7 @@ def endpoints_of(studio: AttributeStudio | UnitStudio, description: dict[str, An
             studio.truth,
             "image/jpeg",
             limits,
-            summary="Draws a start image with strengths, as an edit of it should look.",
+            summary="Draws a start image again with strengths, which is how an edit of it should look.",
             body='{"start": number, "strengths": {name: number}}',
             example="""-d '{"start": 0, "strengths": {"Smiling": 1}}' ADDRESS/truth -o truth.jpg""",
         )
@@ -214,7 +213,7 @@ def _of_json(
     body: str,
     example: str,
 ) -> Endpoint:
-    """An endpoint that makes a picture of what JSON asks for."""
+    """An endpoint that returns the picture requested by JSON."""
     return Endpoint(
         path=path,
         handler=partial(_picture, make, kind, limits),
@@ -227,7 +226,7 @@ def _of_json(
 
 
 def text_answer(request: Request, content: bytes, kind: str) -> Response:
-    """Return text, compressed for those who take it so: on a slow network it would hold up the first picture."""
+    """Return text, compressed if the client accepts this; on a slow network it would delay the first picture."""
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(content, media_type=kind)
     packed = gzip.compress(content, mtime=0)
@@ -246,7 +245,7 @@ async def _png(content: bytes, _request: Request) -> Response:
 async def _start(studio: AttributeStudio, limits: Limits, request: Request) -> Response:
     number = request.path_params["number"]
     if not re.fullmatch(SMALL_NUMBER, number):
-        raise RefusedError(404, "there is no start image of this number")
+        raise RefusedError(404, "there is no start image with this number")
     make = partial(studio.picture_of_start, int(number), large="large" in request.query_params)
     return Response(await run_sync(make, limiter=limits.cores), media_type="image/jpeg")
 
@@ -277,9 +276,9 @@ async def _picture(make: Callable[[dict[str, Any]], bytes], kind: str, limits: L
 
 
 async def _with_photo(request: Request, studio: AttributeStudio, limits: Limits, work: Callable[[bytes], Any]) -> Any:
-    """Apply `work` to the photo that is sent, or to the start image that is named.
+    """Apply `work` to the photo that was sent, or to the start image that was named.
 
-    The limits bound the photos in memory, waiting ones included; a slow sender holds what has arrived.
+    The limits bound the photos in memory, including waiting ones; a slow upload only counts what has arrived.
     """
     start = request.query_params.get("start")
     if start is not None:
@@ -294,7 +293,7 @@ async def _with_photo(request: Request, studio: AttributeStudio, limits: Limits,
 
 
 def _framing(request: Request) -> dict[str, Any]:
-    """Whether a photo's face is to be found, and which."""
+    """The options for opening a photo: whether to find the face, and which face."""
     asked = request.query_params
     return {"align": asked.get("align") == "1", "face": _whole(asked.get("face", "1"), "face")}
 
@@ -316,7 +315,7 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
 
 
 async def _body(request: Request, most: int, arrived: bytearray, budget: Budget | None = None) -> bytes:
-    """The request's body, collected in `arrived`; refused by its announced length, or as soon as it is too long."""
+    """The request's body, collected in `arrived`. It is refused if its stated or actual length is too large."""
     too_long = RefusedError(413, f"the upload is larger than {most // 1024} KiB; send a smaller file")
     if int(request.headers.get("content-length") or 0) > most:
         raise too_long
@@ -329,5 +328,5 @@ async def _body(request: Request, most: int, arrived: bytearray, budget: Budget 
                 if len(arrived) > most:
                     raise too_long
     except (ClientDisconnect, TimeoutError):
-        raise RefusedError(408, f"the upload did not arrive within {UPLOAD_SECONDS} seconds") from None
+        raise RefusedError(408, f"the upload did not arrive within {UPLOAD_SECONDS} seconds; send it again") from None
     return bytes(arrived)

@@ -1,4 +1,4 @@
-"""What stands before every endpoint: other sites' pages are refused, errors become one line, a path may come first."""
+"""The guard of all endpoints: it refuses pages of other sites, reports errors in one line, and handles a root path."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADERS = {
 
 
 class RefusedError(Exception):
-    """A request that is refused with a status and one line."""
+    """A request that is refused with a status and a message of one line."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -44,12 +44,15 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """Where browsers may find the editor; ValueError where it cannot be.
+    """The addresses at which browsers may reach the editor.
 
     Attributes:
         host: The address it listens on.
-        allow_hosts: Further names, with the port that a browser shows, if any.
-        root_path: The path under which a proxy offers it; empty for none.
+        allow_hosts: Other names, with the port that a browser shows, if any.
+        root_path: The path under which a proxy serves it; empty for none.
+
+    Raises:
+        ValueError: A name or the path is not valid.
     """
 
     host: str = "127.0.0.1"
@@ -66,14 +69,14 @@ class Access:
             raise ValueError(f"--root-path is '{self.root_path}'; must be a path, such as /tools/faces")
 
     def is_own(self, name: str) -> bool:
-        """Return whether the editor is at a host of this name, in lower case and without a port."""
+        """Return whether the editor answers to this host name, in lower case and without a port."""
         host = self.host.lower()
         own = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]", *map(_without_port, self.origins)}
         return name in own or (host in EVERY_ADDRESS and (_is_address(name) or name == socket.gethostname().lower()))
 
     @property
     def origins(self) -> list[str]:
-        """The hosts, with ports, of its pages, whatever Host header a proxy sends."""
+        """The allowed hosts, with ports, of its pages, independent of the Host header that a proxy sends."""
         return [name.lower() for name in self.allow_hosts]
 
 
@@ -87,11 +90,14 @@ def guarding(
     """Return an application that guards its handlers, and answers every other path with one line.
 
     Args:
-        handlers: method and handler of each path.
-        access: where browsers may find it.
-        headers: the headers of every answer.
-        lifespan: what runs beside it.
-        mounts: further applications, which guard themselves.
+        handlers: Method and handler of each path.
+        access: Where browsers may reach it.
+        headers: The headers of every answer.
+        lifespan: A context that is entered while the application runs.
+        mounts: Other applications, which guard themselves.
+
+    Raises:
+        ValueError: The root path is one of the application's own paths.
     """
     routes = [
         Route(path, partial(_guarded, partial(_of_method, method, handler), access, headers), methods=EVERY_METHOD)
@@ -100,14 +106,14 @@ def guarding(
     taken = {route.path.split("/")[1] for route in [*routes, *mounts]}
     first = access.root_path.partition("/")[2].partition("/")[0]
     if first and first in taken:
-        raise ValueError(f"--root-path is '{access.root_path}'; the editor itself has a path /{first}, choose another")
+        raise ValueError(f"--root-path is '{access.root_path}'; the editor itself has a path /{first}; choose another")
     others = Route("/{path:path}", partial(_guarded, _nothing, access, headers), methods=EVERY_METHOD)
     below = [Middleware(_BelowPath, access.root_path)] if access.root_path else []
     return Starlette(lifespan=lifespan, routes=[*routes, *mounts, others], middleware=below)
 
 
 class _BelowPath:
-    """An application below a path, which a proxy may have removed from requests."""
+    """An application under a path, which a proxy may have removed from requests."""
 
     def __init__(self, app: ASGIApp, path: str):
         self._app, self._path = app, path
@@ -116,7 +122,7 @@ class _BelowPath:
         if scope["type"] == "http":
             asked: str = scope["path"]
             if asked == self._path:
-                # Relative, as only the browser knows under which name it has found the editor.
+                # Relative, because only the browser knows the name under which it has reached the editor.
                 to_page = Response(status_code=307, headers=HEADERS | {"Location": f"{asked.rpartition('/')[2]}/"})
                 await to_page(scope, receive, send)
                 return
@@ -127,7 +133,7 @@ class _BelowPath:
 
 async def _of_method(method: str, handler: Handler, request: Request) -> Response:
     if request.method not in (method, *(("HEAD",) if method == "GET" else ())):
-        raise RefusedError(405, f"{request.url.path} does not take {request.method}; use {method}")
+        raise RefusedError(405, f"{request.url.path} does not accept {request.method}; use {method}")
     return await handler(request)
 
 
@@ -150,7 +156,7 @@ async def _guarded(handler: Handler, access: Access, headers: dict[str, str], re
 
 
 def _error(message: str, status: int) -> Response:
-    # A message may name what was sent; half a character, as JSON can hold it, cannot be sent back.
+    # A message may quote the request. JSON may contain half a character, which cannot be encoded.
     words = " ".join(message.encode("utf-8", "replace").decode().split())
     return JSONResponse({"error": words}, status)
 
@@ -160,15 +166,13 @@ def _require_own_page(request: Request, access: Access) -> None:
     asked = request.headers.get("host", "").lower()
     name = _without_port(asked)
     if not access.is_own(name):
-        answers = "open the address that it printed, or start it with --allow-host NAME to let it answer to this name"
-        raise RefusedError(421, f"this editor is not at '{name:.100}'; {answers}")
+        answers = "open the address that it printed, or start it with --allow-host NAME to allow this name"
+        raise RefusedError(421, f"this editor does not answer to '{name:.100}'; {answers}")
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() not in (asked, *access.origins):
-        hint = (
-            "if this is the editor's own page, behind a proxy, start the editor with --allow-host and the page's host"
-        )
+        hint = "if this is the editor's own page behind a proxy, start the editor with --allow-host and the page's host"
         raise RefusedError(403, f"pages of other sites may not use this editor; {hint}")
-    # Images and scripts embedded by another site come without an origin; a link to the page is harmless.
+    # Requests for images and scripts that another site embeds have no origin. A link to the page is harmless.
     fetched = request.headers.get("sec-fetch-site", "none"), request.headers.get("sec-fetch-mode")
     if fetched[0] not in ("none", "same-origin") and fetched[1] != "navigate":
         raise RefusedError(403, "pages of other sites may not use this editor")

@@ -1,7 +1,7 @@
 """The editor in the browser: a page, a model, and photos that stay in memory for ten minutes.
 
-The page sends a photo once. The server keeps its code and a preview; every move of a slider decodes the code anew. For
-a result at full resolution the page sends the photo again, since the server does not keep it.
+The page sends a photo once. The server keeps its code and a preview, and decodes the code again for every move of a
+slider. For a result at full resolution the page sends the photo again, because the server does not keep it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STYLE = "page.css"
 PAGE = tuple(file.name for file in WEB.iterdir() if not file.name.endswith(".html"))
 # The shipped models that `choice.html` offers.
 OFFERED = ("photos", "faces")
-# Addresses that documentation has for itself.
+# Addresses that are reserved for documentation.
 ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
@@ -60,23 +60,23 @@ def serve(
     """Serve the editor of a model until interrupted.
 
     Args:
-        model: what `jacsup.load` takes, or any model in eval mode; None offers the shipped models of faces.
-        host: the address to listen on; 0.0.0.0 lets other machines in.
-        port: the port to listen on; 0 picks a free one.
-        browser: open the editor in a browser.
-        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
-        info: the model's factors; needed for a model that was not loaded from a file.
-        page: serve the page; False serves the HTTP interface alone, and needs a model.
-        allow_hosts: further names under which browsers may reach it, such as that of a proxy.
-        root_path: the path under which a proxy offers it, such as /tools/faces.
+        model: What `jacsup.load` takes, or any model in eval mode; None offers the shipped models of faces.
+        host: The address to listen on; 0.0.0.0 accepts connections from other machines.
+        port: The port to listen on; 0 picks a free one.
+        browser: Open the editor in a browser.
+        device: Where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
+        info: The model's factors; needed for a model that was not loaded from a file.
+        page: Serve the page; False serves only the HTTP interface, and needs a model.
+        allow_hosts: Other names under which browsers may reach it, such as that of a proxy.
+        root_path: The path under which a proxy serves it, such as /tools/faces.
 
     Raises:
-        ValueError: there is no such model, `info` is missing or does not fit, the port is taken, or `allow_hosts` or
-            `root_path` is none.
+        ValueError: There is no such model, `info` is missing or describes another model, the port is taken, or
+            `allow_hosts` or `root_path` is not valid.
     """
     if not page and model is None:
-        raise ValueError("the HTTP interface alone needs a model; pass one, such as photos")
-    # One thread per request: requests share the cores, and no core idles while an image is encoded.
+        raise ValueError("the HTTP interface without the page needs a model; pass one, such as photos")
+    # One thread per request, so that requests share the cores and none is idle while an image is encoded.
     torch.set_num_threads(1)
     root_path = root_path.rstrip("/")
     where: dict[str, Any] = {"allow_hosts": allow_hosts, "root_path": root_path}
@@ -91,7 +91,7 @@ def serve(
         others = f"http://{_in_address(outside_address(listener.family) if everywhere else host)}{path}"
         print(f"the editor is at {others if page else others + '/api'} (press Ctrl-C to stop)", flush=True)
         if browser and page:
-            # Only localhost may use the camera without encryption.
+            # Without encryption, browsers allow the camera only on localhost.
             own = f"http://localhost{path}" if everywhere else others
             threading.Timer(0.5, webbrowser.open, [own]).start()
         raise_file_limit()
@@ -102,14 +102,14 @@ def serve(
 
 
 def outside_address(family: socket.AddressFamily) -> str:
-    """Return the address at which other machines find this one, or its name where it has no network.
+    """Return the address at which other machines reach this one, or its name if it has no network.
 
     Args:
-        family: the kind of address.
+        family: The kind of address.
     """
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            # Sends nothing: it asks which of the machine's addresses would be used.
+            # This sends nothing; it selects the address that the machine would use.
             probe.connect((ELSEWHERE[family], 9))
         except OSError:
             return socket.gethostname()
@@ -121,20 +121,20 @@ def _in_address(host: str) -> str:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address: requests wait there until the server is ready.
+    """Return a socket that listens on an address; requests wait there until the server is ready.
 
     Args:
-        host: the address to listen on.
-        port: the port to listen on; 0 picks a free one.
+        host: The address to listen on.
+        port: The port to listen on; 0 picks a free one.
 
     Raises:
-        ValueError: the port is taken.
+        ValueError: The port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Only of a socket that names its protocol does asyncio send small answers at once (TCP_NODELAY).
+    # Only for a socket that names its protocol does asyncio send small answers at once (TCP_NODELAY).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":
-        # Elsewhere it would let two servers share a port.
+        # On other systems this would let two servers share a port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -156,24 +156,25 @@ def application(
     allow_hosts: Sequence[str] = (),
     root_path: str = "",
 ) -> Starlette:
-    """Return the editor of a model as an ASGI application: its page, and its HTTP interface below /api.
+    """Return the editor of a model as an ASGI application: its page, and its HTTP interface under /api.
 
     Args:
-        model: what `jacsup.load` takes, or any model in eval mode.
-        host: the name under which it may be reached, besides localhost; requests for other names are refused.
-        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
-        info: the model's factors; needed for a model that was not loaded from a file.
-        page: include the page; False leaves the HTTP interface alone.
-        allow_hosts: further such names, for example that of a proxy; with the port, where the browser shows one.
-        root_path: the path under which a proxy offers it, such as /tools/faces.
+        model: What `jacsup.load` takes, or any model in eval mode.
+        host: The name under which it may be reached, besides localhost; requests for other names are refused.
+        device: Where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
+        info: The model's factors; needed for a model that was not loaded from a file.
+        page: Include the page; False gives only the HTTP interface.
+        allow_hosts: Other such names, for example that of a proxy, with the port if the browser shows one.
+        root_path: The path under which a proxy serves it, such as /tools/faces.
 
     Raises:
-        ValueError: there is no such model, `info` is missing or does not fit, or `allow_hosts` or `root_path` is none.
+        ValueError: There is no such model, `info` is missing or describes another model, or `allow_hosts` or
+            `root_path` is not valid.
     """
     access = Access(host, tuple(allow_hosts), root_path)
     studio = open_studio(model, device, info=info)
     description = studio.description()
-    # A page opened with another model notices the change by this.
+    # With this, a page that was opened with another model notices the change.
     headers = HEADERS | {"X-Model": hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]}
     lifespan = partial(_forgetting, studio) if isinstance(studio, AttributeStudio) else None
     endpoints, name = endpoints_of(studio, description), description["name"]
@@ -187,13 +188,13 @@ def application(
 def choice(
     host: str = "127.0.0.1", device: str = "cpu", *, allow_hosts: Sequence[str] = (), root_path: str = ""
 ) -> Starlette:
-    """Return a page that offers the shipped models of faces, and their editors below it, as an ASGI application.
+    """Return a page that offers the shipped models of faces, and their editors under it, as an ASGI application.
 
     Args:
-        host: as for `application`.
-        device: where to run the models: auto, cpu, cuda, cuda:N or mps.
-        allow_hosts: as for `application`.
-        root_path: as for `application`.
+        host: As for `application`.
+        device: Where to run the models: auto, cpu, cuda, cuda:N or mps.
+        allow_hosts: As for `application`.
+        root_path: As for `application`.
     """
     access = Access(host, tuple(allow_hosts), root_path)
     editors = {name: application(name, host, device, allow_hosts=allow_hosts) for name in OFFERED}
@@ -210,7 +211,7 @@ def choice(
 
 
 def _files(page: str | None, others: Sequence[str]) -> dict[str, tuple[str, Handler]]:
-    """What answers requests for a page, if there is one, and for the files that it needs, by path."""
+    """The handlers for a page, if there is one, and for the files that it needs, by path."""
     paths = {f"/{name}": name for name in others} | ({"/": page} if page else {})
     return {path: ("GET", partial(_file, name)) for path, name in paths.items()}
 

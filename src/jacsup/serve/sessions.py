@@ -1,4 +1,4 @@
-"""The photos opened in the browser: for ten minutes, in memory only."""
+"""The photos opened in the browser, kept for ten minutes and only in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Sessions:
         """Return the photo of a token and restart its time.
 
         Raises:
-            ForgottenError: there is no photo for this token.
+            ForgottenError: There is no photo for this token.
         """
         with self._lock:
             self._forget_old()
@@ -68,7 +68,7 @@ class Sessions:
 
 
 def size_of(opened: OpenedPhoto) -> int:
-    """Return about how many bytes an opened photo takes."""
+    """Return the approximate number of bytes of an opened photo."""
     tensors = opened.code.y, opened.code.z, opened.x_hat
     width, height = opened.photo.size
     return width * height * len(opened.photo.getbands()) + sum(tensor.nbytes for tensor in tensors)

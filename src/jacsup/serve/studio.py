@@ -16,12 +16,12 @@ def open_studio(model: str | Path | Autoencoder, device: str = "cpu", *, info: M
     """Return the studio that fits a model: sliders for its attributes, or for its units.
 
     Args:
-        model: what `jacsup.load` takes, or any model in eval mode.
-        device: where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
-        info: the model's factors; needed for a model that was not loaded from a file.
+        model: What `jacsup.load` takes, or any model in eval mode.
+        device: Where to run a model that is loaded here: auto, cpu, cuda, cuda:N or mps.
+        info: The model's factors; needed for a model that was not loaded from a file.
 
     Raises:
-        ValueError: there is no such model, or `info` is missing or does not fit.
+        ValueError: There is no such model, or `info` is missing or describes another model.
     """
     loaded = load(model, device) if isinstance(model, str | Path) else model
     info = info or load_info(loaded)

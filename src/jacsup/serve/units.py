@@ -1,4 +1,4 @@
-"""The work behind the page of an ordered code: decode units, show what each changes."""
+"""The work behind the page of an ordered code: decode units, and show what each of them changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jacsup.serve.answers import NUM_STARTS, amount_of, as_number, image_of, in_
 UNITS_SIDE = 280
 MAP_TILES = 12
 STRIP_TILES = 9
-# Units without any effect have equal shares.
+# If no unit has an effect, all have equal shares.
 LEAST_EFFECT = 1e-9
 
 
@@ -50,9 +50,9 @@ class UnitStudio:
         }
 
     def decode(self, asked: dict[str, Any]) -> bytes:
-        """Return the image decoded from `units`, a list with one number for each, as PNG.
+        """Return the image decoded from `units`, a list with one number for each unit, as PNG.
 
-        Of a residual student, `amount` is how much is added to its teacher's image.
+        For a residual student, `amount` is the share of the rest that is added to the teacher's image.
         """
         units = asked.get("units")
         count = len(self._info.factors)
@@ -73,7 +73,7 @@ class UnitStudio:
 
     @torch.no_grad()
     def _starts(self) -> list[dict[str, Any]]:
-        """Test images, of each class the first, and their units; none where the data set is not on this machine."""
+        """Test images, the first of each class, and their units; none if the data set is not on this machine."""
         test = test_images(self._model)
         if test is None:
             return []

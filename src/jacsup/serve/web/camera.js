@@ -1,8 +1,8 @@
-// The camera: its picture, the photo taken of it, and how it is left.
+// The camera: show its picture, take a photo, and leave it.
 
 import { byId, element, say } from "./view.js";
 
-// How often a camera was asked for or left: a stream that comes after that is not wanted any more.
+// The number of times that a camera was requested or left; a stream from an earlier request is discarded.
 let cameras = 0;
 
 function stopTracks(stream) {
@@ -30,7 +30,7 @@ export async function takePhoto(then) {
     canvas.toBlob(then);
     return;
   }
-  // A second click meanwhile would start a second stream that is never stopped.
+  // A second click in the meantime would start a second stream that is never stopped.
   button.disabled = true;
   const mine = ++cameras;
   try {

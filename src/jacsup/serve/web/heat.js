@@ -1,7 +1,7 @@
-// What an edit has changed, as a map over the picture.
+// A map over the picture of what an edit has changed.
 
 const LONGEST_SIDE = 192;
-// The change of a colour, of 255, that is drawn opaque.
+// The change of a colour, from 0 to 255, at which the map is opaque.
 const FULL_CHANGE = 80;
 const COLOUR = [255, 90, 0];
 

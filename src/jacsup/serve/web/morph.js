@@ -2,7 +2,7 @@
 
 import { byId, latest, save, say, saying, showBlob } from "./view.js";
 
-// send opens a photo on the server; picture asks it for an image of the photo that is shown and another one.
+// send opens a photo on the server; picture requests an image from the shown photo and another one.
 export function morphing(send, picture, stem) {
   let other = null, wanted = 0;
   const figure = byId("morph"), share = byId("share");

@@ -154,7 +154,7 @@ export function editPhotos(model, link) {
   for (const image of [original, result]) image.addEventListener("load", showHeat);
   byId("show-heat").addEventListener("change", showHeat);
 
-  // The same edit side by side: as the teacher and the student decode it and, of drawn faces, as it is drawn.
+  // The same edit side by side: as the teacher and the student decode it and, for drawn faces, as it is drawn.
   const numbers = (size) => `${size.toLocaleString("en")}\u00a0numbers`;
   const teacher = model.teacher && view(`teacher, ${numbers(model.teacher)}`, () => picture("decoded", { teacher: true }));
   const student = view(`${teacher ? "student" : "model"}, ${numbers(model.code_size)}`, () => picture("decoded", {}));
@@ -226,7 +226,7 @@ export function editPhotos(model, link) {
     }
   }
 
-  // Says how many faces were found, and offers them if they are several.
+  // Says how many faces were found, and offers a choice if there are several.
   function offer(faces) {
     const found = faces.length > 1 ? `${faces.length} faces were found; choose one:` : faces.length ? "The face was found and aligned." : "";
     byId("found").textContent = found;
@@ -249,7 +249,7 @@ export function editPhotos(model, link) {
       say("");
       update();
     } catch {
-      say("This file holds no settings; open a photo, or a file written by \"Save settings\".", true);
+      say("This file contains no settings; open a photo, or a file written by \"Save settings\".", true);
     }
   }
 
@@ -270,7 +270,7 @@ export function editPhotos(model, link) {
       byId("like-amount").value = 1;
       copyTheirs(learned.map(({ name }) => name));
       const doubts = other.warnings.map((warning) => ` About the other photo: ${warning}.`);
-      say(`${locked.size ? "All unlocked attributes" : "All attributes"} are copied from the other photo; ↺ resets one.${doubts.join("")}`);
+      say(`${locked.size ? "All unlocked attributes" : "All attributes"} were copied from the other photo; ↺ resets one.${doubts.join("")}`);
     } catch (error) {
       say(error.message, true);
     }
@@ -342,9 +342,9 @@ export function editPhotos(model, link) {
         wrong.push(`${file.name}: ${error.message}`);
       }
     }
-    say([`${files.length - wrong.length} of ${files.length} photos are edited and saved.`, ...wrong].join(" "), wrong.length > 0);
+    say([`${files.length - wrong.length} of ${files.length} photos were edited and saved.`, ...wrong].join(" "), wrong.length > 0);
   });
-  // Saves a photo with the settings of now, in its own resolution.
+  // Saves a photo with the current settings, at its own resolution.
   async function download(shown) {
     const query = new URLSearchParams({ settings: JSON.stringify(settings()), ...framing(shown) });
     save(await (await ask(`full?${query}`, shown.file ?? "")).blob(), `${stem(shown)}-edited.png`);
@@ -380,7 +380,7 @@ export function editPhotos(model, link) {
   });
 }
 
-// The picture itself: dragging the divider compares, and pressing elsewhere shows the original for as long.
+// The picture itself: dragging the divider compares; pressing elsewhere shows the original until the release.
 function comparing(stage, compare) {
   let dragged = false;
   const at = (event) => {

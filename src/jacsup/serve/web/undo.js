@@ -2,7 +2,7 @@
 
 import { byId, element, readable, shown } from "./view.js";
 
-// A gesture, such as a drag, is one step: the settings are noted once they have not changed for so many milliseconds.
+// A gesture, such as a drag, is one step: the settings are recorded when they have not changed for this many milliseconds.
 const PAUSE = 400;
 const MOST_STEPS = 100;
 const SHOWN_STEPS = 8;

@@ -3,7 +3,7 @@
 import { addressOf, ask, byId, clamp, copyLink, element, latest, pad, save, showBlob, shown, sliderRow } from "./view.js";
 
 export function moveUnits(model, link) {
-  // A residual student has one slider more: how much it adds to its teacher's image.
+  // A residual student has one more slider: the amount that it adds to its teacher's image.
   const sharpness = model.amount === null ? [] : [{ name: "Sharpness", low: 0, high: 1, mean: model.amount }];
   const sliders = [...model.factors, ...sharpness], count = model.factors.length;
   const means = sliders.map((slider) => slider.mean);
@@ -12,7 +12,7 @@ export function moveUnits(model, link) {
     return Number.isFinite(given) ? clamp(slider, given) : means[place];
   };
   const values = sliders.map(read);
-  // Test images, where the data set is at hand: the page shows the first unless its link has units.
+  // Test images, if the data set is available. The page shows the first one unless its link contains units.
   const starts = model.starts.map(({ picture }, number) => {
     const button = element("button", { type: "button" }, element("img", { src: picture, alt: `Test image ${number + 1}` }));
     button.addEventListener("click", () => startFrom(number));
@@ -42,7 +42,7 @@ export function moveUnits(model, link) {
     if (place < count) describe(row.row, place);
     byId("unit-rows").append(row.row);
   });
-  // Below a slider, what the unit changes from its lowest to its highest value, and how much of all changes that is.
+  // Below a slider: the images from the unit's lowest to its highest value, and its share of all changes.
   function describe(row, place) {
     const { name, low, high, effect } = sliders[place];
     const share = element("span", { className: "effect", title: `${(100 * effect).toFixed(1)} % of all changes` });

@@ -17,7 +17,7 @@ export function say(text, wrong = false) {
   status.classList.toggle("error", wrong);
 }
 
-// Says what is being done for as long, or what went wrong.
+// Says what is being done while it lasts, or what went wrong.
 export async function saying(words, work) {
   say(words);
   try {
@@ -120,7 +120,7 @@ function rowButton(textContent, title) {
   return button;
 }
 
-// What else people call an attribute. A word finds each attribute that has a synonym beginning with it.
+// Other names of attributes. A word finds each attribute that has a synonym beginning with it.
 const SYNONYMS = {
   "5_o_Clock_Shadow": "beard stubble oclock", Arched_Eyebrows: "brows", Attractive: "beautiful pretty handsome",
   Bags_Under_Eyes: "tired", Bald: "hairless shaved", Bangs: "fringe", Big_Lips: "mouth", Black_Hair: "dark",
@@ -140,7 +140,7 @@ function matches(name, wanted) {
     letters(name).includes(letters(word)) || words.some((synonym) => synonym.startsWith(letters(word))));
 }
 
-// Fills the groups, weak and unlearned attributes last in each. Returns what applies the search anew.
+// Fills the groups, with weak and unlearned attributes last in each. Returns the function that applies the search.
 export function fillGroups(factors, rows) {
   const rank = (factor) => factor.learned ? Number(Boolean(factor.weak)) : 2;
   for (const group of new Set(factors.map((factor) => factor.group))) {
@@ -171,7 +171,7 @@ export function fillGroups(factors, rows) {
   return filter;
 }
 
-// Puts settings into the address, which reloading then brings back.
+// Puts settings into the address, so that reloading restores them.
 export function showLink(parameters) {
   history.replaceState(null, "", `#${parameters}`);
 }
@@ -194,13 +194,13 @@ export async function copyLink(parameters) {
   showLink(parameters);
   try {
     await navigator.clipboard.writeText(location.href);
-    say("The link is copied; it contains the settings, not the photo.");
+    say("The link was copied; it contains the settings, not the photo.");
   } catch {
     say(`The link is in the address bar: ${location.href}`);
   }
 }
 
-// Runs one request at a time, and the latest of those made meanwhile; `area` is marked as busy until then.
+// Runs one request at a time, then the latest of those made meanwhile; `area` is marked as busy until both are done.
 export function latest(area, run) {
   let busy = false, again = false, failed = false;
   const mark = (value) => { busy = value; area.setAttribute("aria-busy", value); };
@@ -238,7 +238,7 @@ export async function ask(path, body) {
   } catch {
     const readable = !(body instanceof Blob) || await body.slice(0, 1).arrayBuffer().catch(() => null);
     throw new Error(readable ? "The editor does not respond; is it still running?"
-      : "The photo has changed on the disk since it was opened; open it again.");
+      : "The photo has changed on disk since it was opened; open it again.");
   }
   const served = response.headers.get("x-model");
   if (served && served !== (model ??= served)) throw new Error("The editor now serves another model; reload this page.");
