@@ -396,7 +396,7 @@ def test_the_command_reads_and_writes_streams(model_file: Path, tmp_path: Path) 
         (("--set", "Smiling=1", "-o", "a.png"), "cannot write 'a.png': it is the photo itself; use another name"),
         (
             ("--set", "Smiling=1", "-o", "a.png/out.png"),
-            "cannot write 'a.png/out.png': it is a folder or lies",
+            "cannot write 'a.png/out.png': it is a folder, or a part of its path is a file",
         ),
     ],
 )

@@ -94,7 +94,7 @@ def recipe_of(comparison: Comparison, method: str, num_units: int, seed: int) ->
     most = len(base.stages) + 1
     if not 2 <= num_units <= most:
         raise ValueError(
-            f"code length (--codes) is {num_units}; must be between 2 and {most}, the number of units of recipe '{base.name}'"
+            f"code length (--codes) is {num_units}; must be between 2 and {most}, the units of recipe '{base.name}'"
         )
     if isinstance(training, Arm):
         stages = base.stages[: num_units - 1]
