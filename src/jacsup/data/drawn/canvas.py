@@ -78,19 +78,18 @@ class Canvas:
         covered = self.inside(distance.abs().sub_(half_width))
         return covered.mul_(torch.as_tensor(half_width * (2 / self.pixel)).clamp(max=1))
 
-    def texture(self, grid: Float[Tensor, "n c r k"], edge: float, top: float = -0.5) -> Float[Tensor, "n c h w"]:
-        """Return a field of cells that fade into each other.
+    def texture(self, grid: Float[Tensor, "n c r k"], top: float = -0.5) -> Float[Tensor, "n c h w"]:
+        """Return a smooth field, a cubic B-spline of numbers on a grid.
 
         Args:
-            grid: One number per plane and cell.
-            edge: Width of the fade between neighbours, in cells.
+            grid: One number per plane and place.
             top: Upper edge of the field in the image, from -0.5 to 0.5; its lower edge is that of the image.
 
         Returns:
             One number per plane and pixel.
         """
-        down = _cells((self.rows - top) / (0.5 - top), grid.shape[2], edge)
-        across = _cells(self.columns + 0.5, grid.shape[3], edge)
+        down = _spline((self.rows - top) / (0.5 - top), grid.shape[2])
+        across = _spline(self.columns + 0.5, grid.shape[3])
         return down @ grid @ across.T
 
     def paint(self, colour: Colours, cover: Planes) -> None:
@@ -117,11 +116,14 @@ def blank(size: int, pose: Float[Tensor, "n 4"]) -> Canvas:
     return Canvas(pixels, x * along + y * across, y * along - x * across, places, places, 1 / (size * ZOOM))
 
 
-def _cells(places: Float[Tensor, " size"], count: int, edge: float) -> Float[Tensor, "size count"]:
-    ramp = ((places[:, None] * count - torch.arange(1, count)) / edge + 0.5).clamp_(0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    ends = torch.ones(len(places), 1)
-    return torch.cat([ends, ramp], 1) - torch.cat([ramp, 0 * ends], 1)
+def _spline(places: Float[Tensor, " size"], count: int) -> Float[Tensor, "size count"]:
+    """The weight of each of `count` equally spaced knots at places from 0 to 1; the outer ones go on outside."""
+    apart = (places[:, None] * count - 0.5 - torch.arange(-2, count + 2)).abs()
+    near, far = 2 / 3 - apart.square() + apart.pow(3) / 2, (2 - apart).clamp(min=0).pow(3) / 6
+    weights = torch.where(apart < 1, near, far)
+    weights[:, 2] += weights[:, :2].sum(1)
+    weights[:, -3] += weights[:, -2:].sum(1)
+    return weights[:, 2:-2]
 
 
 def soft(distance: Planes, width: float) -> Planes:

@@ -13,7 +13,7 @@ from jacsup.data.drawn.canvas import Canvas, blank, ellipse, soft
 from jacsup.data.drawn.person import Face, eased, person
 
 # Number of random numbers of each part. Grids (planes, rows, columns) are textures; choices are single numbers.
-GRIDS = {"field": (3, 4, 4), "mosaic": (2, 12, 12), "strands": (1, 5, 24), "relief": (1, 14, 14), "cloth": (1, 3, 14)}
+GRIDS = {"field": (3, 4, 4), "fine": (2, 12, 12), "strands": (1, 5, 24), "relief": (1, 14, 14), "cloth": (1, 3, 14)}
 CHOICES = {
     "pose": 5,
     "light": 5,
@@ -68,8 +68,8 @@ def draw(on: dict[str, Float[Tensor, " n"]], nuisance: Float[Tensor, "n m"], siz
 
 
 def _background(canvas: Canvas, face: Face) -> None:
-    wide = canvas.texture(face.grid["field"], edge=1.0) * torch.tensor([0.17, 0.05, 0.05])[:, None, None]
-    fine = canvas.texture(face.grid["mosaic"], edge=1.0) * torch.tensor([0.10, 0.035])[:, None, None]
+    wide = canvas.texture(face.grid["field"]) * torch.tensor([0.24, 0.08, 0.08])[:, None, None]
+    fine = canvas.texture(face.grid["fine"]) * torch.tensor([0.17, 0.06])[:, None, None]
     luma, warmth = (wide[:, :2] + fine).unbind(1)
     hue, (red, green, blue) = wide[:, 2], canvas.pixels.unbind(1)
     torch.add(luma, warmth, out=red).add_(hue, alpha=0.6)
@@ -80,7 +80,7 @@ def _background(canvas: Canvas, face: Face) -> None:
 
 def _clothes(canvas: Canvas, face: Face) -> None:
     part = canvas.box(-0.5, 0.5, 0.33, 0.5)
-    pattern = part.texture(face.grid["cloth"], edge=0.3, top=0.32).mul_(0.07)
+    pattern = part.texture(face.grid["cloth"], top=0.32).mul_(0.09)
     colour = 0.45 + 0.33 * face.choice["clothes"][:, :3] + pattern
     shoulders = part.x.square().mul_(0.42).sub_(part.y).add_(0.362)
     part.paint(colour, part.inside(shoulders))
@@ -119,7 +119,7 @@ def _head(canvas: Canvas, face: Face) -> None:
     light = face.choice["light"]
     tone = part.x * (0.55 * light[:, 0]) + part.y * (0.25 * light[:, 1] - 0.15)
     rim = head.clamp(-0.12, 0).add_(0.12).square_()
-    tone.sub_(rim, alpha=9).add_(part.texture(face.grid["relief"], edge=0.8)[:, 0], alpha=0.035).add_(1)
+    tone.sub_(rim, alpha=9).add_(part.texture(face.grid["relief"])[:, 0], alpha=0.05).add_(1)
     part.paint(face.skin * tone[:, None], part.inside(head))
 
 

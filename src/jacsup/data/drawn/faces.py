@@ -28,7 +28,7 @@ from jacsup.data.drawn.drawing import NUISANCE, draw
 from jacsup.progress import track
 
 # Increased with every change of what is drawn or sampled, so that outdated images in the cache are not used.
-VERSION = 2
+VERSION = 3
 
 TRAITS = ("masculine", "age", "cheer", "weight", "glamour")
 # Name -> its frequency if no other attribute excluded it, and its correlation with each trait.

@@ -128,16 +128,16 @@ def _nose(canvas: Canvas, face: Face) -> None:
     nose = torch.minimum(ball, wings)
     # A ridge whose side away from the light is in the shade; sharp where the nose is pointy.
     ridge = torch.maximum(x.abs() - (y + 0.16) * (0.11 * wide), (y + 0.06).abs() - 0.07)
-    part.paint(face.shadow(0.42), soft(nose, 0.03) * 0.35)
+    part.paint(face.shadow(0.35), soft(nose, 0.03) * (0.35 - 0.15 * big))
     shaded = soft(torch.maximum(ridge, x * (8 * face.choice["light"][:, 0]).clamp(-1, 1)), 0.02)
     part.paint(face.shadow(0.4), shaded * 0.45)
     part.paint(face.skin * rgb(1.0, 0.93, 0.90), part.inside(nose))
     part.paint(
         (face.skin * 1.18).clamp(max=1), soft(ellipse(x, y + 0.014 * size, 0.012 * wide, 0.010 * size), 0.014) * 0.7
     )
-    rim = part.line(nose, 0.0035 * (0.6 + 0.4 * size)).mul_(soft(-y - 0.002, 0.012))
-    part.paint(face.shadow(0.62), rim * 0.9)
-    nostrils = ellipse(across - 0.019 * wide, y - 0.0115 * size, 0.0085 * wide, 0.005 * size)
+    rim = part.line(nose, 0.0035).mul_(soft(-y - 0.002, 0.012))
+    part.paint(face.shadow(0.5), rim * (0.9 - 0.35 * big))
+    nostrils = ellipse(across - 0.019 * wide, y - 0.0115 * size, 0.0075 * wide, 0.0045 * size)
     part.paint(face.shadow(0.85), part.inside(nostrils))
     _pointy_nose(part, face, y)
 

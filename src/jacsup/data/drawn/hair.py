@@ -124,10 +124,13 @@ def beard(canvas: Canvas, face: Face) -> None:
     mustache = (y + 0.040 - 3.2 * x.square()).abs() - 0.024 * (1 - (x / 0.098).square())
     cover = part.inside(torch.maximum(mustache, x - 0.098)) * eased(face.on["Mustache"])
     part.paint(colour * grain[:, None], cover)
-    tuft = ellipse(x, part.y - face.chin + 0.020, 0.060, 0.062)
-    neck = torch.maximum(x - 0.012 - 0.5 * (y - 0.035).clamp(min=0), torch.maximum(0.036 - y, part.y - face.chin))
-    cover = part.inside(torch.minimum(tuft, neck)) * eased(face.on["Goatee"])
-    part.paint(colour * grain[:, None], cover)
+    # From a narrow strip below the lip to the width of the chin, and a little below it, where it ends in tips.
+    down = ((y - 0.036) / (face.chin - MOUTH_Y - 0.036)).clamp(0, 1.3)
+    sides = x - 0.018 - 0.048 * down * (1.7 - 0.7 * down)
+    tips = part.y - face.chin - 0.022 + 6 * x.square() + 0.007 * (part.x * 330).sin()
+    goatee = torch.maximum(torch.maximum(sides, 0.036 - y), tips)
+    hairs = 1 + 0.16 * (part.x * 410 + 14 * part.x * down).sin() - 0.10 * (part.x * 170).cos()
+    part.paint(colour * hairs[:, None], soft(goatee, 0.014) * eased(face.on["Goatee"]))
 
 
 def _beard_colour(face: Face) -> Tensor:

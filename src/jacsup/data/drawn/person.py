@@ -17,7 +17,7 @@ HEAD_MIDDLE = -0.03
 HAIR_COLOURS = {
     "Black_Hair": (0.075, 0.07, 0.085),
     "Blond_Hair": (0.95, 0.79, 0.42),
-    "Brown_Hair": (0.34, 0.20, 0.11),
+    "Brown_Hair": (0.27, 0.15, 0.08),
     "Gray_Hair": (0.64, 0.65, 0.68),
 }
 
@@ -108,7 +108,7 @@ def _skin(on: dict[str, Value], choice: Tensor) -> Colour:
 
 
 def _hair(on: dict[str, Value], choice: Tensor) -> Colour:
-    hair = between(rgb(0.55, 0.17, 0.10), rgb(0.80, 0.36, 0.14), choice[:, 6:7])
+    hair = between(rgb(0.44, 0.21, 0.12), rgb(0.60, 0.35, 0.19), choice[:, 6:7])
     for name, colour in HAIR_COLOURS.items():
         hair = torch.lerp(hair, rgb(*colour), eased(on[name])[:, None])
     return hair * (1 + 0.08 * choice[:, 7:8])
