@@ -70,8 +70,8 @@ def take_faces(browser: Browser, address: str) -> None:
         page.fill("#search", "hair")
         move(page, Blond_Hair=1.5)
         take(page, "editor-dark")
-    with opened(browser, f"{address}/#*start=5", stage, viewport=PHONE, device_scale_factor=1.5) as page:
-        move(page, Bangs=2, Gray_Hair=1.5)
+    with opened(browser, f"{address}/#*start=6", stage, viewport=PHONE, device_scale_factor=1.5) as page:
+        move(page, Eyeglasses=1.5, Black_Hair=1.5)
         page.locator(".row[data-name=Bangs]").scroll_into_view_if_needed()
         take(page, "editor-phone")
     with opened(browser, address, stage) as page, tempfile.TemporaryDirectory() as folder:
