@@ -68,7 +68,7 @@ def test_ranks_agree_with_one_process(count: int, dtype: str, tolerance: float, 
         for name in {name for name, value in theirs.items() if value.numel()}:
             difference = (ours[name] - theirs[name]).double() / theirs[name].abs().max().clamp(min=1)
             error = difference.abs().max() if dtype == "float64" else difference.square().mean().sqrt()
-            assert error < (1e-3 if case in CHAOTIC and dtype == "float32" else tolerance), (case, name)
+            assert error < (3e-3 if case in CHAOTIC and dtype == "float32" else tolerance), (case, name)
 
 
 @pytest.fixture(scope="module")
