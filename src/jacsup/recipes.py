@@ -136,7 +136,7 @@ DURATIONS = {
     "faces": "35 min",
     "faces-mini": "3 min",
     "celeba64": "50 min",
-    "photos": "2 hours",
+    "photos": "3 hours",
     "debug": "1 s",
 }
 RECIPES = {
