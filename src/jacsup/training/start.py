@@ -272,7 +272,7 @@ def _initial_stages(init: str | Path, recipe: Recipe, data: Dataset, recorded: s
     theirs = run.recipe
     finished = {theirs.stages[number].name: number for number in run.finished_stages(theirs)}
     if not finished:
-        raise ValueError(f"{run.path} has no finished stage to start from")
+        raise ValueError(f"{run.path} has no finished stage to start from; finish its first stage, or pass another run")
     folders = {name: run.stage_file(number).parent.name for name, number in finished.items()}
     names = [name for name in finished if run.path == path or path.name in (name, folders[name])]
     if not names:
