@@ -72,8 +72,10 @@ def read_table(path: Path) -> Table:
             file.seek(0)
             if first.strip().isdecimal():
                 table = _celeba_table(path, file)
+            elif first.startswith(("{", "[")):
+                table = _json_table(path, file)
             else:
-                table = _json_table(path, file) if first.startswith(("{", "[")) else _csv_table(path, file)
+                table = _csv_table(path, file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; pass the path of a table of attributes") from None
     except (OSError, UnicodeError, csv.Error) as error:
