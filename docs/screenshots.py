@@ -24,7 +24,7 @@ from jacsup.serve.answers import image_of
 
 IMAGES = Path(__file__).parent / "images"
 # Attribute -> the drawn face on which it is swept.
-SWEPT = {"Smiling": 3, "Eyeglasses": 0, "Blond_Hair": 2, "Wearing_Hat": 7}
+SWEEPS = {"Smiling": 3, "Eyeglasses": 0, "Blond_Hair": 2, "Wearing_Hat": 7}
 DESK, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
 
 
@@ -92,7 +92,7 @@ def take_comparison(browser: Browser, address: str) -> None:
 
 
 def take_sweeps(served: Served) -> None:
-    for name, start in SWEPT.items():
+    for name, start in SWEEPS.items():
         session = served.ask(f"/api/v1/photo?start={start}", b"").json["session"]
         moving = served.ask("/api/v1/animation", {"session": session, "name": name}).content
         (IMAGES / f"sweep-{name}.gif").write_bytes(moving)
