@@ -71,6 +71,7 @@ def test_whole_numbers_of_json_become_floats_where_floats_are_meant() -> None:
         ({"data": {"type": "Mnist"}}, "recipe.data.type is 'Mnist'; must be one of MNIST, SVHN, Digits, Faces"),
         ({"data": "MNIST"}, "recipe.data.type is None; must be one of MNIST, SVHN, Digits, Faces"),
         ({"data": {"type": "Arrays"}}, "recipe.data lacks the field 'sha256'"),
+        ({"model": {"type": "MLP", "supports_attributes": True}}, "recipe.model has no field 'supports_attributes'"),
         ({"stages": 3}, "recipe.stages is 3; must be a list"),
         ({"stages": [3]}, "recipe.stages.0 is 3; must be an object with the fields of Stage"),
         ({"seed": True}, "recipe.seed is True; must be of type int"),

@@ -93,7 +93,8 @@ def _from_alternatives(kinds: Sequence[type], value: Any, path: str) -> Any:
 def _from_mapping(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
         raise ValueError(f"{path} is {value!r}; must be an object with the fields of {kind.__name__}")
-    hints = get_type_hints(kind)
+    types_of_fields = get_type_hints(kind)
+    hints = {field.name: types_of_fields[field.name] for field in fields(kind)}
     given = {name: item for name, item in value.items() if name != "type"}
     for name in given:
         if name not in hints:
