@@ -179,7 +179,9 @@ def bicubic_twin(image: np.ndarray, enlarge: int) -> np.ndarray:
 @pytest.mark.parametrize("enlarge", [1, 2, 5])
 def test_the_middle_gets_exactly_the_enlarged_difference(enlarge: int) -> None:
     pixels = noise(16 * enlarge + 9, 16 * enlarge + 20, 3) // 2 + 64
-    before, after = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2
+    # An even image, so that the photo's own detail does not change.
+    before = torch.full((3, 16, 16), 0.1)
+    after = 0.2 * torch.rand(before.shape, generator=torch.Generator().manual_seed(0))
     result = paste(Image.fromarray(pixels), Similarity(16 * enlarge + 0j, 12 + 7j), before, after)
     middle = slice(2 * enlarge, 14 * enlarge)
     for channel in range(3):
@@ -207,6 +209,44 @@ def test_where_much_changes_detail_gives_way() -> None:
         expected = np.clip(255 * 0.8 + detail * own, 0, 255)
         np.testing.assert_allclose(result[20:140, 100:140], expected, atol=0.51)
         np.testing.assert_array_equal(result[:, :60], pixels[:, :60])
+
+
+def slope_twin(change: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The slope of a ridge regression of the change on the image, window by window, averaged over the windows."""
+    size, around = image.shape[0], range(-align.WINDOW, align.WINDOW + 1)
+
+    def window(values: np.ndarray, row: int, column: int) -> np.ndarray:
+        rows, columns = ([min(max(at + step, 0), size - 1) for step in around] for at in (row, column))
+        return values[np.ix_(rows, columns)]
+
+    slopes = np.zeros_like(image)
+    for row, column in np.ndindex(size, size):
+        x, y = (window(values, row, column).ravel() for values in (image, change))
+        slopes[row, column] = np.clip(((x - x.mean()) * (y - y.mean())).mean() / (x.var() + align.FLAT), -1, 1)
+    return np.array([[window(slopes, row, column).mean() for column in range(size)] for row in range(size)])
+
+
+def test_the_photos_own_detail_changes_as_the_decoded_image_does() -> None:
+    pixels = noise(160, 160, 3)
+    before, after = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
+    result = np.asarray(paste(Image.fromarray(pixels), Similarity(160 + 0j, 0j), before, after))
+    middle = slice(20, 140)
+    for channel in range(3):
+        change, seen = ((each[channel].numpy()).astype(float) for each in (after - before, before))
+        changed, decoded, slope = (bicubic_twin(each, 10) for each in (change, seen, slope_twin(change, seen)))
+        expected = pixels[..., channel] + 255 * changed + slope * (pixels[..., channel] - 255 * decoded)
+        found = result[middle, middle, channel]
+        np.testing.assert_allclose(found, expected.clip(0, 255)[middle, middle], atol=0.52)
+
+
+def test_contrast_that_an_edit_removes_leaves_the_photo_too() -> None:
+    stripes = np.tile((np.arange(160) // 20 % 2 * 100 + 78).astype(np.uint8)[None, :, None], (160, 1, 3))
+    photo = Image.fromarray((stripes + noise(160, 160, 3) % 20 - 10).astype(np.uint8))
+    before = torch.from_numpy(stripes[5::10, 5::10] / 255).permute(2, 0, 1).float()
+    after = before - 0.75 * (before - before.mean())
+    result = np.asarray(paste(photo, Similarity(160 + 0j, 0j), before, after))[20:140, 20:140].astype(float)
+    own, left = (np.std(each - each.mean()) for each in (np.asarray(photo)[20:140, 20:140].astype(float), result))
+    assert left / own == pytest.approx(0.25, abs=0.04)
 
 
 @pytest.mark.parametrize("detail", [-0.1, 1.5, float("nan")])

@@ -167,7 +167,7 @@ def test_a_photo_is_opened_edited_and_downloaded(page: Page, tmp_path: Path) -> 
     with page.expect_download() as download:
         page.click("#settings")
     settings = json.loads(Path(download.value.path()).read_text())
-    assert settings == {"model": "drawn", "strengths": {"Smiling": pytest.approx(2, abs=0.03)}, "detail": 0.5}
+    assert settings == {"model": "drawn", "strengths": {"Smiling": pytest.approx(2, abs=0.03)}, "detail": 0.8}
     smiling = settled(page)
     page.click("#reset")
     settled(page)

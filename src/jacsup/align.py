@@ -23,6 +23,10 @@ EYES = (0.384 + 0.516j, 0.607 + 0.517j)
 FEATHER = 0.125
 # The change of a pixel, in [0, 1], from which on the photo's detail is reduced in full; smaller changes reduce it less.
 FULL_CHANGE = 0.1
+# Pixels to each side of the windows in which a change is compared with the image, and the variance, of pixels in
+# [0, 1], below which a window counts as flat.
+WINDOW = 2
+FLAT = 1e-3
 # Large photos are processed in strips of about this many pixels, which bounds the memory.
 STRIP_PIXELS = 1 << 18
 
@@ -92,15 +96,17 @@ def paste(
 ) -> Image.Image:
     """Return the photo plus the change of an edit: after - before, enlarged, fading out towards the crop's border.
 
-    The photo keeps its size, mode, alpha and profile. Where nothing changes, it stays the same to the last bit.
+    The photo's own detail, photo - before, changes as the decoded image does: if an edit halves the contrast of a
+    mouth, it halves the contrast of the photo's mouth. The photo keeps its size, mode, alpha and profile. Where nothing
+    changes, it stays the same to the last bit.
 
     Args:
         photo: RGB or RGBA, as `read_photo` returns it.
         similarity: Where the crop lies.
         before: D(y, z), the decoded crop, in [0, 1].
         after: D(y', z), the decoded crop with changed factors, in [0, 1].
-        detail: Share of the photo's own detail (photo - before) to keep where the edit changes it strongly, in [0, 1].
-            At 1, removed content leaves its outlines behind.
+        detail: Share of the photo's own detail to keep, in [0, 1], where the edit changes the image strongly. At 1,
+            detail that the model cannot decode is kept and leaves outlines of removed content behind.
 
     Raises:
         ValueError: `detail` is not in [0, 1].
@@ -110,19 +116,32 @@ def paste(
     result = photo.copy()
     change = _shrunk(after - before, similarity)
     decoded = _shrunk(before, similarity)
-    lost = (1 - detail) * (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
+    strong = (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
+    growth = (_slope(change, decoded) - (1 - detail) * strong).clamp(min=-1)
     for left, top, right, bottom in _strips(photo, similarity):
         region = np.array(result.crop((left, top, right, bottom)))
         pixels = _to_tensor(region[..., :3])
         at = similarity.to_crop(_pixel_centres(left, top, right - left, bottom - top))
-        added = _sampled(change, at * change.shape[1])
-        if detail < 1:
-            own = pixels / 255 - _sampled(decoded, at * change.shape[1])
-            added -= _sampled(lost, at * change.shape[1]) * own
-        pixels += 255 * _feather(at) * added
+        changed, seen, grown = (_sampled(image, at * change.shape[1]) for image in (change, decoded, growth))
+        pixels += 255 * _feather(at) * (changed + grown * (pixels / 255 - seen))
         region[..., :3] = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         result.paste(Image.fromarray(region), (left, top))
     return result
+
+
+def _slope(change: Float[Tensor, "3 side side"], image: Float[Tensor, "3 side side"]) -> Float[Tensor, "3 side side"]:
+    """The slope, from -1 to 1, of the best linear map from the image to its change in the windows around each pixel.
+
+    This is the coefficient of a guided filter (He et al. 2010).
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        padded = F.pad(values[None], (WINDOW,) * 4, mode="replicate")
+        return F.avg_pool2d(padded, 2 * WINDOW + 1, stride=1)[0]
+
+    covariance = mean(image * change) - mean(image) * mean(change)
+    variance = mean(image * image) - mean(image) ** 2
+    return mean((covariance / (variance + FLAT)).clamp(-1, 1))
 
 
 def _feather(points: Complex[Tensor, "h w"]) -> Float[Tensor, "h w"]:

@@ -27,9 +27,8 @@ from jacsup.photo import name_of as name_of_photo
 Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
-# The share of the photo's own detail that is kept where an edit changes it strongly. At 1, removed content leaves its
-# outlines behind.
-DETAIL = 0.5
+# The share of the photo's own detail that is kept where an edit changes the image strongly; see `align.paste`.
+DETAIL = 0.8
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # An animated sweep: the difference in strength between two frames, and the duration of a frame.

@@ -73,7 +73,7 @@ def edit(
         out: The file to write, or a folder; - writes a PNG to standard output. Defaults to PHOTO-edited.png, or
             PHOTO-sweep.png or PHOTO-morph.png.
         detail: The share of the photo's own detail to keep where the edit changes it strongly, from 0 to 1; defaults
-            to 0.5.
+            to 0.8.
         align: Use the central square of the photo instead of finding the face.
         face: Which face to edit if the photo shows several; 1 is the largest.
         device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
