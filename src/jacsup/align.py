@@ -118,11 +118,13 @@ def paste(
     decoded = _shrunk(before, similarity)
     strong = (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
     growth = (_slope(change, decoded) - (1 - detail) * strong).clamp(min=-1)
+    # Sampled together, which takes half the time.
+    small = torch.cat([change, decoded, growth])
     for left, top, right, bottom in _strips(photo, similarity):
         region = np.array(result.crop((left, top, right, bottom)))
         pixels = _to_tensor(region[..., :3])
         at = similarity.to_crop(_pixel_centres(left, top, right - left, bottom - top))
-        changed, seen, grown = (_sampled(image, at * change.shape[1]) for image in (change, decoded, growth))
+        changed, seen, grown = _sampled(small, at * small.shape[1]).split(3)
         pixels += 255 * _feather(at) * (changed + grown * (pixels / 255 - seen))
         region[..., :3] = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         result.paste(Image.fromarray(region), (left, top))
