@@ -7,6 +7,6 @@ python experiments/ship.py runs/faces faces
 jacsup train mnist ${1:+--data-root "$1"}
 python experiments/ship.py runs/mnist mnist ${1:+--data-root "$1"}
 if [ $# -gt 1 ]; then
-  jacsup train photos --data-root "$2" --precision bfloat16 --set stages.1.epochs=40 'model.log_sigma=[-0.2,1.1]'
+  jacsup train photos --data-root "$2" --precision bfloat16
   python experiments/ship.py runs/photos photos --data-root "$2"
 fi

@@ -136,7 +136,7 @@ DURATIONS = {
     "faces": "35 min",
     "faces-mini": "3 min",
     "celeba64": "50 min",
-    "photos": "3 hours",
+    "photos": "1.5 hours",
     "debug": "1 s",
 }
 RECIPES = {
@@ -218,7 +218,7 @@ RECIPES = {
                     name="diffusion",
                     objective="diffusion",
                     z_channels=3,
-                    epochs=100,
+                    epochs=40,
                     batch_size=32,
                     adam=Adam(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, schedule="one-cycle", clip=1.0),
                 ),

@@ -126,7 +126,7 @@ class Diffusion(ModelConfig):
     channels: tuple[int, ...] = (96, 160, 184)
     embedding: int = 256
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
-    log_sigma: tuple[float, float] = (0.6, 1.2)
+    log_sigma: tuple[float, float] = (-0.2, 1.1)
     shown: float = 0.9
     noise_levels: tuple[float, ...] = (8.0, 2.5, 0.8)
     guidance: float = 4.0
