@@ -232,7 +232,7 @@ def test_the_photos_own_detail_changes_as_the_decoded_image_does() -> None:
     result = np.asarray(paste(Image.fromarray(pixels), Similarity(160 + 0j, 0j), before, after))
     middle = slice(20, 140)
     for channel in range(3):
-        change, seen = ((each[channel].numpy()).astype(float) for each in (after - before, before))
+        change, seen = (each[channel].numpy().astype(float) for each in (after - before, before))
         changed, decoded, slope = (bicubic_twin(each, 10) for each in (change, seen, slope_twin(change, seen)))
         expected = pixels[..., channel] + 255 * changed + slope * (pixels[..., channel] - 255 * decoded)
         found = result[middle, middle, channel]

@@ -118,7 +118,7 @@ def paste(
     decoded = _shrunk(before, similarity)
     strong = (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
     growth = (_slope(change, decoded) - (1 - detail) * strong).clamp(min=-1)
-    # Sampled together, which takes half the time.
+    # One sampling of all three is faster than three.
     small = torch.cat([change, decoded, growth])
     for left, top, right, bottom in _strips(photo, similarity):
         region = np.array(result.crop((left, top, right, bottom)))

@@ -93,12 +93,11 @@ def _from_alternatives(kinds: Sequence[type], value: Any, path: str) -> Any:
 def _from_mapping(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict) or value.get("type", kind.__name__) != kind.__name__:
         raise ValueError(f"{path} is {value!r}; must be an object with the fields of {kind.__name__}")
-    types_of_fields = get_type_hints(kind)
-    hints = {field.name: types_of_fields[field.name] for field in fields(kind)}
+    hints, known = get_type_hints(kind), [field.name for field in fields(kind)]
     given = {name: item for name, item in value.items() if name != "type"}
     for name in given:
-        if name not in hints:
-            raise ValueError(f"{path} has no field '{name}'; {suggestion(name, hints)}")
+        if name not in known:
+            raise ValueError(f"{path} has no field '{name}'; {suggestion(name, known)}")
     missing = [f.name for f in fields(kind) if f.name not in given and f.default is f.default_factory]
     if missing:
         raise ValueError(f"{path} lacks the field '{missing[0]}'; add it")
