@@ -49,7 +49,7 @@ def take(page: Page, name: str) -> None:
 
 def take_photos(browser: Browser, address: str) -> None:
     with opened(browser, address, "#stage") as page:
-        move(page, Smiling=-1)
+        move(page, Mouth_Slightly_Open=-1)
         page.wait_for_timeout(700)
         move(page, Blond_Hair=1)
         slide(page, "#compare", 50)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jacsup.edit import Editor, preview, side_by_side
 from jacsup.models.fetch import PORTRAIT
 
-EDITS = {"Smiling": -1.0, "Black_Hair": 1.0, "Eyeglasses": 1.8, "Blond_Hair": 1.2, "Young": -1.0}
+EDITS = {"Mouth_Slightly_Open": -1.0, "Black_Hair": 0.6, "Blond_Hair": 0.7, "Male": 1.0, "Rosy_Cheeks": 0.8}
 SIDE, STEPS, MILLISECONDS, HOLD = 224, 7, 70, 900
 
 

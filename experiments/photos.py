@@ -62,6 +62,7 @@ def photos(
         picture: Where to write the portrait with every attribute turned, if anywhere.
         regions: Where to write the portrait with the region of every attribute lit, if anywhere.
     """
+    recogniser = load_recogniser(Path("dlib"))
     if picture:
         turned(Editor(model)).save(picture)
     loaded = load(model)
@@ -78,7 +79,7 @@ def photos(
     of_each = scores["per_attribute"]
     reached = {name: at_equal_disturbance(scores["strengths"], [each]) for name, each in of_each.items()}
     best = sorted(zip(judge.auc, of_each, strict=True), reverse=True)[:NUM_BEST]
-    drift = identity_drift(loaded, data.test, data.attributes, means, load_recogniser(Path("dlib")), strength=1)
+    drift = identity_drift(loaded, data.test, data.attributes, means, recogniser, strength=1)
     model.with_suffix(".json").write_text(json.dumps({"edits": scores, "identity": drift}))
     rows = []
     for auc, (name, value) in sorted(zip(judge.auc, reached.items(), strict=True), key=lambda row: -row[1][1]):

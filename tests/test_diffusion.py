@@ -29,8 +29,10 @@ from jacsup.export import export
 from jacsup.jsonable import set_field
 from jacsup.metrics import calibration
 from jacsup.metrics.attribute_judge import AttributeJudge
+from jacsup.metrics.attributes import switchable
 from jacsup.metrics.calibration import calibrated
 from jacsup.models import Factor, ModelInfo, build, load, load_info
+from jacsup.models import diffusion as models_diffusion
 from jacsup.models.diffusion import DEVIATION, DiffusionEditor
 from jacsup.objectives import Batch, diffusion
 from jacsup.recipes import RECIPES, arms_of, with_arm, with_size
@@ -86,36 +88,39 @@ def test_a_photo_with_its_own_factors_is_itself() -> None:
 
 
 def test_edits_against_a_loop() -> None:
-    """FlowEdit, one photo and one noise level at a time, with every factor's condition written out."""
+    """FlowEdit, one photo, factor, draw and noise level at a time, with every factor's condition written out."""
     model, x = editor(), images(3)
     model.guidance.copy_(torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]]))
+    model.places.uniform_()
     own = model.encode(x).y
     y = own + torch.tensor([[0.0, 1.5, 0.0], [-0.4, 0.0, 0.2], [0.0, 0.0, -3.0]])
     edited = model.decode(Code(y, x.flatten(1)))
-    for photo, mine, wanted, result in zip(x, own, y, edited, strict=True):
-        difference = [float(b - a) for a, b in zip(mine, wanted, strict=True)]
-        largest = max(abs(value) for value in difference)
-        source, targets = [], []
-        for value, change in zip(mine.tolist(), difference, strict=True):
-            share = change / largest
-            kept = min(max(value, -1), 1) * (1 - abs(share))
-            source.append(kept - share)
-            targets.append(kept + share)
-        now = photo
-        for number, (level, following) in enumerate([(2.0, 0.5), (0.5, 0.0)]):
-            noise, sigma = model.noise[number] * level, torch.tensor([level], dtype=torch.float64)
+    for photo, mine, wanted, result in zip(x, own.tolist(), y.tolist(), edited, strict=True):
+        expected = photo
+        for factor in range(3):
+            difference = wanted[factor] - mine[factor]
+            sign = 1.0 if difference > 0 else -1.0
+            kept = [min(max(value, -1.0), 1.0) for value in mine]
+            source = [-sign if k == factor else value for k, value in enumerate(kept)]
+            target = [sign if k == factor else value for k, value in enumerate(kept)]
+            guidance = float(model.guidance[int(difference > 0), factor])
+            place = nn.Upsample(scale_factor=2, mode="bilinear")(model.places[int(difference > 0), factor][None, None])[
+                0
+            ]
+            for draw in range(2):
+                now = photo
+                for number, (level, following) in enumerate([(2.0, 0.5), (0.5, 0.0)]):
+                    noise, sigma = model.noise[draw, number] * level, torch.tensor([level], dtype=torch.float64)
 
-            def denoised(image: Tensor, y: list[float], noise: Tensor = noise, sigma: Tensor = sigma) -> Tensor:
-                return model.denoise((image + noise)[None], sigma, torch.tensor([y], dtype=torch.float64))[0]
+                    def denoised(image: Tensor, y: list[float], noise: Tensor = noise, at: Tensor = sigma) -> Tensor:
+                        return model.denoise((image + noise)[None], at, torch.tensor([y], dtype=torch.float64))[0]
 
-            change = denoised(now, source) - denoised(photo, source)
-            for factor, each in enumerate(difference):
-                target = [targets[k] if k == factor else source[k] for k in range(3)]
-                guidance = float(model.guidance[int(each > 0), factor])
-                change = change + guidance * largest / 2 * (denoised(now, target) - denoised(now, source))
-            velocity = ((now - photo) - change) / level
-            now = now + (following - level) * velocity
-        torch.testing.assert_close(result, now)
+                    change = denoised(now, source) - denoised(photo, source)
+                    change = change + SMALL.guidance * (denoised(now, target) - denoised(now, source))
+                    velocity = ((now - photo) - change) / level
+                    now = now + (following - level) * velocity
+                expected = expected + guidance * abs(difference) / 2 * place * (now - photo) / SMALL.guidance / 2
+        torch.testing.assert_close(result, expected)
 
 
 def test_only_edited_photos_change_and_each_by_itself() -> None:
@@ -128,24 +133,46 @@ def test_only_edited_photos_change_and_each_by_itself() -> None:
     torch.testing.assert_close(edited[3:], model.decode(Code(y[3:], code.z[3:])))
 
 
-def test_edits_that_differ_in_strength_only_share_passes() -> None:
-    model, x = editor(), images(1)
+def test_each_change_of_a_photo_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = editor(), images(2)
     code = model.encode(x)
     step, other = torch.tensor([0.0, 0.7, 0.0]), torch.tensor([0.4, 0.0, 0.0])
     counted = list[int]()
     model.decoder.register_forward_hook(lambda _module, inputs, _output: counted.append(len(inputs[0])))
     decode = model.decoding()
-    for change, passes in [(step, [3, 2]), (2 * step, [2]), (-step, [3, 2]), (other, [3, 2]), (3 * step, [2])]:
+    one, both = slice(1), slice(2)
+    steps: list[tuple[slice, Tensor, list[int]]] = [
+        # Two draws of the noise: two passes for each at the first level, three at the second.
+        (one, step, [4, 6]),
+        (one, 2 * step, []),
+        (one, -step, [4, 6]),
+        (one, 3 * step + other, [4, 6]),
+        (both, step, [4, 6]),
+        (both, step - other, [8, 12]),
+        (both, 2 * step + other, [4, 6]),
+    ]
+    for photos, change, passes in steps:
         counted.clear()
-        moved = Code(code.y + change, code.z)
+        moved = Code(code.y[photos] + change, code.z[photos])
         edited = decode(moved)
         assert counted == passes
-        assert edited.equal(model.decode(moved))
+        torch.testing.assert_close(edited, model.decode(moved))
+    # The oldest are forgotten first.
+    monkeypatch.setattr(models_diffusion, "MOST_KEPT", 1)
+    for change, passes in [(2 * step, []), (other, [4, 6]), (step, [4, 6]), (step, [])]:
+        counted.clear()
+        decode(Code(code.y[one] + change, code.z[one]))
+        assert counted == passes
+
+
+def test_raising_an_attribute_does_not_lower_those_that_it_excludes() -> None:
+    hair = [Attribute(name="Black_Hair", mutually_exclusive=("Blond_Hair",)), Attribute(name="Blond_Hair")]
+    assert [each.mutually_exclusive for each in switchable(editor(), hair)] == [(), ()]
+    assert switchable(build(RECIPES["faces-mini"].model, (3, 32, 32), 2, 4, normalized=False), hair) == hair
 
 
 def test_a_change_of_twice_the_size_counts_twice() -> None:
-    """At one noise level an edit is linear in how far the factor moves."""
-    model, x = editor(replace(SMALL, noise_levels=(1.0,))), images()
+    model, x = editor(), images()
     code = model.encode(x)
     step = torch.tensor([0.0, 0.7, 0.0])
     once, twice = (model.decode(Code(code.y + scale * step, code.z)) - x for scale in (1, 2))
@@ -212,12 +239,13 @@ def test_noise_is_drawn_anew_and_the_same_again() -> None:
 def test_the_stages_train_the_classifier_then_the_denoiser_alone(tmp_path: Path) -> None:
     run = Run(jacsup.train(small_photos(), out=tmp_path / "run"))
     first, last = (load(run.stage_file(number)).state_dict() for number in (0, 1))
-    assert all(first[name].equal(last[name]) for name in first if name.startswith("encoder."))
+    assert all(first[name].equal(last[name]) for name in first if name.startswith("encoder.layers."))
     assert not any(first[name].equal(last[name]) for name in first if name == "decoder.from_image.weight")
     assert {"rec", "test_mse", "test_edit"} <= {*run.stats()[-1]} and "test_jacobian" not in run.stats()[-1]
     assert run.stats()[-1]["test_mse"] < 1e-12
+    factors = load_info(run.path).factors
     # The denoiser is told labels, so -1 and 1 are an attribute's typical values.
-    assert all((f.m_minus, f.m_plus) == (-1, 1) for f in load_info(run.path).factors)
+    assert all((factor.m_minus, factor.m_plus, factor.mutually_exclusive) == (-1, 1, ()) for factor in factors)
 
 
 def test_evaluation_judges_the_photo_that_a_person_would_see(tmp_path: Path) -> None:
@@ -274,6 +302,7 @@ def test_a_photo_is_edited_and_the_model_exported(tmp_path: Path) -> None:
             [1.0, 2.0],
             r"model.noise_levels is \(1.0, 2.0\); must be positive numbers in descending order",
         ),
+        ("model.draws", 0, "model.draws is 0; it must be at least 1"),
         ("model.guidance", 0.0, "model.guidance is 0.0; it must be a positive number"),
         ("model.shown", 0.0, "model.shown is 0.0; it must be above 0"),
         ("model.log_sigma", [0.0, -1.0], "model.log_sigma is"),
@@ -304,6 +333,33 @@ def test_photos_come_in_other_sizes_and_have_no_arms() -> None:
     assert arms_of(RECIPES["photos"]) == {}
 
 
+def test_a_photos_own_factors_are_scaled_to_the_labels() -> None:
+    """By hand: outputs of -.9 without and -.5 with an attribute become -1 and 1; an unlearned one stays."""
+    model, split = editor(), Split(torch.zeros(4, *SHAPE, dtype=torch.uint8), attributes=torch.ones(4, 3))
+    outputs = torch.tensor([[-0.9, 0.3, 0.1], [-0.5, 0.3, 0.1], [-0.9, 0.4, 0.1], [-0.5, 0.4, 0.1]]).double()
+    labels = torch.tensor([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    features = torch.randn(4, model.encoder.to_y.in_features, dtype=torch.float64)
+    # The last layer's weights with which these features have the outputs.
+    solution = torch.linalg.lstsq(torch.cat([features, torch.ones(4, 1).double()], dim=1), outputs).solution
+    model.encoder.to_y.weight.copy_(solution[:-1].T)
+    model.encoder.to_y.bias.copy_(solution[-1])
+    model.encoder.layers = nn.Sequential(Reader(features))
+    calibration.standardise(model, replace(split, attributes=labels))
+    expected = torch.tensor([[-1.0, 0.3, 0.1], [1.0, 0.3, 0.1], [-1.0, 0.4, 0.1], [1.0, 0.4, 0.1]]).double()
+    torch.testing.assert_close(model.encode(images()).y, expected)
+
+
+class Reader(nn.Module):
+    """Maps of given features, whatever the images."""
+
+    def __init__(self, features: Tensor):
+        super().__init__()
+        self.features = features
+
+    def forward(self, _x: Tensor) -> Tensor:
+        return self.features[:, :, None, None]
+
+
 COLOURS = tuple(Attribute(name=name) for name in ("Red", "Green", "Blue"))
 
 
@@ -315,8 +371,8 @@ class Eye(nn.Module):
         return torch.stack([red - 0.5, red - 0.7, blue - 0.5], dim=1)
 
 
-def brightening(monkeypatch: pytest.MonkeyPatch) -> DiffusionEditor:
-    """A model whose factors are the colours: to add one brightens its channel by a tenth of the guidance."""
+def brightening(monkeypatch: pytest.MonkeyPatch, columns: int = 8) -> DiffusionEditor:
+    """A model whose factors are the colours: to add one brightens its channel in some columns."""
     model = editor().float()
 
     def encode(x: Tensor) -> Code:
@@ -326,7 +382,9 @@ def brightening(monkeypatch: pytest.MonkeyPatch) -> DiffusionEditor:
         x = code.z.unflatten(1, SHAPE)
         change = code.y - encode(x).y
         guidance = torch.where(change > 0, model.guidance[1], -model.guidance[0])
-        return x + (0.1 * guidance * (change.abs() > 1e-4))[:, :, None, None]
+        edited = x.clone()
+        edited[..., :columns] += (0.1 * guidance * (change.abs() > 1e-4))[:, :, None, None]
+        return edited
 
     monkeypatch.setattr(model, "encode", encode)
     monkeypatch.setattr(model, "decoding", lambda: decode)
@@ -346,19 +404,28 @@ def calibrate(model: DiffusionEditor, values: list[float]) -> ModelInfo:
 
 
 def test_calibration_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the guidances that are tried, shares are interpolated."""
+    """Between the strengths that are tried, shares are interpolated."""
     model = brightening(monkeypatch)
     red, green, blue = calibrate(model, [0.25, 0.75] * 8).factors
-    # Added to .25, red is .45 at guidance 4 and .65 at 8: three of four are seen at 4 + .75 * 4.
-    assert float(model.guidance[1, 0]) == pytest.approx(7) and float(model.guidance[1, 2]) == pytest.approx(7)
-    # Red is taken from .75 by .3 at most 8, and disturbs what is taken for green on the way.
-    assert float(model.guidance[0, 0]) == pytest.approx(1) and float(model.guidance[0, 2]) == pytest.approx(7)
+    # Added to .25, red is .45 at guidance 4 and .55 at 6: three of four are seen at 4 + .75 * 2.
+    assert float(model.guidance[1, 0]) == pytest.approx(5.5) and float(model.guidance[1, 2]) == pytest.approx(5.5)
+    # Red is taken from .75 by .3 at 6, and disturbs what is taken for green on the way; 3 is the least.
+    assert float(model.guidance[0, 0]) == pytest.approx(3) and float(model.guidance[0, 2]) == pytest.approx(5.5)
     # What is taken for green does not depend on it.
     assert float(model.guidance[1, 1]) == float(model.guidance[0, 1]) == 16
     assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0, 0.75])
 
 
+def test_a_change_is_kept_where_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: 4 of 8 columns are 2 of 4, and the third is next to them."""
+    model = brightening(monkeypatch, columns=4)
+    calibrate(model, [0.25, 0.75] * 8)
+    shares = torch.tensor([1, 2 / 3, 1 / 3, 0])
+    torch.testing.assert_close(model.places, torch.sigmoid((shares - 0.25) / 0.08).expand(2, 3, 4, 4))
+
+
 def test_a_direction_with_too_few_photos_takes_what_the_other_has(monkeypatch: pytest.MonkeyPatch) -> None:
     model = brightening(monkeypatch)
     assert calibrate(model, [0.25] * 9 + [0.75]).factors[0].seen == pytest.approx(0.75)
-    assert model.guidance[0].equal(model.guidance[1]) and float(model.guidance[0, 0]) == pytest.approx(7)
+    assert model.places[0].equal(model.places[1]) and bool((model.places > 0.99).all())
+    assert model.guidance[0].equal(model.guidance[1]) and float(model.guidance[0, 0]) == pytest.approx(5.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.images import chunk_size, code_of, exact_sum
 from jacsup.metrics.regions import attribute_regions, change_outside
-from jacsup.models import Autoencoder, Factor, decoding
+from jacsup.models import Autoencoder, Factor, Model, decoding
 from jacsup.progress import track
 
 # Mean scores are over attributes for which the judge's AUC on real images is at least this.
@@ -82,6 +83,17 @@ def unaffected(factor: int, attributes: Sequence[Attribute]) -> list[int]:
         attributes: All attributes.
     """
     return [i for i in range(len(attributes)) if i not in (factor, *mutually_exclusive(factor, attributes))]
+
+
+def switchable(model: Autoencoder, attributes: Sequence[Attribute]) -> list[Attribute]:
+    """Return the attributes with those that they exclude, for `flipped`: none if the model's factors are independent.
+
+    Args:
+        model: A model of these attributes.
+        attributes: All attributes.
+    """
+    independent = isinstance(model, Model) and model.independent_factors
+    return [replace(each, mutually_exclusive=()) if independent else each for each in attributes]
 
 
 def flipped(
@@ -155,6 +167,7 @@ def edit_scores(
     if pasted:
         decode = _pasted(images, code, decode)
     m_minus, m_plus = (values.to(code.y) for values in means)
+    switched = switchable(model, attributes)
     seen = _verdicts(judge, decode(code))
     real = _verdicts(judge, _in_unit(images, code))
     regions = attribute_regions(judge, torch.cat([*_in_unit(images, code)])) if pasted else None
@@ -165,7 +178,7 @@ def edit_scores(
             return 0.0, _share((real != seen)[:, others]), math.nan
         if not (m_minus + m_plus).isfinite()[factor]:
             return math.nan, math.nan, math.nan
-        y = flipped(code.y, factor, ~seen[:, factor], strength, attributes, (m_minus, m_plus))
+        y = flipped(code.y, factor, ~seen[:, factor], strength, switched, (m_minus, m_plus))
         edited, outside = decode(Code(y, code.z)), math.nan
         if regions is not None:
             edited = [*edited]
@@ -249,7 +262,7 @@ def counterfactual_gain(
     gains, full = [], []
     for factor in track(range(len(attributes)), "comparing edits with the truth"):
         truths, turned_on = counterfactual(factor)
-        y = flipped(code.y, factor, turned_on.to(device), 1, attributes, (m_minus, m_plus))
+        y = flipped(code.y, factor, turned_on.to(device), 1, switchable(model, attributes), (m_minus, m_plus))
         sums = torch.zeros(3, dtype=torch.float64)
         decoded = decode(code), decode(Code(y, code.z))
         for before, after, *pixels in zip(*decoded, images.split(size), truths.split(size), strict=True):

@@ -8,24 +8,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from jacsup.code import Code, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.attributes import DISTURBANCE, flipped, mean_of_known, unaffected
+from jacsup.metrics.attributes import DISTURBANCE, attribute_means, flipped, mean_of_known, switchable, unaffected
+from jacsup.metrics.description import MOST_DESCRIBED
+from jacsup.metrics.images import encode_factors
 from jacsup.models import ModelInfo, decoding, device_of
 from jacsup.models.diffusion import DiffusionEditor
 from jacsup.progress import track
 
+# A change is kept where its mean over photos is at least this share of the largest mean, with a soft edge.
+LEAST_SHARE = 0.25
+EDGE = 0.08
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
-# The tried factors of the denoiser's change; larger ones distort the photo.
-GUIDANCES = (1.0, 2.0, 4.0, 8.0, 16.0)
+# The tried strengths of an edit, for the edit as it is drawn. Weaker ones are hardly visible, whatever the judge sees;
+# stronger ones distort the photo.
+STRENGTHS = (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 # Number of photos to which each attribute is added, and number of photos from which it is removed.
-NUM_PHOTOS = 24
+NUM_PHOTOS = 48
+# An attribute whose mean outputs with and without it differ by less than this has not been learned.
+LEAST_DIFFERENCE = 0.1
 # A direction with fewer photos gets the guidance of the other one.
 FEWEST_PHOTOS = 4
 
@@ -39,15 +48,41 @@ class _Direction:
 
 
 @torch.no_grad()
+def standardise(model: DiffusionEditor, split: Split) -> None:
+    """Scale y so that its means over images without and with each attribute are -1 and 1, what the denoiser was told.
+
+    The classifier's outputs for rare attributes are mostly negative, with or without it. Attributes that it has not
+    learned do not change.
+
+    Args:
+        model: The model, in eval mode; its classifier's last layer is changed.
+        split: Training images with labels.
+    """
+    some = split.first(MOST_DESCRIBED)
+    assert some.attributes is not None
+    y = encode_factors(model, some.images)
+    m_minus, m_plus = attribute_means(y, some.attributes.to(y.device))
+    half = (m_plus - m_minus) / 2
+    scale = torch.where(half >= LEAST_DIFFERENCE / 2, 1 / half, 1.0)
+    shift = torch.where(half >= LEAST_DIFFERENCE / 2, (m_plus + m_minus) / 2, 0.0)
+    to_y = model.encoder.to_y
+    to_y.bias.copy_((to_y.bias - shift) * scale)
+    to_y.weight.mul_(scale[:, None])
+
+
+@torch.no_grad()
 def calibrated(
     info: ModelInfo, model: DiffusionEditor, split: Split, judge: AttributeJudge, attributes: Sequence[Attribute]
 ) -> ModelInfo:
-    """Set the model's guidance so that a judge sees 75 % of edits, unless this changes 10 % of the other verdicts.
+    """Set where edits change photos, and the guidance with which a judge sees 75 % of them.
+
+    The guidance is smaller if it would change 10 % of the other verdicts, but at least three quarters of the one with
+    which edits are drawn.
 
     Args:
         info: The model's description.
-        model: The model, in eval mode; its guidance is changed.
-        split: Training images with labels, of which the first 24 with and without each attribute are edited.
+        model: The model, in eval mode; its guidance and its places are changed.
+        split: Training images with labels, of which the first 48 with and without each attribute are edited.
         judge: The judge of the attributes.
         attributes: The attributes, in the order of the model's factors.
 
@@ -61,6 +96,9 @@ def calibrated(
     untried = _Direction(model.config.guidance, math.nan)
     found = [(removed or added or untried, added or removed or untried) for removed, added in both]
     model.guidance.copy_(torch.tensor([[each.guidance for each in pair] for pair in found]).T)
+    for factor, (removed, added) in enumerate(both):
+        if removed is None or added is None:
+            model.places[:, factor] = model.places[int(removed is None), factor].clone()
     seen = [mean_of_known([each.seen for each in pair]) for pair in found]
     factors = [
         replace(factor, seen=share if math.isfinite(share) else None)
@@ -87,7 +125,7 @@ def _direction(
     code = model.encode(to_float(images, model.value_range))
     ones = torch.ones_like(code.y[0])
     turned = torch.full_like(code.y[:, 0], turned_on, dtype=torch.bool)
-    edited = Code(flipped(code.y, factor, turned, 1, attributes, (-ones, ones)), code.z)
+    edited = Code(flipped(code.y, factor, turned, 1, switchable(model, attributes), (-ones, ones)), code.z)
     others = unaffected(factor, attributes)
 
     decode = decoding(model)
@@ -95,26 +133,36 @@ def _direction(
     def verdicts(code: Code) -> Bool[Tensor, "n k"]:
         return judge(to_unit(decode(code), model.value_range))
 
+    model.guidance.fill_(model.config.guidance)
+    change = (decode(edited) - decode(code)).abs().mean(dim=(0, 1))
+    model.places[int(turned_on), factor] = _place(change)
     before = verdicts(code)
     seen, changed = [], []
-    for guidance in GUIDANCES:
-        model.guidance.fill_(guidance)
+    for strength in STRENGTHS:
+        model.guidance.fill_(strength * model.config.guidance)
         after = verdicts(edited)
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
-        # Larger guidances are not needed, because the smaller of the two limits counts.
+        # Larger strengths are not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
-    guidance = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
-    return _Direction(guidance, float(np.interp(guidance, GUIDANCES[: len(seen)], seen)))
+    strength = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
+    share = float(np.interp(strength, STRENGTHS[: len(seen)], seen))
+    return _Direction(strength * model.config.guidance, share)
+
+
+def _place(change: Float[Tensor, "h w"]) -> Tensor:
+    """Where an edit is kept, at half of the resolution, from the mean size of its change at each pixel."""
+    coarse = F.avg_pool2d(F.avg_pool2d(change[None], 2), 3, stride=1, padding=1, count_include_pad=False)[0]
+    return torch.sigmoid((coarse / coarse.max().clamp(min=1e-6) - LEAST_SHARE) / EDGE)
 
 
 def _reached(shares: Sequence[float], wanted: float) -> float:
-    """The smallest guidance at which a share is `wanted`, interpolated between the tried ones; else the largest."""
+    """The smallest strength at which a share is `wanted`, interpolated between the tried ones; else the largest."""
     for number, share in enumerate(shares):
         if share >= wanted:
             if number == 0:
-                return GUIDANCES[0]
-            low, high = GUIDANCES[number - 1], GUIDANCES[number]
+                return STRENGTHS[0]
+            low, high = STRENGTHS[number - 1], STRENGTHS[number]
             return low + (high - low) * (wanted - shares[number - 1]) / (share - shares[number - 1])
-    return GUIDANCES[-1]
+    return STRENGTHS[-1]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from jacsup.code import UNIT, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Dataset
-from jacsup.metrics.attributes import attribute_means
+from jacsup.metrics.attributes import attribute_means, switchable
 from jacsup.metrics.images import chunk_size, chunks, encode_factors
 from jacsup.models import Autoencoder, Factor, ModelInfo, Typical, factor_statistics
 
@@ -60,7 +60,9 @@ def describe(
         means = attribute_means(labels.nan_to_num() if labels_are_y else y, labels)
         factors = tuple(
             _with_meaning(*row)
-            for row in zip(factors, data.attributes, *(values.tolist() for values in means), strict=True)
+            for row in zip(
+                factors, switchable(model, data.attributes), *(values.tolist() for values in means), strict=True
+            )
         )
     return ModelInfo(factors=factors, recipe=recipe, data=data.config, metrics=metrics or {}, typical=typical)
 

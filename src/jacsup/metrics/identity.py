@@ -19,7 +19,7 @@ from jacsup.align import EYES
 from jacsup.code import UNIT, Code, to_float, to_uint8
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
-from jacsup.metrics.attributes import Means, Number, encoded_and_decoded, flipped, mean_of_known
+from jacsup.metrics.attributes import Means, Number, encoded_and_decoded, flipped, mean_of_known, switchable
 from jacsup.models import Autoencoder
 from jacsup.progress import track
 
@@ -155,10 +155,11 @@ def identity_drift(
     before = vectors(code)
     real = recogniser.embed(on_network_eyes(to_float(images, UNIT)))
     per_attribute, same = {}, {}
+    switched = switchable(model, attributes)
     for factor, attribute in enumerate(track(attributes, "recognising edited faces")):
         if not (m_minus + m_plus).isfinite()[factor]:
             continue
-        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), strength, attributes, (m_minus, m_plus))
+        y = flipped(code.y, factor, ~with_it[:, factor].to(code.y.device), strength, switched, (m_minus, m_plus))
         after = vectors(Code(y, code.z))
         per_attribute[attribute.name] = _distance(before, after)
         same[attribute.name] = float(recogniser.same_person(before, after).float().mean())

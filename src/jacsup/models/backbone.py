@@ -20,6 +20,8 @@ class Model(nn.Module):
 
     Attributes:
         channels_last: Whether images are stored channels last in memory, which suits convolutions on a GPU.
+        independent_factors: Whether to raise an attribute changes the image as if those that it excludes had been
+            lowered, so that they must not be lowered as well.
         launch_bound: Whether a training step on a GPU mostly waits for Python to launch its kernels.
         encoder: The network of E.
         decoder: The network of D.
@@ -31,6 +33,7 @@ class Model(nn.Module):
     """
 
     channels_last: ClassVar[bool] = False
+    independent_factors: ClassVar[bool] = False
     launch_bound: ClassVar[bool] = False
     # Any: each subclass narrows these three.
     config: Any

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from itertools import pairwise
+from threading import Lock
 from typing import final
 
 import torch
@@ -28,10 +29,13 @@ HEADS = 4
 FREQUENCIES = 16
 # A factor that differs by less than this from the photo's own is not edited.
 LEAST_CHANGE = 1e-4
-# Number of edits whose passes `decoding` keeps, each a few images per photo: enough for 1,000 photos of 64 pixels.
-MOST_KEPT = 32
+# Number of changes that are drawn in one batch.
+MOST_AT_ONCE = 64
+# Number of changes that `decoding` keeps, each as large as the photo.
+MOST_KEPT = 1024
 
-Start = Callable[..., tuple[Tensor, ...]]
+# From photos, their factors, the number of one factor for each and whether it is raised, to the changes in the photos.
+Changes = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @final
@@ -39,16 +43,19 @@ class DiffusionEditor(Model):
     """Map photographs x (b, c, s, s) to their factors y, with x itself as z, and back with other factors.
 
     The decoder is a denoiser D(x + sigma n; sigma, y), trained to restore photographs from noise, given their labels.
-    An edit starts at the photo and follows the path between the denoiser's distributions for the photo's own factors
-    and for the wanted ones, with the same noise for both (FlowEdit, Kulikov et al. 2025). So D(E(x), x) = x.
+    The change of a factor is drawn once for a photo: it starts at the photo and follows the path between the denoiser's
+    distributions without and with the attribute, with the same noise for both (FlowEdit, Kulikov et al. 2025). D adds
+    it in proportion to the strength. So D(E(x), x) = x, and D is linear in y on either side of the photo's own factors.
     """
 
     channels_last = True
+    independent_factors = True
     config: Diffusion
     encoder: _Classifier
     decoder: Denoiser
     noise: Tensor
     guidance: Tensor
+    places: Tensor
 
     def __init__(
         self,
@@ -84,13 +91,15 @@ class DiffusionEditor(Model):
             raise ValueError(f"z_channels is {z_channels}; it must be {colours}, because z is the image itself")
         self.encoder = _Classifier(config.encoder_channels, colours, num_units)
         self.decoder = Denoiser(config, colours, num_units)
-        # The guidance for lowering (row 0) and raising (row 1) each factor.
+        # By how much the change for lowering (row 0) and raising (row 1) each factor is multiplied.
         self.register_buffer("guidance", torch.full((2, num_units), config.guidance))
+        # How much of the change is kept at each position of the image, at half of its resolution, from 0 to 1.
+        self.register_buffer("places", torch.ones(2, num_units, height // 2, width // 2))
         # The same noise for all photos, on all machines.
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
+        noise = torch.randn(config.draws, len(config.noise_levels), *image_shape, generator=generator, device="cpu")
         self.register_buffer("noise", noise, persistent=False)
-        self.passes_per_edit = 3 * len(config.noise_levels) - 1
+        self.passes_per_edit = (3 * len(config.noise_levels) - 1) * config.draws
 
     @property
     def code_size(self) -> int:
@@ -104,26 +113,32 @@ class DiffusionEditor(Model):
             y = self.encoder(x)
         return Code(y.to(x.dtype), x.flatten(1))
 
-    def decode(self, code: Code) -> Float[Tensor, "b c s s"]:
-        """D(y, z): the image z with the factors y; z itself if they equal its own."""
-        return self._decode(code, self._start)
+    def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
+        """D(y, z): the image z plus the change of each factor, in proportion to how far it is from the image's own."""
+        return self._decode(code, self._changes)
 
-    def decoding(self) -> Callable[[Code], Float[Tensor, "b c s s"]]:
-        """Return `decode` for fixed weights; moving the same slider again takes half the passes."""
-        kept = lru_cache(MOST_KEPT)(lambda edit: self._start(*edit.of))
-        return lambda code: self._decode(code, lambda *of: kept(_Edit.of_tensors(*of)))
+    def decoding(self) -> Callable[[Code], Float[Tensor, "b c h w"]]:
+        """Return `decode` for fixed weights; moving a slider of the same photo again takes no pass."""
+        return partial(self._decode, changes=_Kept(self._changes))
 
-    def _decode(self, code: Code, start: Start) -> Tensor:
+    def _decode(self, code: Code, changes: Changes) -> Tensor:
         x = code.z.unflatten(1, self.image_shape)
         own = self.encode(x).y
         wanted = code.y - own
+        weights = torch.where(wanted > 0, self.guidance[1], self.guidance[0]) * wanted.abs() / 2
         if torch.compiler.is_compiling():
-            return self._edited(x, own, wanted, range(self.num_units), start)
-        changed = wanted.abs() > LEAST_CHANGE
-        photos, factors = changed.any(dim=1), changed.any(dim=0).nonzero()[:, 0].tolist()
+            # All factors of all photos, as a traced program cannot have sizes that depend on values.
+            pairs = torch.arange(wanted.numel(), device=x.device)
+            parts = [(pairs // self.num_units, pairs % self.num_units)]
+        else:
+            pairs = (wanted.abs() > LEAST_CHANGE).nonzero()
+            parts = [part.unbind(dim=1) for part in pairs.split(MOST_AT_ONCE)] if len(pairs) else []
         edited = x.clone()
-        if factors:
-            edited[photos] = self._edited(x[photos], own[photos], wanted[photos], factors, start)
+        for photos, factors in parts:
+            raised = wanted[photos, factors] > 0
+            change = changes(x[photos], own[photos], factors, raised)
+            places = F.interpolate(self.places[raised.long(), factors, None], scale_factor=2.0, mode="bilinear")
+            edited = edited.index_add(0, photos, weights[photos, factors, None, None, None] * places * change)
         return edited
 
     def denoise(
@@ -139,55 +154,51 @@ class DiffusionEditor(Model):
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
 
-    def _edited(self, x: Tensor, own: Tensor, wanted: Tensor, factors: Sequence[int], start: Start) -> Tensor:
-        """The photographs x with factors that differ by `wanted` from their `own`, in the columns `factors`."""
-        levels = [*self.config.noise_levels, 0.0]
-        most = wanted.abs().amax(dim=1, keepdim=True).clamp(min=LEAST_CHANGE)
-        direction = wanted / most
-        # The largest change is scaled to that between -1 and 1, which the denoiser has learned. Its effect on the image
-        # is then multiplied by the inverse.
-        kept = own.clamp(-1, 1) * (1 - direction.abs())
-        source, target = kept - direction, kept + direction
-        weights = torch.where(direction > 0, self.guidance[1], self.guidance[0]) * most / 2
-        # Each factor is changed separately, so that its effect is the same as alone.
-        columns = torch.eye(self.num_units, dtype=torch.bool, device=x.device)
-        targets = [torch.where(columns[factor], target, source) for factor in factors]
-        started = start(x, source, *targets)
-        of_photo, after = started[: len(self.noise)], started[len(self.noise) :]
-        edited, before = x, of_photo[0]
-        for number, (level, following) in enumerate(pairwise(levels)):
-            if number:
-                before, *after = self._denoised([(edited, number, y) for y in (source, *targets)])
-            change = before - of_photo[number]
-            for factor, changed in zip(factors, after, strict=True):
-                change = change + weights[:, factor, None, None, None] * (changed - before)
-            edited = edited + (1 - following / level) * (x + change - edited)
-        return edited
+    def _changes(self, x: Tensor, own: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
+        """What one numbered factor, raised or lowered, changes in each photo x (n, c, s, s), for a guidance of 1."""
+        # The others keep the photo's own values, within those that the denoiser has learned.
+        columns = F.one_hot(factors, self.num_units).bool()
+        sign = torch.where(raised, 1.0, -1.0).to(x)[:, None]
+        draws = len(self.noise)
+        source, target = (torch.where(columns, side * sign, own.clamp(-1, 1)).repeat(draws, 1) for side in (-1, 1))
+        edited = photo = x.repeat(draws, 1, 1, 1)
+        for number, (level, following) in enumerate(pairwise([*self.config.noise_levels, 0.0])):
+            noise = level * self.noise[:, number, None].expand(-1, x.shape[0], -1, -1, -1).flatten(0, 1)
+            passes = [(photo + noise, source), (edited + noise, target), (edited + noise, source)]
+            # At first, nothing is edited yet.
+            of_photo, after, *rest = self._denoised(level, passes if number else passes[:2])
+            before = rest[0] if rest else of_photo
+            change = before - of_photo + self.config.guidance * (after - before)
+            edited = edited + (1 - following / level) * (photo + change - edited)
+        return (edited - photo).unflatten(0, (draws, -1)).mean(dim=0) / self.config.guidance
 
-    def _start(self, x: Tensor, source: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:
-        """The passes of an edit that do not depend on its strength: x at each level, and each target at the first."""
-        of_photo = [(x, number, source) for number in range(len(self.noise))]
-        return self._denoised([*of_photo, *((x, 0, target) for target in targets)])
-
-    def _denoised(self, passes: Sequence[tuple[Tensor, int, Tensor]]) -> tuple[Tensor, ...]:
-        """Photographs with the noise of the numbered levels, denoised with the factors y, in one batch."""
-        levels = self.config.noise_levels
-        noisy = torch.cat([x + levels[number] * self.noise[number] for x, number, _ in passes])
-        sigma = torch.cat([torch.full_like(y[:, 0], levels[number]) for _, number, y in passes])
-        restored = self.denoise(noisy, sigma, torch.cat([y for _, _, y in passes]))
+    def _denoised(self, level: float, passes: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+        """Noisy photographs, denoised with the factors y, in one batch."""
+        noisy, y = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
+        restored = self.denoise(noisy, torch.full_like(y[:, 0], level), y)
         return restored.unflatten(0, (len(passes), -1)).unbind()
 
 
-@dataclass(frozen=True)
-class _Edit:
-    """Tensors that are equal if their contents are equal."""
+class _Kept:
+    """A function of photographs and the direction of one factor, which keeps its latest results for each photograph."""
 
-    content: bytes
-    of: tuple[Tensor, ...] = field(compare=False)
+    def __init__(self, changes: Changes):
+        self.changes, self.kept, self.lock = changes, dict[tuple[bytes, int, bool], Tensor](), Lock()
 
-    @classmethod
-    def of_tensors(cls, *tensors: Tensor) -> _Edit:
-        return cls(b"".join(tensor.detach().cpu().numpy().tobytes() for tensor in tensors), tensors)
+    def __call__(self, x: Tensor, own: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
+        contents = [hashlib.blake2b(photo.numpy().tobytes()).digest() for photo in x.detach().cpu().contiguous()]
+        keys = [*zip(contents, factors.tolist(), raised.tolist(), strict=True)]
+        with self.lock:
+            found = {key: self.kept.pop(key) for key in keys if key in self.kept}
+        new = [number for number, key in enumerate(keys) if key not in found]
+        if new:
+            drawn = self.changes(x[new], own[new], factors[new], raised[new])
+            found |= dict(zip((keys[number] for number in new), drawn, strict=True))
+        with self.lock:
+            self.kept |= found
+            for oldest in list(self.kept)[:-MOST_KEPT]:
+                del self.kept[oldest]
+        return torch.stack([found[key] for key in keys])
 
 
 class _Classifier(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor
 from jacsup.code import UNIT, Code, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Dataset, Split
-from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, stored_means
+from jacsup.metrics.attributes import Counterfactual, Means, Number, flipped, stored_means, switchable
 from jacsup.metrics.images import reconstruct
 from jacsup.metrics.table import metric_of
 from jacsup.models import Autoencoder, device_of, load, load_info
@@ -42,7 +42,8 @@ class Painter:
     @classmethod
     def of(cls, file: Path, attributes: Sequence[Attribute]) -> Painter:
         """Return the painter of a model file."""
-        return cls(load(file), attributes, stored_means(load_info(file).factors))
+        model = load(file)
+        return cls(model, switchable(model, attributes), stored_means(load_info(file).factors))
 
     @torch.no_grad()
     def edited(

@@ -24,7 +24,7 @@ from jacsup.data.dataset import Dataset
 from jacsup.data.draws import require_full_batch
 from jacsup.hooks import hook_of
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.calibration import calibrated
+from jacsup.metrics.calibration import calibrated, standardise
 from jacsup.metrics.description import describe
 from jacsup.models import Model, build, load, pick_device, save_model
 from jacsup.models.diffusion import DiffusionEditor
@@ -381,9 +381,12 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
         work.model.eval()
         if isinstance(work.model, ResidualAutoencoder):
             order_units(work.model, session.data.train.images)
-        labels_are_y = work.stage.objective == "diffusion" or (hook is not None and hook.labels_are_y)
+        if drawn := work.stage.objective == "diffusion":
+            assert isinstance(work.model, DiffusionEditor)
+            standardise(work.model, session.data.train)
+        labels_are_y = drawn or (hook is not None and hook.labels_are_y)
         info = describe(work.model, session.data, recipe=recipe.run_name, metrics=scores, labels_are_y=labels_are_y)
-        if work.stage.objective == "diffusion" and isinstance(session.judge, AttributeJudge):
+        if drawn and isinstance(session.judge, AttributeJudge):
             assert isinstance(work.model, DiffusionEditor)
             info = calibrated(info, work.model, session.data.train, session.judge, session.data.attributes)
     save_model(session.run.stage_file(work.number, recipe), work.model, info)
