@@ -32,7 +32,6 @@ from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.attributes import switchable
 from jacsup.metrics.calibration import calibrated
 from jacsup.models import Factor, ModelInfo, build, load, load_info
-from jacsup.models import diffusion as models_diffusion
 from jacsup.models.diffusion import DEVIATION, DiffusionEditor
 from jacsup.objectives import Batch, diffusion
 from jacsup.recipes import RECIPES, arms_of, with_arm, with_size
@@ -104,9 +103,8 @@ def test_edits_against_a_loop() -> None:
             source = [-sign if k == factor else value for k, value in enumerate(kept)]
             target = [sign if k == factor else value for k, value in enumerate(kept)]
             guidance = float(model.guidance[int(difference > 0), factor])
-            place = nn.Upsample(scale_factor=2, mode="bilinear")(model.places[int(difference > 0), factor][None, None])[
-                0
-            ]
+            places = model.places[int(difference > 0), factor]
+            place = nn.Upsample(scale_factor=2, mode="bilinear")(places[None, None])[0]
             for draw in range(2):
                 now = photo
                 for number, (level, following) in enumerate([(2.0, 0.5), (0.5, 0.0)]):
@@ -158,7 +156,7 @@ def test_each_change_of_a_photo_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -
         assert counted == passes
         torch.testing.assert_close(edited, model.decode(moved))
     # The oldest are forgotten first.
-    monkeypatch.setattr(models_diffusion, "MOST_KEPT", 1)
+    monkeypatch.setattr("jacsup.models.diffusion.MOST_KEPT", 1)
     for change, passes in [(2 * step, []), (other, [4, 6]), (step, [4, 6]), (step, [])]:
         counted.clear()
         decode(Code(code.y[one] + change, code.z[one]))
@@ -422,6 +420,15 @@ def test_a_change_is_kept_where_it_is_large(monkeypatch: pytest.MonkeyPatch) -> 
     calibrate(model, [0.25, 0.75] * 8)
     shares = torch.tensor([1, 2 / 3, 1 / 3, 0])
     torch.testing.assert_close(model.places, torch.sigmoid((shares - 0.25) / 0.08).expand(2, 3, 4, 4))
+
+
+def test_calibration_does_not_depend_on_an_earlier_one() -> None:
+    model = editor().float()
+    calibrate(model, [0.25, 0.75] * 8)
+    places, guidance = model.places.clone(), model.guidance.clone()
+    model.places.uniform_()
+    calibrate(model, [0.25, 0.75] * 8)
+    assert model.places.equal(places) and model.guidance.equal(guidance)
 
 
 def test_a_direction_with_too_few_photos_takes_what_the_other_has(monkeypatch: pytest.MonkeyPatch) -> None:

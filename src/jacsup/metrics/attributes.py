@@ -259,10 +259,11 @@ def counterfactual_gain(
     code, decode = encoded_and_decoded(model, images)
     device, size = code.y.device, chunk_size(images)
     m_minus, m_plus = (values.to(code.y) for values in means)
+    switched = switchable(model, attributes)
     gains, full = [], []
     for factor in track(range(len(attributes)), "comparing edits with the truth"):
         truths, turned_on = counterfactual(factor)
-        y = flipped(code.y, factor, turned_on.to(device), 1, switchable(model, attributes), (m_minus, m_plus))
+        y = flipped(code.y, factor, turned_on.to(device), 1, switched, (m_minus, m_plus))
         sums = torch.zeros(3, dtype=torch.float64)
         decoded = decode(code), decode(Code(y, code.z))
         for before, after, *pixels in zip(*decoded, images.split(size), truths.split(size), strict=True):

@@ -35,16 +35,17 @@ STRENGTHS = (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 NUM_PHOTOS = 48
 # An attribute whose mean outputs with and without it differ by less than this has not been learned.
 LEAST_DIFFERENCE = 0.1
-# A direction with fewer photos gets the guidance of the other one.
+# A direction with fewer photos gets the guidance and the place of the other one.
 FEWEST_PHOTOS = 4
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """The result for adding or for removing an attribute: the guidance, and the share of edits seen with it."""
+    """The result for adding or for removing an attribute: guidance, share of edits seen with it, and their place."""
 
     guidance: float
     seen: float
+    place: Tensor
 
 
 @torch.no_grad()
@@ -62,9 +63,9 @@ def standardise(model: DiffusionEditor, split: Split) -> None:
     assert some.attributes is not None
     y = encode_factors(model, some.images)
     m_minus, m_plus = attribute_means(y, some.attributes.to(y.device))
-    half = (m_plus - m_minus) / 2
-    scale = torch.where(half >= LEAST_DIFFERENCE / 2, 1 / half, 1.0)
-    shift = torch.where(half >= LEAST_DIFFERENCE / 2, (m_plus + m_minus) / 2, 0.0)
+    learned = m_plus - m_minus >= LEAST_DIFFERENCE
+    scale = torch.where(learned, 2 / (m_plus - m_minus), 1.0)
+    shift = torch.where(learned, (m_plus + m_minus) / 2, 0.0)
     to_y = model.encoder.to_y
     to_y.bias.copy_((to_y.bias - shift) * scale)
     to_y.weight.mul_(scale[:, None])
@@ -93,12 +94,10 @@ def calibrated(
         [_direction(model, split, judge, attributes, factor, turned_on=turned_on) for turned_on in (False, True)]
         for factor in track(range(len(attributes)), "calibrating every attribute")
     ]
-    untried = _Direction(model.config.guidance, math.nan)
+    untried = _Direction(model.config.guidance, math.nan, torch.ones_like(model.places[0, 0]))
     found = [(removed or added or untried, added or removed or untried) for removed, added in both]
     model.guidance.copy_(torch.tensor([[each.guidance for each in pair] for pair in found]).T)
-    for factor, (removed, added) in enumerate(both):
-        if removed is None or added is None:
-            model.places[:, factor] = model.places[int(removed is None), factor].clone()
+    model.places.copy_(torch.stack([torch.stack([each.place for each in pair]) for pair in found], dim=1))
     seen = [mean_of_known([each.seen for each in pair]) for pair in found]
     factors = [
         replace(factor, seen=share if math.isfinite(share) else None)
@@ -122,7 +121,8 @@ def _direction(
     images = split.images[without_it.nonzero()[:NUM_PHOTOS, 0]].to(device_of(model))
     if len(images) < FEWEST_PHOTOS:
         return None
-    code = model.encode(to_float(images, model.value_range))
+    x = to_float(images, model.value_range)
+    code = model.encode(x)
     ones = torch.ones_like(code.y[0])
     turned = torch.full_like(code.y[:, 0], turned_on, dtype=torch.bool)
     edited = Code(flipped(code.y, factor, turned, 1, switchable(model, attributes), (-ones, ones)), code.z)
@@ -130,17 +130,18 @@ def _direction(
 
     decode = decoding(model)
 
-    def verdicts(code: Code) -> Bool[Tensor, "n k"]:
-        return judge(to_unit(decode(code), model.value_range))
+    def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
+        return judge(to_unit(x, model.value_range))
 
     model.guidance.fill_(model.config.guidance)
-    change = (decode(edited) - decode(code)).abs().mean(dim=(0, 1))
-    model.places[int(turned_on), factor] = _place(change)
-    before = verdicts(code)
+    model.places.fill_(1.0)
+    place = _place((decode(edited) - x).abs().mean(dim=(0, 1)))
+    model.places.copy_(place)
+    before = verdicts(x)
     seen, changed = [], []
     for strength in STRENGTHS:
         model.guidance.fill_(strength * model.config.guidance)
-        after = verdicts(edited)
+        after = verdicts(decode(edited))
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
         # Larger strengths are not needed, because the smaller of the two limits counts.
@@ -148,7 +149,7 @@ def _direction(
             break
     strength = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
     share = float(np.interp(strength, STRENGTHS[: len(seen)], seen))
-    return _Direction(strength * model.config.guidance, share)
+    return _Direction(strength * model.config.guidance, share, place)
 
 
 def _place(change: Float[Tensor, "h w"]) -> Tensor:

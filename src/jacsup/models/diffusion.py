@@ -193,7 +193,8 @@ class _Kept:
         new = [number for number, key in enumerate(keys) if key not in found]
         if new:
             drawn = self.changes(x[new], own[new], factors[new], raised[new])
-            found |= dict(zip((keys[number] for number in new), drawn, strict=True))
+            # Copies, because one photo's view would keep the whole batch in memory.
+            found |= {keys[number]: change.clone() for number, change in zip(new, drawn, strict=True)}
         with self.lock:
             self.kept |= found
             for oldest in list(self.kept)[:-MOST_KEPT]:
