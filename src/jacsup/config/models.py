@@ -117,7 +117,6 @@ class Diffusion(ModelConfig):
         shown: Probability that the denoiser is given an attribute in training. Of one image in ten it is given none.
         noise_levels: Standard deviations of the noise at which an edit is drawn, in descending order, for pixels in
             [-1, 1].
-        draws: Number of draws of the noise over which an edit is averaged.
         guidance: Factor by which the denoiser's change is multiplied while an edit is drawn. Calibration then scales
             the edit of each attribute.
         value_range: Lowest and highest pixel value.
@@ -129,9 +128,8 @@ class Diffusion(ModelConfig):
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
     log_sigma: tuple[float, float] = (-0.2, 1.1)
     shown: float = 0.9
-    noise_levels: tuple[float, ...] = (16.0, 4.0, 1.0)
-    draws: int = 2
-    guidance: float = 4.0
+    noise_levels: tuple[float, ...] = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
+    guidance: float = 6.0
     value_range: tuple[float, float] = (-1.0, 1.0)
     supports_attributes: ClassVar[bool] = True
 
@@ -149,7 +147,7 @@ class Diffusion(ModelConfig):
             raise ValueError("model is Diffusion, which edits attributes; set z_channels, not num_units")
         _require_widths("channels", self.channels, 8)
         _require_widths("encoder_channels", self.encoder_channels, 8)
-        for name in ("patch", "embedding", "draws"):
+        for name in ("patch", "embedding"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 < self.shown <= 1:

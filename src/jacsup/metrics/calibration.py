@@ -19,18 +19,18 @@ from jacsup.metrics.attribute_judge import AttributeJudge
 from jacsup.metrics.attributes import DISTURBANCE, attribute_means, flipped, mean_of_known, switchable, unaffected
 from jacsup.metrics.description import MOST_DESCRIBED
 from jacsup.metrics.images import encode_factors
-from jacsup.models import ModelInfo, decoding, device_of
-from jacsup.models.diffusion import DiffusionEditor
+from jacsup.models import ModelInfo, device_of
+from jacsup.models.diffusion import DiffusionEditor, KeptChanges, average, large
 from jacsup.progress import track
 
-# A change is kept where its mean over photos is at least this share of the largest mean, with a soft edge.
+# An edit is kept where its mean size over photos is at least this share of the largest.
 LEAST_SHARE = 0.25
-EDGE = 0.08
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
 # The tried strengths of an edit, for the edit as it is drawn. Weaker ones are hardly visible, whatever the judge sees;
-# stronger ones distort the photo.
-STRENGTHS = (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+# stronger ones distort the photo. To remove an attribute takes less, and more leaves its negative.
+RAISING = (0.75, 1.0, 1.5, 2.0)
+LOWERING = (0.5, *RAISING)
 # Number of photos to which each attribute is added, and number of photos from which it is removed.
 NUM_PHOTOS = 48
 # An attribute whose mean outputs with and without it differ by less than this has not been learned.
@@ -77,8 +77,8 @@ def calibrated(
 ) -> ModelInfo:
     """Set where edits change photos, and the guidance with which a judge sees 75 % of them.
 
-    The guidance is smaller if it would change 10 % of the other verdicts, but at least three quarters of the one with
-    which edits are drawn.
+    The guidance is smaller if it would change 10 % of the other verdicts, but to add an attribute, it is at least three
+    quarters of the one with which edits are drawn, and to remove it half.
 
     Args:
         info: The model's description.
@@ -128,42 +128,42 @@ def _direction(
     edited = Code(flipped(code.y, factor, turned, 1, switchable(model, attributes), (-ones, ones)), code.z)
     others = unaffected(factor, attributes)
 
-    decode = decoding(model)
+    # Drawn once, for all strengths.
+    changes = KeptChanges(model.changes)
+    place = _place(changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned))
+    model.places.copy_(place)
 
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
         return judge(to_unit(x, model.value_range))
 
-    model.guidance.fill_(model.config.guidance)
-    model.places.fill_(1.0)
-    place = _place((decode(edited) - x).abs().mean(dim=(0, 1)))
-    model.places.copy_(place)
     before = verdicts(x)
+    strengths = RAISING if turned_on else LOWERING
     seen, changed = [], []
-    for strength in STRENGTHS:
+    for strength in strengths:
         model.guidance.fill_(strength * model.config.guidance)
-        after = verdicts(decode(edited))
+        after = verdicts(model.decode(edited, changes))
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
         # Larger strengths are not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
-    strength = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
-    share = float(np.interp(strength, STRENGTHS[: len(seen)], seen))
+    strength = min(_reached(strengths, seen, SEEN), _reached(strengths, changed, DISTURBANCE))
+    share = float(np.interp(strength, strengths[: len(seen)], seen))
     return _Direction(strength * model.config.guidance, share, place)
 
 
-def _place(change: Float[Tensor, "h w"]) -> Tensor:
-    """Where an edit is kept, at half of the resolution, from the mean size of its change at each pixel."""
-    coarse = F.avg_pool2d(F.avg_pool2d(change[None], 2), 3, stride=1, padding=1, count_include_pad=False)[0]
-    return torch.sigmoid((coarse / coarse.max().clamp(min=1e-6) - LEAST_SHARE) / EDGE)
+def _place(changes: Float[Tensor, "n c h w"]) -> Float[Tensor, "h/2 w/2"]:
+    """Where an edit is kept, at half of the resolution: where it is large on average over photos."""
+    size = changes.abs().mean(dim=(0, 1), keepdim=True)
+    return large(average(F.avg_pool2d(size, 2), 3), LEAST_SHARE)[0, 0]
 
 
-def _reached(shares: Sequence[float], wanted: float) -> float:
+def _reached(strengths: Sequence[float], shares: Sequence[float], wanted: float) -> float:
     """The smallest strength at which a share is `wanted`, interpolated between the tried ones; else the largest."""
     for number, share in enumerate(shares):
         if share >= wanted:
             if number == 0:
-                return STRENGTHS[0]
-            low, high = STRENGTHS[number - 1], STRENGTHS[number]
+                return strengths[0]
+            low, high = strengths[number - 1], strengths[number]
             return low + (high - low) * (wanted - shares[number - 1]) / (share - shares[number - 1])
-    return STRENGTHS[-1]
+    return strengths[-1]

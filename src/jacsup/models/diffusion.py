@@ -11,7 +11,7 @@ from threading import Lock
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +29,9 @@ HEADS = 4
 FREQUENCIES = 16
 # A factor that differs by less than this from the photo's own is not edited.
 LEAST_CHANGE = 1e-4
+# A change is kept where its size, averaged over windows of this side, is at least this share of the photo's largest.
+LEAST_SHARE, WINDOW = 0.15, 5
+EDGE = 0.08
 # Number of changes that are drawn in one batch.
 MOST_AT_ONCE = 64
 # Number of changes that `decoding` keeps, each as large as the photo.
@@ -97,9 +100,10 @@ class DiffusionEditor(Model):
         self.register_buffer("places", torch.ones(2, num_units, height // 2, width // 2))
         # The same noise for all photos, on all machines.
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(config.draws, len(config.noise_levels), *image_shape, generator=generator, device="cpu")
+        noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
         self.register_buffer("noise", noise, persistent=False)
-        self.passes_per_edit = (3 * len(config.noise_levels) - 1) * config.draws
+        # At the first level, nothing is edited yet.
+        self.passes_per_edit = 3 * len(config.noise_levels) - 1
 
     @property
     def code_size(self) -> int:
@@ -113,15 +117,14 @@ class DiffusionEditor(Model):
             y = self.encoder(x)
         return Code(y.to(x.dtype), x.flatten(1))
 
-    def decode(self, code: Code) -> Float[Tensor, "b c h w"]:
-        """D(y, z): the image z plus the change of each factor, in proportion to how far it is from the image's own."""
-        return self._decode(code, self._changes)
+    def decode(self, code: Code, changes: Changes | None = None) -> Float[Tensor, "b c h w"]:
+        """D(y, z): the image z plus the change of each factor, in proportion to how far it is from the image's own.
 
-    def decoding(self) -> Callable[[Code], Float[Tensor, "b c h w"]]:
-        """Return `decode` for fixed weights; moving a slider of the same photo again takes no pass."""
-        return partial(self._decode, changes=_Kept(self._changes))
-
-    def _decode(self, code: Code, changes: Changes) -> Tensor:
+        Args:
+            code: The factors and the image.
+            changes: `changes` or a function that returns the same.
+        """
+        changes = changes or self.changes
         x = code.z.unflatten(1, self.image_shape)
         own = self.encode(x).y
         wanted = code.y - own
@@ -136,10 +139,13 @@ class DiffusionEditor(Model):
         edited = x.clone()
         for photos, factors in parts:
             raised = wanted[photos, factors] > 0
-            change = changes(x[photos], own[photos], factors, raised)
-            places = F.interpolate(self.places[raised.long(), factors, None], scale_factor=2.0, mode="bilinear")
-            edited = edited.index_add(0, photos, weights[photos, factors, None, None, None] * places * change)
+            change = self._where_large(changes(x[photos], own[photos], factors, raised), factors, raised)
+            edited = edited.index_add(0, photos, weights[photos, factors, None, None, None] * change)
         return edited
+
+    def decoding(self) -> Callable[[Code], Float[Tensor, "b c h w"]]:
+        """Return `decode` for fixed weights; moving a slider of the same photo again takes no pass."""
+        return partial(self.decode, changes=KeptChanges(self.changes))
 
     def denoise(
         self, noisy: Float[Tensor, "b c s s"], sigma: Float[Tensor, " b"], y: Float[Tensor, "b k"]
@@ -154,23 +160,40 @@ class DiffusionEditor(Model):
         with lowered(noisy, bfloat16=self.in_bfloat16):
             return self.decoder(noisy, sigma, y)
 
-    def _changes(self, x: Tensor, own: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
-        """What one numbered factor, raised or lowered, changes in each photo x (n, c, s, s), for a guidance of 1."""
+    def changes(
+        self,
+        x: Float[Tensor, "n c s s"],
+        own: Float[Tensor, "n k"],
+        factors: Int[Tensor, " n"],
+        raised: Bool[Tensor, " n"],
+    ) -> Float[Tensor, "n c s s"]:
+        """Draw what one factor changes in each photo, wherever it does, for a guidance of 1.
+
+        Args:
+            x: The photos.
+            own: Their factors.
+            factors: The number of one factor for each photo.
+            raised: Whether it is raised to 1 or lowered to -1.
+        """
         # The others keep the photo's own values, within those that the denoiser has learned.
         columns = F.one_hot(factors, self.num_units).bool()
         sign = torch.where(raised, 1.0, -1.0).to(x)[:, None]
-        draws = len(self.noise)
-        source, target = (torch.where(columns, side * sign, own.clamp(-1, 1)).repeat(draws, 1) for side in (-1, 1))
-        edited = photo = x.repeat(draws, 1, 1, 1)
+        source, target = (torch.where(columns, side * sign, own.clamp(-1, 1)) for side in (-1, 1))
+        edited = x
         for number, (level, following) in enumerate(pairwise([*self.config.noise_levels, 0.0])):
-            noise = level * self.noise[:, number, None].expand(-1, x.shape[0], -1, -1, -1).flatten(0, 1)
-            passes = [(photo + noise, source), (edited + noise, target), (edited + noise, source)]
-            # At first, nothing is edited yet.
+            noise = level * self.noise[number]
+            passes = [(x + noise, source), (edited + noise, target), (edited + noise, source)]
             of_photo, after, *rest = self._denoised(level, passes if number else passes[:2])
             before = rest[0] if rest else of_photo
             change = before - of_photo + self.config.guidance * (after - before)
-            edited = edited + (1 - following / level) * (photo + change - edited)
-        return (edited - photo).unflatten(0, (draws, -1)).mean(dim=0) / self.config.guidance
+            edited = edited + (1 - following / level) * (x + change - edited)
+        return (edited - x) / self.config.guidance
+
+    def _where_large(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
+        """The change without its faint parts: where the factor rarely changes photos, and elsewhere in this photo."""
+        places = F.interpolate(self.places[raised.long(), factors, None], scale_factor=2.0, mode="bilinear")
+        change = places * change
+        return change * large(average(change.abs().mean(dim=1, keepdim=True), WINDOW), LEAST_SHARE)
 
     def _denoised(self, level: float, passes: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
         """Noisy photographs, denoised with the factors y, in one batch."""
@@ -179,13 +202,34 @@ class DiffusionEditor(Model):
         return restored.unflatten(0, (len(passes), -1)).unbind()
 
 
-class _Kept:
-    """A function of photographs and the direction of one factor, which keeps its latest results for each photograph."""
+def large(sizes: Float[Tensor, "b c h w"], share: float) -> Float[Tensor, "b c h w"]:
+    """Return about 1 where a size is above a share of its map's largest, and about 0 elsewhere, with a soft edge.
+
+    Args:
+        sizes: Maps of numbers of at least 0.
+        share: From 0 to 1; there, the result is 1/2.
+    """
+    return torch.sigmoid((sizes / sizes.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6) - share) / EDGE)
+
+
+def average(maps: Float[Tensor, "b c h w"], window: int) -> Float[Tensor, "b c h w"]:
+    """Return the means over square windows around each position; what is beyond the border does not count.
+
+    Args:
+        maps: The maps.
+        window: The windows' side, odd.
+    """
+    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
+
+
+class KeptChanges:
+    """`DiffusionEditor.changes` for fixed weights, which keeps the latest changes of each photograph."""
 
     def __init__(self, changes: Changes):
         self.changes, self.kept, self.lock = changes, dict[tuple[bytes, int, bool], Tensor](), Lock()
 
     def __call__(self, x: Tensor, own: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
+        """Return the changes; see `DiffusionEditor.changes`."""
         contents = [hashlib.blake2b(photo.numpy().tobytes()).digest() for photo in x.detach().cpu().contiguous()]
         keys = [*zip(contents, factors.tolist(), raised.tolist(), strict=True)]
         with self.lock:
