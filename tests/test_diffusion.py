@@ -88,7 +88,7 @@ def test_a_photo_with_its_own_factors_is_itself() -> None:
 
 
 def test_edits_against_a_loop() -> None:
-    """FlowEdit, one photo, factor, draw and noise level at a time, with every factor's condition written out."""
+    """FlowEdit, one photo, factor and noise level at a time, with every factor's condition written out."""
     model, x = editor(), images(3)
     model.guidance.copy_(torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]]))
     model.places.uniform_()

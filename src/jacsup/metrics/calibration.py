@@ -20,7 +20,7 @@ from jacsup.metrics.attributes import DISTURBANCE, attribute_means, flipped, mea
 from jacsup.metrics.description import MOST_DESCRIBED
 from jacsup.metrics.images import encode_factors
 from jacsup.models import ModelInfo, device_of
-from jacsup.models.diffusion import DiffusionEditor, KeptChanges, average, large
+from jacsup.models.diffusion import DiffusionEditor, KeptChanges, where_large
 from jacsup.progress import track
 
 # An edit is kept where its mean size over photos is at least this share of the largest.
@@ -155,7 +155,7 @@ def _direction(
 def _place(changes: Float[Tensor, "n c h w"]) -> Float[Tensor, "h/2 w/2"]:
     """Where an edit is kept, at half of the resolution: where it is large on average over photos."""
     size = changes.abs().mean(dim=(0, 1), keepdim=True)
-    return large(average(F.avg_pool2d(size, 2), 3), LEAST_SHARE)[0, 0]
+    return where_large(F.avg_pool2d(size, 2), 3, LEAST_SHARE)[0, 0]
 
 
 def _reached(strengths: Sequence[float], shares: Sequence[float], wanted: float) -> float:

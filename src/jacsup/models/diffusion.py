@@ -139,7 +139,7 @@ class DiffusionEditor(Model):
         edited = x.clone()
         for photos, factors in parts:
             raised = wanted[photos, factors] > 0
-            change = self._where_large(changes(x[photos], own[photos], factors, raised), factors, raised)
+            change = self._without_faint(changes(x[photos], own[photos], factors, raised), factors, raised)
             edited = edited.index_add(0, photos, weights[photos, factors, None, None, None] * change)
         return edited
 
@@ -189,11 +189,11 @@ class DiffusionEditor(Model):
             edited = edited + (1 - following / level) * (x + change - edited)
         return (edited - x) / self.config.guidance
 
-    def _where_large(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
+    def _without_faint(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
         """The change without its faint parts: where the factor rarely changes photos, and elsewhere in this photo."""
         places = F.interpolate(self.places[raised.long(), factors, None], scale_factor=2.0, mode="bilinear")
         change = places * change
-        return change * large(average(change.abs().mean(dim=1, keepdim=True), WINDOW), LEAST_SHARE)
+        return change * where_large(change.abs().mean(dim=1, keepdim=True), WINDOW, LEAST_SHARE)
 
     def _denoised(self, level: float, passes: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
         """Noisy photographs, denoised with the factors y, in one batch."""
@@ -202,24 +202,16 @@ class DiffusionEditor(Model):
         return restored.unflatten(0, (len(passes), -1)).unbind()
 
 
-def large(sizes: Float[Tensor, "b c h w"], share: float) -> Float[Tensor, "b c h w"]:
+def where_large(sizes: Float[Tensor, "b c h w"], window: int, share: float) -> Float[Tensor, "b c h w"]:
     """Return about 1 where a size is above a share of its map's largest, and about 0 elsewhere, with a soft edge.
 
     Args:
         sizes: Maps of numbers of at least 0.
+        window: Odd side of the square windows over which sizes are averaged, without what is beyond the border.
         share: From 0 to 1; there, the result is 1/2.
     """
-    return torch.sigmoid((sizes / sizes.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6) - share) / EDGE)
-
-
-def average(maps: Float[Tensor, "b c h w"], window: int) -> Float[Tensor, "b c h w"]:
-    """Return the means over square windows around each position; what is beyond the border does not count.
-
-    Args:
-        maps: The maps.
-        window: The windows' side, odd.
-    """
-    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
+    means = F.avg_pool2d(sizes, window, stride=1, padding=window // 2, count_include_pad=False)
+    return torch.sigmoid((means / means.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6) - share) / EDGE)
 
 
 class KeptChanges:
