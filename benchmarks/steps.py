@@ -115,7 +115,7 @@ class Student:
 
     def twin(self, load: Callable[..., Iterator[Tensor]]) -> Steps:
         """The literal step with one of the loaders of literal.py."""
-        student, teacher = literal.literal(self.model), literal.literal(self.teacher)
+        student, teacher = (literal.literal(model).to(self.device) for model in (self.model, self.teacher))
         optimizer = literal.make_optimizer(student, self.stage.adam)
         images, value_range = self.data.train.images.cpu(), self.recipe.model.value_range
         batches = _endless(lambda _: load(images, value_range, self.stage.batch_size))

@@ -291,15 +291,6 @@ def test_training_a_peer_leaves_the_callers_random_state_alone(few: Dataset, met
     assert torch.get_rng_state().equal(before)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("method", ["factor-vae", "pca-autoencoder"])
-def test_training_a_peer_on_a_gpu_leaves_its_random_state_alone(few: Dataset, method: str) -> None:
-    torch.cuda.manual_seed(99)
-    before = torch.cuda.get_rng_state()
-    trained(method, few.to(torch.device("cuda")), single(method, epochs=3))
-    assert torch.cuda.get_rng_state().equal(before)
-
-
 def test_core_seconds_and_order_are_passed_on(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = list[bool]()
 

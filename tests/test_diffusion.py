@@ -13,13 +13,13 @@ import torch
 from crashes import stop_after
 from golden_curves import follows_golden_curve
 from PIL import Image
-from small_faces import small_faces
+from small_faces import SMALL_EDITOR, small_photos
 from torch import Tensor, nn
 
 import jacsup
 from jacsup import losses
 from jacsup.code import Code
-from jacsup.config import Diffusion, Recipe, Weights
+from jacsup.config import Diffusion, Weights
 from jacsup.data import draws, load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
@@ -38,20 +38,10 @@ from jacsup.recipes import RECIPES, arms_of, with_arm, with_size
 from jacsup.run import Run
 from jacsup.training import epoch_scores
 
-SMALL = Diffusion(
-    patch=2,
-    channels=(8, 16),
-    embedding=8,
-    encoder_channels=(8, 8),
-    log_sigma=(-0.2, 1.1),
-    shown=0.9,
-    noise_levels=(2.0, 0.5),
-    guidance=4.0,
-)
 SHAPE = (3, 8, 8)
 
 
-def editor(config: Diffusion = SMALL) -> DiffusionEditor:
+def editor(config: Diffusion = SMALL_EDITOR) -> DiffusionEditor:
     """An editor of 3 attributes, in float64, that changes something: a new denoiser's last layers are 0."""
     torch.manual_seed(0)
     model = build(config, SHAPE, 3, 3, normalized=False)
@@ -63,15 +53,6 @@ def editor(config: Diffusion = SMALL) -> DiffusionEditor:
 
 def images(count: int = 4) -> Tensor:
     return torch.rand(count, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-
-
-def small_photos() -> Recipe:
-    """The recipe `photos` on a few drawn faces, with few channels and epochs."""
-    faces, photos = small_faces(flips=True), RECIPES["photos"]
-    recipe = replace(photos, data=faces.data, model=SMALL)
-    for field, value in (("stages.epochs", 2), ("stages.batch_size", 30)):
-        recipe = set_field(recipe, field, value)
-    return recipe
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +95,10 @@ def test_edits_against_a_loop() -> None:
                     return model.denoise((image + noise)[None], at, torch.tensor([y], dtype=torch.float64))[0]
 
                 change = denoised(now, source) - denoised(photo, source)
-                change = change + SMALL.guidance * (denoised(now, target) - denoised(now, source))
+                change = change + SMALL_EDITOR.guidance * (denoised(now, target) - denoised(now, source))
                 velocity = ((now - photo) - change) / level
                 now = now + (following - level) * velocity
-            change = place * (now - photo) / SMALL.guidance
+            change = place * (now - photo) / SMALL_EDITOR.guidance
             expected = expected + guidance * abs(difference) / 2 * where_large(change) * change
         torch.testing.assert_close(result, expected)
 
@@ -198,7 +179,7 @@ def test_the_denoiser_keeps_an_image_without_noise_and_knows_the_attributes() ->
 
 def test_a_new_denoiser_shrinks_noise_as_the_best_linear_filter_does() -> None:
     torch.manual_seed(0)
-    model = build(SMALL, SHAPE, 3, 3, normalized=False).double()
+    model = build(SMALL_EDITOR, SHAPE, 3, 3, normalized=False).double()
     assert isinstance(model, DiffusionEditor)
     model.requires_grad_(False)
     x, sigma = images(), torch.tensor([0.1, 0.5, 1.0, 5.0], dtype=torch.float64)
@@ -241,7 +222,7 @@ def test_noise_is_drawn_anew_and_the_same_again() -> None:
     assert told.float().mean() == pytest.approx(0.9, abs=0.02) and shown[told].float().mean() == pytest.approx(
         0.8, abs=0.01
     )
-    noise = [draws.noise((64, 3, 8, 8), step=step, **at) for step in (0, 0, 1)]
+    noise = [draws.noise((64, 3, 8, 8), torch.device("cpu"), step=step, **at) for step in (0, 0, 1)]
     assert noise[0].equal(noise[1]) and not noise[0].equal(noise[2])
     assert abs(float(noise[0].mean())) < 0.05 and float(noise[0].std()) == pytest.approx(1, abs=0.05)
 
@@ -330,9 +311,9 @@ def test_other_models_cannot_be_trained_by_diffusion() -> None:
     with pytest.raises(ValueError, match="edits attributes; set z_channels, not num_units"):
         replace(RECIPES["debug"], model=Diffusion())
     with pytest.raises(ValueError, match="z_channels is 4; it must be 3, because z is the image itself"):
-        build(SMALL, SHAPE, 3, 4, normalized=False)
+        build(SMALL_EDITOR, SHAPE, 3, 4, normalized=False)
     with pytest.raises(ValueError, match="images are 8x6"):
-        build(SMALL, (3, 8, 6), 3, 3, normalized=False)
+        build(SMALL_EDITOR, (3, 8, 6), 3, 3, normalized=False)
 
 
 def test_photos_come_in_other_sizes_and_have_no_arms() -> None:

@@ -98,11 +98,3 @@ def test_a_recorded_run_goes_on_with_its_moments(
 def test_layers_that_keep_a_processor_busy_are_not_recorded() -> None:
     model = jacsup.models.build(DEBUG.model, (1, 8, 8), 2, normalized=True)
     assert not graph.waits_for_python(model)
-
-
-@pytest.mark.gpu
-def test_a_cuda_graph_takes_the_same_steps(tmp_path: Path) -> None:
-    compare(
-        curve(jacsup.train(DEBUG, out=tmp_path / "played", device="cuda", compile=True)),
-        curve(jacsup.train(DEBUG, out=tmp_path / "taken", device="cuda")),
-    )

@@ -182,11 +182,14 @@ def shown_mask(
     return torch.from_numpy(shown & (rng.random((*size, 1)) < 0.9))
 
 
-def noise(shape: tuple[int, ...], *, seed: int, stage: int, epoch: int, step: int) -> Float[Tensor, "b c h w"]:
+def noise(
+    shape: tuple[int, ...], device: torch.device, *, seed: int, stage: int, epoch: int, step: int
+) -> Float[Tensor, "b c h w"]:
     """Draw standard normal noise for one batch of images.
 
     Args:
         shape: Shape of the whole batch.
+        device: Where it is drawn. A GPU draws other numbers than a CPU, because the CPU's would keep it waiting.
         seed: The recipe's seed.
         stage: Number of the stage, from 0.
         epoch: Number of the epoch within the stage, from 0.
@@ -195,7 +198,11 @@ def noise(shape: tuple[int, ...], *, seed: int, stage: int, epoch: int, step: in
     Returns:
         The noise, of the shape `shape`.
     """
-    return torch.from_numpy(_generator(Stream.NOISE, seed, stage, epoch, step).standard_normal(shape, dtype=np.float32))
+    rng = _generator(Stream.NOISE, seed, stage, epoch, step)
+    if device.type == "cpu":
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
+    return torch.randn(shape, generator=generator, device=device)
 
 
 def _mutually_exclusive_groups(attributes: Sequence[Attribute]) -> list[int]:

@@ -130,7 +130,8 @@ def _direction(
 
     # Drawn once, for all strengths.
     changes = KeptChanges(model.changes)
-    place = _place(changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned))
+    drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
+    place = _place(drawn, model.places.shape[-1])
     model.places.copy_(place)
 
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
@@ -152,10 +153,10 @@ def _direction(
     return _Direction(strength * model.config.guidance, share, place)
 
 
-def _place(changes: Float[Tensor, "n c h w"]) -> Float[Tensor, "h/2 w/2"]:
-    """Where an edit is kept, at half of the resolution: where it is large on average over photos."""
+def _place(changes: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "side side"]:
+    """Where an edit is kept, in a map with this side: where it is large on average over photos."""
     size = changes.abs().mean(dim=(0, 1), keepdim=True)
-    return where_large(F.avg_pool2d(size, 2), 3, LEAST_SHARE)[0, 0]
+    return where_large(F.adaptive_avg_pool2d(size, side), 3, LEAST_SHARE)[0, 0]
 
 
 def _reached(strengths: Sequence[float], shares: Sequence[float], wanted: float) -> float:

@@ -22,20 +22,22 @@ from jacsup.models.linear import lowered
 
 # The standard deviation of photographs in [-1, 1], by which the denoiser's input and output are scaled.
 DEVIATION = 0.5
-# The classifier's finest maps have half the image's side.
-HALF = 2
+# Larger images are averaged down to this side for the classifier, whose finest maps have half of it.
+LARGEST_CLASSIFIED, HALF = 64, 2
+# Where a change is kept is stored at half of the image's resolution, with at most this side.
+LARGEST_PLACES = 32
 GROUPS = 8
 HEADS = 4
 FREQUENCIES = 16
 # A factor that differs by less than this from the photo's own is not edited.
 LEAST_CHANGE = 1e-4
-# A change is kept where its size, averaged over windows of this side, is at least this share of the photo's largest.
-LEAST_SHARE, WINDOW = 0.15, 5
+# A change is kept where its mean size in a window is at least this share of the largest. Windows grow with the photo.
+LEAST_SHARE, SMALLEST_WINDOW = 0.15, 5
 EDGE = 0.08
 # Number of changes that are drawn in one batch.
 MOST_AT_ONCE = 64
 # Number of changes that `decoding` keeps, each as large as the photo.
-MOST_KEPT = 1024
+MOST_KEPT = 512
 
 # From photos, their factors, the number of one factor for each and whether it is raised, to the changes in the photos.
 Changes = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -53,6 +55,7 @@ class DiffusionEditor(Model):
 
     channels_last = True
     independent_factors = True
+    launch_bound = True
     config: Diffusion
     encoder: _Classifier
     decoder: Denoiser
@@ -92,12 +95,14 @@ class DiffusionEditor(Model):
             )
         if z_channels not in (0, colours):
             raise ValueError(f"z_channels is {z_channels}; it must be {colours}, because z is the image itself")
-        self.encoder = _Classifier(config.encoder_channels, colours, num_units)
+        self.encoder = _Classifier(config.encoder_channels, image_shape, num_units)
         self.decoder = Denoiser(config, colours, num_units)
         # By how much the change for lowering (row 0) and raising (row 1) each factor is multiplied.
         self.register_buffer("guidance", torch.full((2, num_units), config.guidance))
-        # How much of the change is kept at each position of the image, at half of its resolution, from 0 to 1.
-        self.register_buffer("places", torch.ones(2, num_units, height // 2, width // 2))
+        # How much of the change is kept at each position of the image, from 0 to 1.
+        side = min(height // 2, LARGEST_PLACES)
+        self.register_buffer("places", torch.ones(2, num_units, side, side))
+        self.window = max(SMALLEST_WINDOW, 2 * (height // 32) + 1)
         # The same noise for all photos, on all machines.
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(len(config.noise_levels), *image_shape, generator=generator, device="cpu")
@@ -191,9 +196,9 @@ class DiffusionEditor(Model):
 
     def _without_faint(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
         """The change without its faint parts: where the factor rarely changes photos, and elsewhere in this photo."""
-        places = F.interpolate(self.places[raised.long(), factors, None], scale_factor=2.0, mode="bilinear")
-        change = places * change
-        return change * where_large(change.abs().mean(dim=1, keepdim=True), WINDOW, LEAST_SHARE)
+        places = self.places[raised.long(), factors, None]
+        change = F.interpolate(places, change.shape[2:], mode="bilinear") * change
+        return change * where_large(change.abs().mean(dim=1, keepdim=True), self.window, LEAST_SHARE)
 
     def _denoised(self, level: float, passes: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
         """Noisy photographs, denoised with the factors y, in one batch."""
@@ -241,9 +246,11 @@ class KeptChanges:
 class _Classifier(nn.Module):
     """Convolutions that halve the side, and a linear layer from the mean of the last maps to num_units numbers."""
 
-    def __init__(self, channels: tuple[int, ...], colours: int, num_units: int):
+    def __init__(self, channels: tuple[int, ...], image_shape: tuple[int, int, int], num_units: int):
         super().__init__()
+        colours, side, _ = image_shape
         widths = (colours * HALF**2, *channels)
+        self.shrink = nn.AvgPool2d(max(1, side // LARGEST_CLASSIFIED))
         layers: list[nn.Module] = [nn.PixelUnshuffle(HALF)]
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             layers += _convolved(inputs, outputs, stride=1 if number == 0 else 2)
@@ -252,7 +259,7 @@ class _Classifier(nn.Module):
         self.to_y = nn.Linear(channels[-1], num_units)
 
     def forward(self, x: Float[Tensor, "b c s s"]) -> Float[Tensor, "b k"]:
-        return self.to_y(self.layers(x).mean(dim=(2, 3)))
+        return self.to_y(self.layers(self.shrink(x)).mean(dim=(2, 3)))
 
 
 def _convolved(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:

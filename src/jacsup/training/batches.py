@@ -77,8 +77,8 @@ class Batches:
         shown = self._own(draws.shown_mask(*sizes, num_attributes, config.shown, **drawn))
 
         def of_step(step: int) -> dict[str, Tensor]:
-            noise = draws.noise((size, *self._data.image_shape), **drawn, step=step)
-            return {"sigma": levels[step], "shown": shown[step], "noise": dist.own(noise).to(self._device)}
+            noise = draws.noise((size, *self._data.image_shape), self._device, **drawn, step=step)
+            return {"sigma": levels[step], "shown": shown[step], "noise": dist.own(noise)}
 
         return of_step
 
