@@ -7,6 +7,7 @@ out=${OUT:-build/gpu}
 mkdir -p "$out"
 export PYTHONPATH=src:tests
 device=$(python -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
-timeout 60 python -m pytest -q -m gpu tests/test_graph.py tests/test_baselines.py 2>&1 | tee "$out/tests.log"
-timeout 100 python benchmarks/bench.py --device "$device" --quick 2>&1 | tee "$out/bench.log"
-python experiments/gpu.py train "$1" "$out" --seconds "${2:-330}" --device "$device" 2>&1 | tee "$out/train.log"
+timeout 90 python -m pytest -q -m gpu tests/test_gpu.py 2>&1 | tee "$out/tests.log"
+small=$([ "$device" = cuda ] || echo --quick)
+timeout 240 python benchmarks/bench.py --device "$device" $small 2>&1 | tee "$out/bench.log"
+python experiments/gpu.py train "$1" "$out" --seconds "${2:-200}" --device "$device" 2>&1 | tee "$out/train.log"

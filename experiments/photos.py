@@ -67,7 +67,7 @@ def photos(
         turned(Editor(model)).save(picture)
     loaded = load(model)
     info = load_info(loaded)
-    data = load_dataset(CelebA(), data_root)
+    data = load_dataset(CelebA(size=loaded.image_shape[-1]), data_root)
     judge = get_attribute_judge(data)
     assert judge
     means = stored_means(info.factors)

@@ -34,6 +34,6 @@ def small_photos() -> Recipe:
     """The recipe `photos` on a few drawn faces, with few channels and epochs."""
     faces, photos = small_faces(flips=True), RECIPES["photos"]
     recipe = replace(photos, data=faces.data, model=SMALL_EDITOR)
-    for field, value in (("stages.epochs", 2), ("stages.batch_size", 30)):
+    for field, value in (("stages.epochs", 2), ("stages.batch_size", 30), ("stages.1.adam.lr", 1e-3)):
         recipe = set_field(recipe, field, value)
     return recipe

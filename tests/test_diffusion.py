@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import jacsup
 from jacsup import losses
 from jacsup.code import Code
-from jacsup.config import Diffusion, Weights
+from jacsup.config import IMAGE_SIZES, Diffusion, Weights
 from jacsup.data import draws, load_dataset
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
@@ -68,11 +68,23 @@ def test_a_photo_with_its_own_factors_is_itself() -> None:
     assert model.decode(code).equal(x)
 
 
+def test_a_large_photo_is_classified_by_its_averages() -> None:
+    small, large = (build(SMALL_EDITOR, (3, side, side), 3, 3, normalized=False) for side in (64, 128))
+    large.encoder.load_state_dict(small.encoder.state_dict())
+    photo = torch.rand(2, 3, 128, 128)
+    averages = (photo[..., ::2, :] + photo[..., 1::2, :])[..., ::2] + (photo[..., ::2, :] + photo[..., 1::2, :])[
+        ..., 1::2
+    ]
+    torch.testing.assert_close(large.encode(photo).y, small.encode(averages / 4).y)
+    assert large.decode(Code(torch.ones(2, 3), photo.flatten(1))).shape == photo.shape
+
+
 def test_edits_against_a_loop() -> None:
     """FlowEdit, one photo, factor and noise level at a time, with every factor's condition written out."""
     model, x = editor(), images(3)
     model.guidance.copy_(torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]]))
     model.places.uniform_()
+    model.excluded[1, 2] = model.excluded[2, 0] = 1
     own = model.encode(x).y
     y = own + torch.tensor([[0.0, 1.5, 0.0], [-0.4, 0.0, 0.2], [0.0, 0.0, -3.0]])
     edited = model.decode(Code(y, x.flatten(1)))
@@ -82,6 +94,8 @@ def test_edits_against_a_loop() -> None:
             difference = wanted[factor] - mine[factor]
             sign = 1.0 if difference > 0 else -1.0
             kept = [min(max(value, -1.0), 1.0) for value in mine]
+            if difference > 0 and factor > 0:
+                kept[{1: 2, 2: 0}[factor]] = -1.0
             source = [-sign if k == factor else value for k, value in enumerate(kept)]
             target = [sign if k == factor else value for k, value in enumerate(kept)]
             guidance = float(model.guidance[int(difference > 0), factor])
@@ -95,11 +109,12 @@ def test_edits_against_a_loop() -> None:
                     return model.denoise((image + noise)[None], at, torch.tensor([y], dtype=torch.float64))[0]
 
                 change = denoised(now, source) - denoised(photo, source)
-                change = change + SMALL_EDITOR.guidance * (denoised(now, target) - denoised(now, source))
+                share = 1 / (1 + level) / (1 + 1 / 32 / level)
+                change = change + share * guidance * (denoised(now, target) - denoised(now, source))
                 velocity = ((now - photo) - change) / level
                 now = now + (following - level) * velocity
-            change = place * (now - photo) / SMALL_EDITOR.guidance
-            expected = expected + guidance * abs(difference) / 2 * where_large(change) * change
+            change = place * (now - photo)
+            expected = expected + abs(difference) / 2 * where_large(change) * change
         torch.testing.assert_close(result, expected)
 
 
@@ -317,8 +332,12 @@ def test_other_models_cannot_be_trained_by_diffusion() -> None:
 
 
 def test_photos_come_in_other_sizes_and_have_no_arms() -> None:
-    recipe = with_size(RECIPES["photos"], 128)
-    assert recipe.data == replace(RECIPES["photos"].data, size=128) and recipe.model == RECIPES["photos"].model
+    photos, smaller = RECIPES["photos"], with_size(RECIPES["photos"], 64)
+    assert with_size(photos, 128) == photos and smaller.data == replace(photos.data, size=64)
+    assert isinstance(smaller.model, Diffusion)
+    assert smaller.model.noise_levels == (16, 8, 4, 2, 1, 0.5, 0.25) and len(smaller.model.channels) == 3
+    for size in IMAGE_SIZES:
+        build(with_size(photos, size).model, (3, size, size), 40, 3, normalized=False)
     with pytest.raises(ValueError, match="recipe 'photos' has no student"):
         with_arm(RECIPES["photos"], "plain")
     assert arms_of(RECIPES["photos"]) == {}
@@ -335,7 +354,9 @@ def test_a_photos_own_factors_are_scaled_to_the_labels() -> None:
     model.encoder.to_y.weight.copy_(solution[:-1].T)
     model.encoder.to_y.bias.copy_(solution[-1])
     model.encoder.layers = nn.Sequential(Reader(features))
-    calibration.standardise(model, replace(split, attributes=labels))
+    attributes = [Attribute(name="a", mutually_exclusive=("c",)), Attribute(name="b"), Attribute(name="c")]
+    calibration.standardise(model, replace(split, attributes=labels), attributes)
+    assert model.excluded.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
     expected = torch.tensor([[-1.0, 0.3, 0.1], [1.0, 0.3, 0.1], [-1.0, 0.4, 0.1], [1.0, 0.4, 0.1]]).double()
     torch.testing.assert_close(model.encode(images()).y, expected)
 
@@ -373,7 +394,7 @@ def brightening(monkeypatch: pytest.MonkeyPatch, columns: int = 8) -> DiffusionE
         change = torch.zeros_like(x)
         for photo, (factor, up) in enumerate(zip(factors.tolist(), raised.tolist(), strict=True)):
             # The colours are -.5 or .5, so an edit to 1 or -1 is three quarters of the way from the other end.
-            change[photo, factor, :, :columns] = (0.1 if up else -0.1) / 0.75
+            change[photo, factor, :, :columns] = (0.1 if up else -0.2) * model.guidance[int(up), factor] / 0.75
         return change
 
     monkeypatch.setattr(model, "encode", encode)
@@ -399,10 +420,10 @@ def test_calibration_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     red, green, blue = calibrate(model, [0.25, 0.75] * 8).factors
     # Added to .25, red is .45 at guidance 4 and .55 at 6: three of four are seen at 4 + .75 * 2.
     assert float(model.guidance[1, 0]) == pytest.approx(5.5) and float(model.guidance[1, 2]) == pytest.approx(5.5)
-    # Red is taken from .75 by .3 at 6, and disturbs what is taken for green on the way; 2 is the least.
-    assert float(model.guidance[0, 0]) == pytest.approx(2) and float(model.guidance[0, 2]) == pytest.approx(5.5)
+    # Taken from .75, red disturbs what is taken for green on the way, and 1.5 is the least; blue is .55 at 2, .45 at 3.
+    assert float(model.guidance[0, 0]) == 1.5 and float(model.guidance[0, 2]) == pytest.approx(2.75)
     # What is taken for green does not depend on it.
-    assert float(model.guidance[1, 1]) == float(model.guidance[0, 1]) == 8
+    assert float(model.guidance[1, 1]) == 6 and float(model.guidance[0, 1]) == 3
     assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0, 0.75])
 
 
@@ -427,4 +448,4 @@ def test_a_direction_with_too_few_photos_takes_what_the_other_has(monkeypatch: p
     model = brightening(monkeypatch)
     assert calibrate(model, [0.25] * 9 + [0.75]).factors[0].seen == pytest.approx(0.75)
     assert model.places[0].equal(model.places[1]) and bool((model.places > 0.99).all())
-    assert model.guidance[0].equal(model.guidance[1]) and float(model.guidance[0, 0]) == pytest.approx(5.5)
+    assert (2 * model.guidance[0]).equal(model.guidance[1]) and float(model.guidance[1, 0]) == pytest.approx(5.5)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
-from jacsup.config import Adam, Conv, Growth, LossOptions, Objective, Stage, Weights
+from jacsup.config import Adam, Conv, Diffusion, Growth, LossOptions, Objective, Stage, Weights
 
 
 def curriculum(
@@ -142,3 +143,24 @@ def conv_for(size: int, first: int = 16) -> Conv:
     """
     num_layers = size.bit_length() - 3
     return Conv(channels=tuple(min(first << number, 512) for number in range(num_layers)))
+
+
+def diffusion_for(size: int) -> Diffusion:
+    """Return the model of photographs for a size of images, with noise in proportion to it.
+
+    The more pixels an image has, the more noise it takes to hide it (Hoogeboom et al. 2023).
+
+    Args:
+        size: Side of the images in pixels.
+
+    Returns:
+        The model.
+    """
+    usual, scale = Diffusion(), size / 128
+    mean, deviation = usual.log_sigma
+    return Diffusion(
+        patch=max(usual.patch, size // 32),
+        channels=usual.channels if size >= 128 else (96, 160, 184),
+        log_sigma=(mean + math.log(scale), deviation),
+        noise_levels=tuple(scale * level for level in usual.noise_levels),
+    )

@@ -31,7 +31,7 @@ from jacsup.config import (
     read_recipe,
     require_image_size,
 )
-from jacsup.curricula import conv_for, curriculum, face_curriculum
+from jacsup.curricula import conv_for, curriculum, diffusion_for, face_curriculum
 from jacsup.hooks import BASELINES
 from jacsup.jsonable import suggestion
 
@@ -69,7 +69,7 @@ def with_size(recipe: Recipe, size: int) -> Recipe:
         raise ValueError(f"recipe '{recipe.name}' has images of a fixed size; omit --size")
     require_image_size(size)
     if isinstance(recipe.model, Diffusion):
-        return replace(recipe, data=replace(recipe.data, size=size))
+        return replace(recipe, data=replace(recipe.data, size=size), model=diffusion_for(size))
     channels = conv_for(size, recipe.model.channels[0]).channels
     stages = tuple(replace(stage, z_channels=stage.z_channels * size // old_size) for stage in recipe.stages)
     model = replace(recipe.model, channels=channels)
@@ -136,7 +136,7 @@ DURATIONS = {
     "faces": "35 min",
     "faces-mini": "3 min",
     "celeba64": "50 min",
-    "photos": "1.5 hours",
+    "photos": "4 hours",
     "debug": "1 s",
 }
 RECIPES = {
@@ -202,7 +202,7 @@ RECIPES = {
         # Ours, for photographs: a classifier of the attributes, then a diffusion model that draws them.
         _recipe(
             "photos",
-            CelebA(),
+            CelebA(size=128),
             (
                 Stage(
                     name="classifier",
@@ -218,9 +218,9 @@ RECIPES = {
                     name="diffusion",
                     objective="diffusion",
                     z_channels=3,
-                    epochs=40,
-                    batch_size=32,
-                    adam=Adam(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, schedule="one-cycle", clip=1.0),
+                    epochs=68,
+                    batch_size=64,
+                    adam=Adam(lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.0, schedule="one-cycle", clip=1.0),
                 ),
             ),
             Diffusion(),

@@ -117,19 +117,19 @@ class Diffusion(ModelConfig):
         shown: Probability that the denoiser is given an attribute in training. Of one image in ten it is given none.
         noise_levels: Standard deviations of the noise at which an edit is drawn, in descending order, for pixels in
             [-1, 1].
-        guidance: Factor by which the denoiser's change is multiplied while an edit is drawn. Calibration then scales
-            the edit of each attribute.
+        guidance: Factor by which the denoiser's change is multiplied while an attribute is added; to remove one, it is
+            half as large. A share of it is used, which is largest at medium levels of noise.
         value_range: Lowest and highest pixel value.
     """
 
     patch: int = 4
-    channels: tuple[int, ...] = (96, 160, 184)
+    channels: tuple[int, ...] = (64, 96, 152, 176)
     embedding: int = 256
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
-    log_sigma: tuple[float, float] = (-0.2, 1.1)
+    log_sigma: tuple[float, float] = (0.5, 1.1)
     shown: float = 0.9
-    noise_levels: tuple[float, ...] = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
-    guidance: float = 6.0
+    noise_levels: tuple[float, ...] = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
+    guidance: float = 10.0
     value_range: tuple[float, float] = (-1.0, 1.0)
     supports_attributes: ClassVar[bool] = True
 

@@ -16,7 +16,15 @@ from jacsup.code import Code, to_float, to_unit
 from jacsup.data.attributes import Attribute
 from jacsup.data.dataset import Split
 from jacsup.metrics.attribute_judge import AttributeJudge
-from jacsup.metrics.attributes import DISTURBANCE, attribute_means, flipped, mean_of_known, switchable, unaffected
+from jacsup.metrics.attributes import (
+    DISTURBANCE,
+    attribute_means,
+    flipped,
+    mean_of_known,
+    mutually_exclusive,
+    switchable,
+    unaffected,
+)
 from jacsup.metrics.description import MOST_DESCRIBED
 from jacsup.metrics.images import encode_factors
 from jacsup.models import ModelInfo, device_of
@@ -27,10 +35,8 @@ from jacsup.progress import track
 LEAST_SHARE = 0.25
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
-# The tried strengths of an edit, for the edit as it is drawn. Weaker ones are hardly visible, whatever the judge sees;
-# stronger ones distort the photo. To remove an attribute takes less, and more leaves its negative.
-RAISING = (0.75, 1.0, 1.5, 2.0)
-LOWERING = (0.5, *RAISING)
+# The tried multiples of the usual guidance. Less is hardly visible, whatever the judge sees; more distorts the photo.
+MULTIPLES = (0.75, 1.0, 1.5)
 # Number of photos to which each attribute is added, and number of photos from which it is removed.
 NUM_PHOTOS = 48
 # An attribute whose mean outputs with and without it differ by less than this has not been learned.
@@ -41,24 +47,33 @@ FEWEST_PHOTOS = 4
 
 @dataclass(frozen=True)
 class _Direction:
-    """The result for adding or for removing an attribute: guidance, share of edits seen with it, and their place."""
+    """The result for adding or for removing an attribute.
 
-    guidance: float
+    Attributes:
+        multiple: Its guidance, as a multiple of the usual one.
+        seen: Share of the edits that are seen with it.
+        place: Where they are kept.
+    """
+
+    multiple: float
     seen: float
     place: Tensor
 
 
 @torch.no_grad()
-def standardise(model: DiffusionEditor, split: Split) -> None:
-    """Scale y so that its means over images without and with each attribute are -1 and 1, what the denoiser was told.
+def standardise(model: DiffusionEditor, split: Split, attributes: Sequence[Attribute]) -> None:
+    """Give y the meaning of the denoiser's labels, and tell the model which attributes exclude each other.
 
-    The classifier's outputs for rare attributes are mostly negative, with or without it. Attributes that it has not
-    learned do not change.
+    The classifier's outputs for rare attributes are mostly negative, with or without it. They are scaled so that their
+    means over images without and with each attribute are -1 and 1. Those that it has not learned do not change.
 
     Args:
         model: The model, in eval mode; its classifier's last layer is changed.
         split: Training images with labels.
+        attributes: The attributes, in the order of the model's factors.
     """
+    for factor in range(len(attributes)):
+        model.excluded[factor, mutually_exclusive(factor, attributes)] = 1
     some = split.first(MOST_DESCRIBED)
     assert some.attributes is not None
     y = encode_factors(model, some.images)
@@ -77,8 +92,8 @@ def calibrated(
 ) -> ModelInfo:
     """Set where edits change photos, and the guidance with which a judge sees 75 % of them.
 
-    The guidance is smaller if it would change 10 % of the other verdicts, but to add an attribute, it is at least three
-    quarters of the one with which edits are drawn, and to remove it half.
+    The guidance is smaller if it would change 10 % of the other verdicts. It is between three quarters of the usual one
+    and half as much again.
 
     Args:
         info: The model's description.
@@ -94,9 +109,10 @@ def calibrated(
         [_direction(model, split, judge, attributes, factor, turned_on=turned_on) for turned_on in (False, True)]
         for factor in track(range(len(attributes)), "calibrating every attribute")
     ]
-    untried = _Direction(model.config.guidance, math.nan, torch.ones_like(model.places[0, 0]))
+    untried = _Direction(1.0, math.nan, torch.ones_like(model.places[0, 0]))
     found = [(removed or added or untried, added or removed or untried) for removed, added in both]
-    model.guidance.copy_(torch.tensor([[each.guidance for each in pair] for pair in found]).T)
+    multiples = torch.tensor([[each.multiple for each in pair] for pair in found])
+    model.guidance.copy_((multiples * model.usual_guidance).T)
     model.places.copy_(torch.stack([torch.stack([each.place for each in pair]) for pair in found], dim=1))
     seen = [mean_of_known([each.seen for each in pair]) for pair in found]
     factors = [
@@ -128,29 +144,27 @@ def _direction(
     edited = Code(flipped(code.y, factor, turned, 1, switchable(model, attributes), (-ones, ones)), code.z)
     others = unaffected(factor, attributes)
 
-    # Drawn once, for all strengths.
-    changes = KeptChanges(model.changes)
-    drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
-    place = _place(drawn, model.places.shape[-1])
-    model.places.copy_(place)
-
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
         return judge(to_unit(x, model.value_range))
 
-    before = verdicts(x)
-    strengths = RAISING if turned_on else LOWERING
+    before, place = verdicts(x), None
     seen, changed = [], []
-    for strength in strengths:
-        model.guidance.fill_(strength * model.config.guidance)
+    for multiple in MULTIPLES:
+        model.guidance[:, factor] = multiple * model.usual_guidance
+        changes = KeptChanges(model.changes)
+        if place is None:
+            drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
+            place = _place(drawn, model.places.shape[-1])
+            model.places[:, factor] = place
         after = verdicts(model.decode(edited, changes))
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
-        # Larger strengths are not needed, because the smaller of the two limits counts.
+        # More guidance is not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
-    strength = min(_reached(strengths, seen, SEEN), _reached(strengths, changed, DISTURBANCE))
-    share = float(np.interp(strength, strengths[: len(seen)], seen))
-    return _Direction(strength * model.config.guidance, share, place)
+    assert place is not None
+    multiple = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
+    return _Direction(multiple, float(np.interp(multiple, MULTIPLES[: len(seen)], seen)), place)
 
 
 def _place(changes: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "side side"]:
@@ -159,12 +173,12 @@ def _place(changes: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "side 
     return where_large(F.adaptive_avg_pool2d(size, side), 3, LEAST_SHARE)[0, 0]
 
 
-def _reached(strengths: Sequence[float], shares: Sequence[float], wanted: float) -> float:
-    """The smallest strength at which a share is `wanted`, interpolated between the tried ones; else the largest."""
+def _reached(shares: Sequence[float], wanted: float) -> float:
+    """The smallest multiple at which a share is `wanted`, interpolated between the tried ones; else the largest."""
     for number, share in enumerate(shares):
         if share >= wanted:
             if number == 0:
-                return strengths[0]
-            low, high = strengths[number - 1], strengths[number]
+                return MULTIPLES[0]
+            low, high = MULTIPLES[number - 1], MULTIPLES[number]
             return low + (high - low) * (wanted - shares[number - 1]) / (share - shares[number - 1])
-    return strengths[-1]
+    return MULTIPLES[-1]

@@ -29,6 +29,8 @@ LARGEST_PLACES = 32
 GROUPS = 8
 HEADS = 4
 FREQUENCIES = 16
+# To lower a factor, guidance is smaller: more leaves the negative of what is removed.
+LOWERING = 0.5
 # A factor that differs by less than this from the photo's own is not edited.
 LEAST_CHANGE = 1e-4
 # A change is kept where its mean size in a window is at least this share of the largest. Windows grow with the photo.
@@ -61,6 +63,7 @@ class DiffusionEditor(Model):
     decoder: Denoiser
     noise: Tensor
     guidance: Tensor
+    excluded: Tensor
     places: Tensor
 
     def __init__(
@@ -97,8 +100,10 @@ class DiffusionEditor(Model):
             raise ValueError(f"z_channels is {z_channels}; it must be {colours}, because z is the image itself")
         self.encoder = _Classifier(config.encoder_channels, image_shape, num_units)
         self.decoder = Denoiser(config, colours, num_units)
-        # By how much the change for lowering (row 0) and raising (row 1) each factor is multiplied.
-        self.register_buffer("guidance", torch.full((2, num_units), config.guidance))
+        # The guidance with which the change for lowering (row 0) and raising (row 1) each factor is drawn.
+        self.register_buffer("guidance", self.usual_guidance[:, None].repeat(1, num_units))
+        # In the row of a factor, 1 for each factor that it excludes.
+        self.register_buffer("excluded", torch.zeros(num_units, num_units))
         # How much of the change is kept at each position of the image, from 0 to 1.
         side = min(height // 2, LARGEST_PLACES)
         self.register_buffer("places", torch.ones(2, num_units, side, side))
@@ -115,6 +120,11 @@ class DiffusionEditor(Model):
         """Number of values of a code, y and z together."""
         colours, height, width = self.image_shape
         return self.num_units + colours * height * width
+
+    @property
+    def usual_guidance(self) -> Float[Tensor, "2"]:
+        """The guidance with which changes for lowering and raising a factor are drawn before calibration."""
+        return torch.tensor([LOWERING, 1.0]) * self.config.guidance
 
     def encode(self, x: Float[Tensor, "b c s s"]) -> Code:
         """E(x): y of shape (b, num_units), about -1 without an attribute and 1 with it, and the image itself as z."""
@@ -133,7 +143,6 @@ class DiffusionEditor(Model):
         x = code.z.unflatten(1, self.image_shape)
         own = self.encode(x).y
         wanted = code.y - own
-        weights = torch.where(wanted > 0, self.guidance[1], self.guidance[0]) * wanted.abs() / 2
         if torch.compiler.is_compiling():
             # All factors of all photos, as a traced program cannot have sizes that depend on values.
             pairs = torch.arange(wanted.numel(), device=x.device)
@@ -145,7 +154,8 @@ class DiffusionEditor(Model):
         for photos, factors in parts:
             raised = wanted[photos, factors] > 0
             change = self._without_faint(changes(x[photos], own[photos], factors, raised), factors, raised)
-            edited = edited.index_add(0, photos, weights[photos, factors, None, None, None] * change)
+            weights = wanted[photos, factors].abs() / 2
+            edited = edited.index_add(0, photos, weights[:, None, None, None] * change)
         return edited
 
     def decoding(self) -> Callable[[Code], Float[Tensor, "b c h w"]]:
@@ -172,7 +182,7 @@ class DiffusionEditor(Model):
         factors: Int[Tensor, " n"],
         raised: Bool[Tensor, " n"],
     ) -> Float[Tensor, "n c s s"]:
-        """Draw what one factor changes in each photo, wherever it does, for a guidance of 1.
+        """Draw what one factor changes in each photo, wherever it does.
 
         Args:
             x: The photos.
@@ -180,19 +190,31 @@ class DiffusionEditor(Model):
             factors: The number of one factor for each photo.
             raised: Whether it is raised to 1 or lowered to -1.
         """
-        # The others keep the photo's own values, within those that the denoiser has learned.
+        # The others keep the photo's own values, within those that the denoiser has learned. Those that a raised factor
+        # excludes are told as if the photo did not have them: to a face without a beard, no goatee is added.
         columns = F.one_hot(factors, self.num_units).bool()
+        own = torch.where(raised[:, None] & (self.excluded[factors] > 0), -1.0, own.clamp(-1, 1))
         sign = torch.where(raised, 1.0, -1.0).to(x)[:, None]
-        source, target = (torch.where(columns, side * sign, own.clamp(-1, 1)) for side in (-1, 1))
+        source, target = (torch.where(columns, side * sign, own) for side in (-1, 1))
+        guidance = self.guidance[raised.long(), factors, None, None, None]
         edited = x
         for number, (level, following) in enumerate(pairwise([*self.config.noise_levels, 0.0])):
             noise = level * self.noise[number]
             passes = [(x + noise, source), (edited + noise, target), (edited + noise, source)]
             of_photo, after, *rest = self._denoised(level, passes if number else passes[:2])
             before = rest[0] if rest else of_photo
-            change = before - of_photo + self.config.guidance * (after - before)
+            change = before - of_photo + self._guided(level) * guidance * (after - before)
             edited = edited + (1 - following / level) * (x + change - edited)
-        return (edited - x) / self.config.guidance
+        return edited - x
+
+    def _guided(self, level: float) -> float:
+        """The share of the guidance that is used at a noise level.
+
+        Where noise hides the photo, guidance exaggerates colours and contrasts; where there is hardly any, it adds
+        grain (Kynkäänniemi et al. 2024).
+        """
+        side = self.image_shape[1]
+        return 1 / (1 + 8 * level / side) / (1 + side / 256 / level)
 
     def _without_faint(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
         """The change without its faint parts: where the factor rarely changes photos, and elsewhere in this photo."""

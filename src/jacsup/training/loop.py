@@ -383,7 +383,7 @@ def _finish(session: _Session, work: _Work, scores: dict[str, float]) -> None:
             order_units(work.model, session.data.train.images)
         if drawn := work.stage.objective == "diffusion":
             assert isinstance(work.model, DiffusionEditor)
-            standardise(work.model, session.data.train)
+            standardise(work.model, session.data.train, session.data.attributes)
         labels_are_y = drawn or (hook is not None and hook.labels_are_y)
         info = describe(work.model, session.data, recipe=recipe.run_name, metrics=scores, labels_are_y=labels_are_y)
         if drawn and isinstance(session.judge, AttributeJudge):
