@@ -61,7 +61,7 @@ def train(file: Path, out: Path, seconds: float, device: str) -> None:
     memory = trial.stats()[-1]["peak_memory_mib"]
     print(f"{per_second:.0f} images/s, {an_epoch:.1f} s an epoch, {memory} MiB: {epochs} epochs")
     # It begins with a copy of the trial's classifier, the stage that both share.
-    run = jacsup.train(with_epochs(epochs), out=out / "photos", init=out / "trial", **fast)
+    run = jacsup.train(with_epochs(epochs), out=out / "photos", init=out / "trial" / "classifier", **fast)
     shutil.rmtree(out / "trial")
     (out / "speed.json").write_text(json.dumps({"images_per_second": per_second, "epochs": epochs, "run": str(run)}))
 
