@@ -154,7 +154,9 @@ class DiffusionEditor(Model):
         for photos, factors in parts:
             raised = wanted[photos, factors] > 0
             change = self._without_faint(changes(x[photos], own[photos], factors, raised), factors, raised)
-            weights = wanted[photos, factors].abs() / 2
+            # The whole change is drawn for the way between the labels, or from a factor beyond its label to the other.
+            way = 1 + torch.where(raised, -1, 1) * own[photos, factors]
+            weights = wanted[photos, factors].abs() / way.clamp(min=2)
             edited = edited.index_add(0, photos, weights[:, None, None, None] * change)
         return edited
 
