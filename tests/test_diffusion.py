@@ -85,7 +85,7 @@ def test_edits_against_a_loop() -> None:
     model.guidance.copy_(torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]]))
     model.places.uniform_()
     model.excluded[1, 2] = model.excluded[2, 0] = 1
-    model.encoder.to_y.bias += torch.tensor([1.5, -1.5, 0.0])
+    model.encoder.to_y.bias.add_(torch.tensor([1.5, -1.5, 0.0]))
     own = model.encode(x).y
     y = own + torch.tensor([[0.0, 1.5, 0.0], [-0.4, 0.0, 0.2], [0.0, 0.0, -3.0]])
     edited = model.decode(Code(y, x.flatten(1)))
