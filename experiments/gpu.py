@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 import jacsup
-from jacsup.config import CelebA, Recipe
+from jacsup.config import Recipe
 from jacsup.data import load_dataset
 from jacsup.data.dataset import Dataset
 from jacsup.jsonable import set_field
@@ -32,7 +32,7 @@ RESERVED = 90
 
 def pack(folder: Path, target: Path) -> None:
     """Write the images of CelebA's training and validation partitions as WebP files, with their attributes."""
-    data = load_dataset(CelebA(size=128, judged_on="validation"), folder)
+    data = load_dataset(set_field(RECIPES["photos"], "data.judged_on", "validation").data, folder)
     parts = {}
     for name, split in (("train", data.train), ("test", data.test)):
         assert split.attributes is not None

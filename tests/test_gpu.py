@@ -30,7 +30,9 @@ def test_a_cuda_graph_takes_the_same_steps(tmp_path: Path, name: str) -> None:
         # In a process of its own: checks of shapes at every call cannot be compiled.
         command = [sys.executable, "-c", "import sys, test_gpu; test_gpu.train(*sys.argv[1:])", name, how]
         subprocess.run([*command, str(tmp_path / how)], check=True, cwd=Path(__file__).parent)
-    for played, taken in zip(*(Run(tmp_path / how).stats() for how in ("compiled", "eager")), strict=True):
+    compiled, eager = (Run(tmp_path / how).stats() for how in ("compiled", "eager"))
+    assert len(compiled) == len(eager) > 3
+    for played, taken in zip(compiled, eager, strict=True):
         for loss in {"rec", "pred", "test_mse"} & taken.keys():
             assert played[loss] == pytest.approx(taken[loss], rel=1e-3)
 
@@ -54,9 +56,9 @@ def test_training_a_peer_leaves_the_callers_random_state_alone(method: str) -> N
         pytest.importorskip("pythae")
     digits = load_dataset(Digits())
     few = Dataset(digits.train.first(256), digits.test.first(100), Digits()).to(CUDA)
-    train = METHODS[method].training
-    assert callable(train)
+    fit = METHODS[method].training
+    assert callable(fit)
     torch.cuda.manual_seed(99)
     before = torch.cuda.get_rng_state()
-    train(few, recipe_of(Comparison(recipe=RECIPES["digits"], codes=(3,), epochs=3, seeds=(0,)), method, 3, 0))
+    fit(few, recipe_of(Comparison(recipe=RECIPES["digits"], codes=(3,), epochs=3, seeds=(0,)), method, 3, 0))
     assert torch.cuda.get_rng_state().equal(before)

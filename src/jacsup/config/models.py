@@ -108,11 +108,14 @@ class Conv(ModelConfig):
 class Diffusion(ModelConfig):
     """For photographs: a classifier predicts the attributes, and a diffusion model draws the edits. Not in the paper.
 
+    The defaults are for images of 128x128; `curricula.diffusion_for` has those of other sizes.
+
     Attributes:
         patch: Side, in pixels, of the squares that become one position of the denoiser's finest feature map.
         channels: Widths of the denoiser's feature maps, finest first; each map has half the side of the one before.
         embedding: Width of the embedding of noise level and attributes.
-        encoder_channels: Widths of the classifier's feature maps; the first map has half the image's side.
+        encoder_channels: Widths of the classifier's feature maps; the first map has half the side of the image, which
+            is averaged down to 64x64 if it is larger.
         log_sigma: Mean and standard deviation of the logarithm of the noise levels in training.
         shown: Probability that the denoiser is given an attribute in training. Of one image in ten it is given none.
         noise_levels: Standard deviations of the noise at which an edit is drawn, in descending order, for pixels in

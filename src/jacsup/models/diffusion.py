@@ -192,8 +192,8 @@ class DiffusionEditor(Model):
             factors: The number of one factor for each photo.
             raised: Whether it is raised to 1 or lowered to -1.
         """
-        # The others keep the photo's own values, within those that the denoiser has learned. Those that a raised factor
-        # excludes are told as if the photo did not have them: to a face without a beard, no goatee is added.
+        # The others keep the photo's own values, within those that the denoiser has learned, except those that a raised
+        # factor excludes: a face that keeps the label of no beard hardly gets a goatee.
         columns = F.one_hot(factors, self.num_units).bool()
         own = torch.where(raised[:, None] & (self.excluded[factors] > 0), -1.0, own.clamp(-1, 1))
         sign = torch.where(raised, 1.0, -1.0).to(x)[:, None]
