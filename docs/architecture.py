@@ -10,7 +10,7 @@ BANDS = (
     ("files", "whole, within limits, in words", ("jsonable", "atomic", "bounded", "progress")),
     ("values", "what a run is, as data; no torch", ("renamed", "config", "hooks", "curricula", "recipes")),
     ("tensors", "codes, the paper's equations, ranks", ("code", "losses", "distributed")),
-    ("runs and photos", "run folders, faces in photos", ("run", "photo", "align", "cascades", "detect")),
+    ("runs and photos", "run folders, faces in photos", ("run", "detail", "photo", "align", "cascades", "detect")),
     ("networks and images", "autoencoders, model files, data sets", ("models", "data")),
     ("learning and judging", "what is optimised, what is measured", ("objectives", "metrics")),
     ("training", "the curriculum, metrics.json", ("training", "evaluate")),

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jacsup.edit import Editor, preview, side_by_side
 from jacsup.models.fetch import PORTRAIT
 
-EDITS = {"Mouth_Slightly_Open": -1.0, "Black_Hair": 0.8, "Blond_Hair": 0.8, "Male": 1.0, "Goatee": 1.0}
+EDITS = {"Mouth_Slightly_Open": -1.0, "Bangs": -1.0, "Blond_Hair": 0.7, "Black_Hair": 0.8, "Goatee": 1.0}
 SIDE, STEPS, MILLISECONDS, HOLD = 224, 7, 70, 900
 
 

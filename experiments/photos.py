@@ -34,7 +34,7 @@ from jacsup.metrics.attributes import (
 )
 from jacsup.metrics.identity import identity_drift, load_recogniser
 from jacsup.metrics.regions import attribute_regions
-from jacsup.models import load, load_info
+from jacsup.models import diffusion, load, load_info
 from jacsup.models.fetch import PORTRAIT
 from jacsup.photo import read_photo
 
@@ -67,6 +67,8 @@ def photos(
         turned(Editor(model)).save(picture)
     loaded = load(model)
     info = load_info(loaded)
+    # An edit is then drawn once for all strengths.
+    diffusion.MOST_KEPT = max(diffusion.MOST_KEPT, num_photos)
     data = load_dataset(CelebA(size=loaded.image_shape[-1]), data_root)
     judge = get_attribute_judge(data)
     assert judge

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jacsup import align
 from jacsup.align import Similarity, crop, paste, whole_square
+from jacsup.detail import FLAT, WINDOW
 
 CELEBA = Path(__file__).resolve().parents[2] / "shared" / "data" / "celeba" / "img_align_celeba.zip"
 
@@ -213,7 +214,7 @@ def test_where_much_changes_detail_gives_way() -> None:
 
 def slope_twin(change: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The slope of a ridge regression of the change on the image, window by window, averaged over the windows."""
-    size, around = image.shape[0], range(-align.WINDOW, align.WINDOW + 1)
+    size, around = image.shape[0], range(-WINDOW, WINDOW + 1)
 
     def window(values: np.ndarray, row: int, column: int) -> np.ndarray:
         rows, columns = ([min(max(at + step, 0), size - 1) for step in around] for at in (row, column))
@@ -222,7 +223,7 @@ def slope_twin(change: np.ndarray, image: np.ndarray) -> np.ndarray:
     slopes = np.zeros_like(image)
     for row, column in np.ndindex(size, size):
         x, y = (window(values, row, column).ravel() for values in (image, change))
-        slopes[row, column] = np.clip(((x - x.mean()) * (y - y.mean())).mean() / (x.var() + align.FLAT), -1, 1)
+        slopes[row, column] = np.clip(((x - x.mean()) * (y - y.mean())).mean() / (x.var() + FLAT), -1, 1)
     return np.array([[window(slopes, row, column).mean() for column in range(size)] for row in range(size)])
 
 

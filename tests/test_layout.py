@@ -30,6 +30,7 @@ LAYERS = (
     "losses",
     "distributed",
     "run",
+    "detail",
     "photo",
     "align",
     "cascades",

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from jacsup.detail import growth_of_detail
 from jacsup.photo import opaque
 
 # CelebA's mean eyes, x + iy in fractions of the full-width square of its aligned images: the means over the 1,086 of
@@ -21,12 +22,6 @@ from jacsup.photo import opaque
 EYES = (0.384 + 0.516j, 0.607 + 0.517j)
 # The share of the crop's side over which an edit fades out towards the border.
 FEATHER = 0.125
-# The change of a pixel, in [0, 1], from which on the photo's detail is reduced in full; smaller changes reduce it less.
-FULL_CHANGE = 0.1
-# Pixels to each side of the windows in which a change is compared with the image, and the variance, of pixels in
-# [0, 1], below which a window counts as flat.
-WINDOW = 2
-FLAT = 1e-3
 # Large photos are processed in strips of about this many pixels, which bounds the memory.
 STRIP_PIXELS = 1 << 18
 
@@ -116,8 +111,7 @@ def paste(
     result = photo.copy()
     change = _shrunk(after - before, similarity)
     decoded = _shrunk(before, similarity)
-    strong = (change.abs().amax(0, keepdim=True) / FULL_CHANGE).clamp(max=1)
-    growth = (_slope(change, decoded) - (1 - detail) * strong).clamp(min=-1)
+    growth = growth_of_detail(change, decoded, detail)
     # One sampling of all three is faster than three.
     small = torch.cat([change, decoded, growth])
     for left, top, right, bottom in _strips(photo, similarity):
@@ -129,21 +123,6 @@ def paste(
         region[..., :3] = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         result.paste(Image.fromarray(region), (left, top))
     return result
-
-
-def _slope(change: Float[Tensor, "3 side side"], image: Float[Tensor, "3 side side"]) -> Float[Tensor, "3 side side"]:
-    """The slope, from -1 to 1, of the best linear map from the image to its change in the windows around each pixel.
-
-    This is the coefficient of a guided filter (He et al. 2010).
-    """
-
-    def mean(values: Tensor) -> Tensor:
-        padded = F.pad(values[None], (WINDOW,) * 4, mode="replicate")
-        return F.avg_pool2d(padded, 2 * WINDOW + 1, stride=1)[0]
-
-    covariance = mean(image * change) - mean(image) * mean(change)
-    variance = mean(image * image) - mean(image) ** 2
-    return mean((covariance / (variance + FLAT)).clamp(-1, 1))
 
 
 def _feather(points: Complex[Tensor, "h w"]) -> Float[Tensor, "h w"]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jacsup.align import Similarity, bounding_box, crop, paste, whole_square
 from jacsup.code import UNIT, Code, at_strength, to_float, to_uint8, to_unit
+from jacsup.detail import DETAIL
 from jacsup.detect import find_faces
 from jacsup.jsonable import suggestion
 from jacsup.models import LEARNED, Autoencoder, Factor, ModelInfo, decoding, device_of, load, load_info, name_of
@@ -27,8 +28,6 @@ from jacsup.photo import name_of as name_of_photo
 Photo = str | Path | bytes | Image.Image
 Number = int | float
 MOST_STRENGTH = 100
-# The share of the photo's own detail that is kept where an edit changes the image strongly; see `align.paste`.
-DETAIL = 0.8
 # The strengths of a sweep.
 SWEPT = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # An animated sweep: the difference in strength between two frames, and the duration of a frame.

@@ -11,7 +11,7 @@ NAMES = {
     "ImageSource": "jacsup.data.plan",
     "find_download": "jacsup.data",
     "COMPARISONS": "jacsup.baselines.compare",
-    "DETAIL": "jacsup.edit",
+    "DETAIL": "jacsup.detail",
     "Editor": "jacsup.edit",
     "GRID": "jacsup.tuning",
     "SUPERVISED_GRID": "jacsup.tuning",
@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     from jacsup.data.prepare import prepare_once as prepare_once
     from jacsup.data.prepared import load_prepared as load_prepared
     from jacsup.data.prepared import read_manifest as read_manifest
+    from jacsup.detail import DETAIL as DETAIL
     from jacsup.distributed import is_first_started as is_first_started
     from jacsup.distributed import num_started as num_started
-    from jacsup.edit import DETAIL as DETAIL
     from jacsup.edit import Editor as Editor
     from jacsup.edit import preview as preview
     from jacsup.edit import read_assignment as read_assignment

@@ -131,7 +131,7 @@ class Diffusion(ModelConfig):
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
     log_sigma: tuple[float, float] = (0.5, 1.1)
     shown: float = 0.9
-    noise_levels: tuple[float, ...] = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
+    noise_levels: tuple[float, ...] = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
     guidance: float = 10.0
     value_range: tuple[float, float] = (-1.0, 1.0)
     supports_attributes: ClassVar[bool] = True

@@ -36,7 +36,7 @@ LEAST_SHARE = 0.25
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
 # The tried multiples of the usual guidance. Less is hardly visible, whatever the judge sees; more distorts the photo.
-MULTIPLES = (0.75, 1.0, 1.5)
+MULTIPLES = (1.0, 1.5)
 # Number of photos to which each attribute is added, and number of photos from which it is removed.
 NUM_PHOTOS = 48
 # An attribute whose mean outputs with and without it differ by less than this has not been learned.
@@ -92,8 +92,8 @@ def calibrated(
 ) -> ModelInfo:
     """Set where edits change photos, and the guidance with which a judge sees 75 % of them.
 
-    The guidance is smaller if it would change 10 % of the other verdicts. It is between three quarters of the usual one
-    and half as much again.
+    The guidance is smaller if it would change 10 % of the other verdicts. It is between the usual one and half as much
+    again.
 
     Args:
         info: The model's description.

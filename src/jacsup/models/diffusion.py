@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from jacsup.code import Code
 from jacsup.config import Diffusion
+from jacsup.detail import growth_of_detail
 from jacsup.models.backbone import Model
 from jacsup.models.linear import lowered
 
@@ -36,6 +37,8 @@ LEAST_CHANGE = 1e-4
 # A change is kept where its mean size in a window is at least this share of the largest. Windows grow with the photo.
 LEAST_SHARE, SMALLEST_WINDOW = 0.15, 5
 EDGE = 0.08
+# The noise level, as a share of the image's side, up to which the denoiser loses nothing but details.
+FINEST = 1 / 64
 # Number of changes that are drawn in one batch.
 MOST_AT_ONCE = 64
 # Number of changes that `decoding` keeps, each as large as the photo.
@@ -205,9 +208,20 @@ class DiffusionEditor(Model):
             passes = [(x + noise, source), (edited + noise, target), (edited + noise, source)]
             of_photo, after, *rest = self._denoised(level, passes if number else passes[:2])
             before = rest[0] if rest else of_photo
-            change = before - of_photo + self._guided(level) * guidance * (after - before)
-            edited = edited + (1 - following / level) * (x + change - edited)
+            guided = before + self._guided(level) * guidance * (after - before)
+            aim = guided + self._kept_detail(edited - x, x, level) * (x - of_photo)
+            edited = edited + (1 - following / level) * (aim - edited)
         return edited - x
+
+    def _kept_detail(self, change: Tensor, x: Tensor, level: float) -> Tensor:
+        """The share that is kept of what the denoiser loses of the photos at a noise level.
+
+        It is all of it, except of details, where the edit removes contrast: closed lips would show outlines of teeth.
+        """
+        if level > self.image_shape[1] * FINEST:
+            return torch.ones_like(x)
+        low, high = self.value_range
+        return 1 + growth_of_detail(change / (high - low), x / (high - low)).clamp(max=0)
 
     def _guided(self, level: float) -> float:
         """The share of the guidance that is used at a noise level.

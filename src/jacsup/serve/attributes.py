@@ -12,8 +12,9 @@ from jacsup.align import crop
 from jacsup.config import Faces
 from jacsup.data import spec_of
 from jacsup.data.drawn import num_test, true_edit
+from jacsup.detail import DETAIL
 from jacsup.detect import NoFaceError, find_faces
-from jacsup.edit import DETAIL, Editor, OpenedPhoto, preview
+from jacsup.edit import Editor, OpenedPhoto, preview
 from jacsup.models import LEARNED, Factor, device_of
 from jacsup.models.fetch import PORTRAIT
 from jacsup.models.residual import ResidualAutoencoder
