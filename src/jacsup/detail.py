@@ -25,7 +25,7 @@ def growth_of_detail(
 
     Args:
         change: What an edit changes in the image.
-        image: The image before, without its detail; the range of its values is 1 wide.
+        image: The image before the edit; the range of its values is 1 wide.
         detail: The share that is kept where the image changes strongly, in [0, 1].
     """
     strong = (change.abs().amax(-3, keepdim=True) / FULL_CHANGE).clamp(max=1)
