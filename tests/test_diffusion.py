@@ -82,7 +82,7 @@ def test_a_large_photo_is_classified_by_its_averages() -> None:
 
 def test_edits_against_a_loop() -> None:
     """FlowEdit, one photo, factor and noise level at a time, with every factor's condition written out."""
-    # At the second level, 8 / 64 pixels or less, the photo's detail follows the edit.
+    # The second level is below a 64th of the side, so the photo's detail follows the edit there.
     model, x = editor(replace(SMALL_EDITOR, noise_levels=(2.0, 0.1))), images(3)
     model.guidance.copy_(torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]]))
     model.places.uniform_()

@@ -42,6 +42,7 @@ def _slope(change: Tensor, image: Tensor) -> Tensor:
         padded = F.pad(values, (WINDOW,) * 4, mode="replicate")
         return F.avg_pool2d(padded, 2 * WINDOW + 1, stride=1)
 
-    covariance = mean(image * change) - mean(image) * mean(change)
-    variance = mean(image * image) - mean(image) ** 2
+    brightness = mean(image)
+    covariance = mean(image * change) - brightness * mean(change)
+    variance = mean(image * image) - brightness**2
     return mean((covariance / (variance + FLAT)).clamp(-1, 1))

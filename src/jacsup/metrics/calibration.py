@@ -147,22 +147,22 @@ def _direction(
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
         return judge(to_unit(x, model.value_range))
 
-    before, place = verdicts(x), None
+    model.guidance[:, factor] = MULTIPLES[0] * model.usual_guidance
+    changes = KeptChanges(model.changes)
+    drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
+    place = _place(drawn, model.places.shape[-1])
+    model.places[:, factor] = place
+    before = verdicts(x)
     seen, changed = [], []
     for multiple in MULTIPLES:
         model.guidance[:, factor] = multiple * model.usual_guidance
-        changes = KeptChanges(model.changes)
-        if place is None:
-            drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
-            place = _place(drawn, model.places.shape[-1])
-            model.places[:, factor] = place
         after = verdicts(model.decode(edited, changes))
         seen.append(float((after[:, factor] == turned).float().mean()))
         changed.append(float((after != before)[:, others].float().mean()))
         # More guidance is not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
-    assert place is not None
+        changes = KeptChanges(model.changes)
     multiple = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
     return _Direction(multiple, float(np.interp(multiple, MULTIPLES[: len(seen)], seen)), place)
 
@@ -174,11 +174,10 @@ def _place(changes: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "side 
 
 
 def _reached(shares: Sequence[float], wanted: float) -> float:
-    """The smallest multiple at which a share is `wanted`, interpolated between the tried ones; else the largest."""
-    for number, share in enumerate(shares):
-        if share >= wanted:
-            if number == 0:
-                return MULTIPLES[0]
-            low, high = MULTIPLES[number - 1], MULTIPLES[number]
-            return low + (high - low) * (wanted - shares[number - 1]) / (share - shares[number - 1])
-    return MULTIPLES[-1]
+    """The smallest multiple at which a share is `wanted`, interpolated between the tried ones; else the largest.
+
+    Only the last share can reach it, because no more multiples are tried then.
+    """
+    if shares[-1] < wanted:
+        return MULTIPLES[-1]
+    return float(np.interp(wanted, shares[-2:], MULTIPLES[: len(shares)][-2:]))
