@@ -111,7 +111,7 @@ def test_edits_against_a_loop() -> None:
                 def denoised(image: Tensor, y: list[float], noise: Tensor = noise, at: Tensor = sigma) -> Tensor:
                     return model.denoise((image + noise)[None], at, torch.tensor([y], dtype=torch.float64))[0]
 
-                share = 1 / (1 + level) / (1 + 1 / 32 / level)
+                share = 1 / (1 + level) / (1 + 1 / 16 / level)
                 guided = denoised(now, source) + share * guidance * (denoised(now, target) - denoised(now, source))
                 # The denoiser's pixels are in [-1, 1].
                 share_kept = 1 + (growth_of_detail((now - photo) / 2, photo / 2).clamp(max=0) if number else 0)
@@ -406,9 +406,9 @@ def brightening(monkeypatch: pytest.MonkeyPatch, columns: int = 8) -> DiffusionE
     return model
 
 
-def calibrate(model: DiffusionEditor, values: list[float]) -> ModelInfo:
-    """On images whose three channels have one of the values in [0, 1], and an attribute where it is above .5."""
-    pixels = torch.tensor(values)[:, None].repeat(1, 3)
+def calibrate(model: DiffusionEditor, *values: list[float]) -> ModelInfo:
+    """On images of one colour, given by the values of each channel or of all; an attribute is a value above .5."""
+    pixels = torch.tensor(values).T.expand(-1, 3)
     images = (pixels * 255).round().to(torch.uint8)[:, :, None, None].expand(-1, *SHAPE).clone()
     split = Split(images, attributes=torch.where(pixels > 0.5, 1.0, -1.0))
     factors = tuple(
@@ -421,14 +421,30 @@ def calibrate(model: DiffusionEditor, values: list[float]) -> ModelInfo:
 def test_calibration_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the strengths that are tried, shares are interpolated."""
     model = brightening(monkeypatch)
-    red, green, blue = calibrate(model, [0.25, 0.75] * 8).factors
+    dark, light = 0.25, 0.75
+    unrelated = [dark, light] * 8, [dark, dark, light, light] * 4, ([dark] * 4 + [light] * 4) * 2
+    red, green, blue = calibrate(model, *unrelated).factors
     # Added to .25, red is .45 at guidance 4 and .55 at 6: three of four are seen at 4 + .75 * 2.
     assert float(model.guidance[1, 0]) == pytest.approx(5.5) and float(model.guidance[1, 2]) == pytest.approx(5.5)
     # Taken from .75, red disturbs what is taken for green on the way, and 2 is the least; blue is .55 at 2, .45 at 3.
     assert float(model.guidance[0, 0]) == 2 and float(model.guidance[0, 2]) == pytest.approx(2.75)
-    # What is taken for green does not depend on it.
-    assert float(model.guidance[1, 1]) == 6 and float(model.guidance[0, 1]) == 3
-    assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0, 0.75])
+    # What is taken for green does not depend on it: half of the photos are red.
+    assert float(model.guidance[1, 1]) == 8 and float(model.guidance[0, 1]) == 4
+    assert [red.seen, green.seen, blue.seen] == pytest.approx([0.375, 0.5, 0.75])
+
+
+def test_calibration_lets_related_attributes_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all that is red is also green, red may disturb green, and as much of it is removed as of blue."""
+    model = brightening(monkeypatch)
+    calibrate(model, [0.25, 0.75] * 8)
+    assert float(model.guidance[0, 0]) == pytest.approx(2.75) == float(model.guidance[0, 2])
+
+
+def test_to_remove_what_most_photos_have_is_to_add_the_opposite(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = brightening(monkeypatch)
+    calibrate(model, [0.25] * 4 + [0.75] * 12)
+    # Taken from .75, red is -.05 at guidance 4; added to .25, .35 at 2 and .45 at 4.
+    assert float(model.guidance[0, 0]) == 4 and float(model.guidance[1, 0]) == 4
 
 
 def test_a_change_is_kept_where_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,9 @@ LEAST_SHARE = 0.25
 # The share of photos in which an edit of strength 1 should be seen.
 SEEN = 0.75
 # The tried multiples of the usual guidance. Less is hardly visible, whatever the judge sees; more distorts the photo.
-MULTIPLES = (1.0, 1.5)
+MULTIPLES = (1.0, 1.5, 2.0)
+# Attributes whose labels correlate by at least this are related: a woman who becomes a man loses her lipstick.
+RELATED = 0.2
 # Number of photos to which each attribute is added, and number of photos from which it is removed.
 NUM_PHOTOS = 48
 # An attribute whose mean outputs with and without it differ by less than this has not been learned.
@@ -92,8 +94,8 @@ def calibrated(
 ) -> ModelInfo:
     """Set where edits change photos, and the guidance with which a judge sees 75 % of them.
 
-    The guidance is smaller if it would change 10 % of the other verdicts. It is between the usual one and half as much
-    again.
+    The guidance is smaller if it would change 10 % of the verdicts on unrelated attributes. It is between the usual one
+    and twice as much.
 
     Args:
         info: The model's description.
@@ -112,7 +114,8 @@ def calibrated(
     untried = _Direction(1.0, math.nan, torch.ones_like(model.places[0, 0]))
     found = [(removed or added or untried, added or removed or untried) for removed, added in both]
     multiples = torch.tensor([[each.multiple for each in pair] for pair in found])
-    model.guidance.copy_((multiples * model.usual_guidance).T)
+    usual = torch.stack([_usual_guidance(model, split, factor) for factor in range(len(attributes))])
+    model.guidance.copy_((multiples * usual).T)
     model.places.copy_(torch.stack([torch.stack([each.place for each in pair]) for pair in found], dim=1))
     seen = [mean_of_known([each.seen for each in pair]) for pair in found]
     factors = [
@@ -142,12 +145,13 @@ def _direction(
     ones = torch.ones_like(code.y[0])
     turned = torch.full_like(code.y[:, 0], turned_on, dtype=torch.bool)
     edited = Code(flipped(code.y, factor, turned, 1, switchable(model, attributes), (-ones, ones)), code.z)
-    others = unaffected(factor, attributes)
+    others = _unrelated(factor, split.attributes, attributes)
 
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
         return judge(to_unit(x, model.value_range))
 
-    model.guidance[:, factor] = MULTIPLES[0] * model.usual_guidance
+    usual = _usual_guidance(model, split, factor)
+    model.guidance[:, factor] = MULTIPLES[0] * usual
     changes = KeptChanges(model.changes)
     drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
     place = _place(drawn, model.places.shape[-1])
@@ -155,16 +159,30 @@ def _direction(
     before = verdicts(x)
     seen, changed = [], []
     for multiple in MULTIPLES:
-        model.guidance[:, factor] = multiple * model.usual_guidance
+        model.guidance[:, factor] = multiple * usual
         after = verdicts(model.decode(edited, changes))
         seen.append(float((after[:, factor] == turned).float().mean()))
-        changed.append(float((after != before)[:, others].float().mean()))
+        # Without unrelated attributes, the mean is nan, and nothing limits the guidance.
+        changed.append(float((after != before)[:, others].float().mean().nan_to_num()))
         # More guidance is not needed, because the smaller of the two limits counts.
         if seen[-1] >= SEEN or changed[-1] >= DISTURBANCE:
             break
         changes = KeptChanges(model.changes)
     multiple = min(_reached(seen, SEEN), _reached(changed, DISTURBANCE))
     return _Direction(multiple, float(np.interp(multiple, MULTIPLES[: len(seen)], seen)), place)
+
+
+def _usual_guidance(model: DiffusionEditor, split: Split, factor: int) -> Float[Tensor, "2"]:
+    """The usual guidance for lowering and raising a factor: to remove what most photos have is to add the opposite."""
+    assert split.attributes is not None
+    usual = model.usual_guidance
+    return usual.flip(0) if split.attributes[:, factor].nanmean() > 0 else usual
+
+
+def _unrelated(factor: int, labels: Tensor, attributes: Sequence[Attribute]) -> list[int]:
+    """The columns of the attributes that an edit should leave unchanged, without those that change with its own."""
+    correlations = torch.corrcoef(labels.nan_to_num().T)[factor].abs()
+    return [other for other in unaffected(factor, attributes) if not correlations[other] >= RELATED]
 
 
 def _place(changes: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "side side"]:

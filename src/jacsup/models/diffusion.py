@@ -230,7 +230,7 @@ class DiffusionEditor(Model):
         grain (Kynkäänniemi et al. 2024).
         """
         side = self.image_shape[1]
-        return 1 / (1 + 8 * level / side) / (1 + side / 256 / level)
+        return 1 / (1 + 8 * level / side) / (1 + side / 128 / level)
 
     def _without_faint(self, change: Tensor, factors: Tensor, raised: Tensor) -> Tensor:
         """The change without its faint parts: where the factor rarely changes photos, and elsewhere in this photo."""
