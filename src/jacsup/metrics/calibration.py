@@ -114,8 +114,8 @@ def calibrated(
     untried = _Direction(1.0, math.nan, torch.ones_like(model.places[0, 0]))
     found = [(removed or added or untried, added or removed or untried) for removed, added in both]
     multiples = torch.tensor([[each.multiple for each in pair] for pair in found])
-    usual = torch.stack([_usual_guidance(model, split, factor) for factor in range(len(attributes))])
-    model.guidance.copy_((multiples * usual).T)
+    assert split.attributes is not None
+    model.guidance.copy_((multiples * _usual_guidance(model, split.attributes)).T)
     model.places.copy_(torch.stack([torch.stack([each.place for each in pair]) for pair in found], dim=1))
     seen = [mean_of_known([each.seen for each in pair]) for pair in found]
     factors = [
@@ -150,7 +150,7 @@ def _direction(
     def verdicts(x: Float[Tensor, "n c h w"]) -> Bool[Tensor, "n k"]:
         return judge(to_unit(x, model.value_range))
 
-    usual = _usual_guidance(model, split, factor)
+    usual = _usual_guidance(model, split.attributes)[factor]
     model.guidance[:, factor] = MULTIPLES[0] * usual
     changes = KeptChanges(model.changes)
     drawn = changes(x, code.y, torch.full_like(turned, factor, dtype=torch.long), turned)
@@ -172,11 +172,10 @@ def _direction(
     return _Direction(multiple, float(np.interp(multiple, MULTIPLES[: len(seen)], seen)), place)
 
 
-def _usual_guidance(model: DiffusionEditor, split: Split, factor: int) -> Float[Tensor, "2"]:
-    """The usual guidance for lowering and raising a factor: to remove what most photos have is to add the opposite."""
-    assert split.attributes is not None
+def _usual_guidance(model: DiffusionEditor, labels: Tensor) -> Float[Tensor, "k 2"]:
+    """The usual guidance to lower and to raise each factor: to remove what most photos have is to add the opposite."""
     usual = model.usual_guidance
-    return usual.flip(0) if split.attributes[:, factor].nanmean() > 0 else usual
+    return torch.where((labels.nanmean(dim=0) > 0)[:, None], usual.flip(0), usual)
 
 
 def _unrelated(factor: int, labels: Tensor, attributes: Sequence[Attribute]) -> list[int]:
